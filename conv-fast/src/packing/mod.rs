@@ -1,0 +1,305 @@
+//! Tensors as polynomial coefficients: a convolution as products in Z_q[X]/(X^N + 1).
+//!
+//! Source: coefficient encoding as in Cheetah (Huang, Lu, Hong, Ding, USENIX Security 2022, section 3), generalised to
+//! several images, several outputs, groups, shared borders and strides; `docs/` tells how the protocol uses it.
+//!
+//! # Layout
+//!
+//! A [`Layout`] says how many images (G), channels (C) and outputs (M) one polynomial holds. With P the length of one
+//! channel's plane (see `plane`), all in coefficients,
+//!
+//! ```text
+//! input      pixel of (image g, channel slot c)      g·C·P + c·P + pixel
+//! weights    tap of (output slot m, channel slot c)  m·D + (C−1−c)·P + (reference − tap)
+//! output     (output slot m, image g, y, x)          m·D + g·C·P + (C−1)·P + (pixel under the reference tap)
+//! ```
+//!
+//! where the distance D of output slots is N/2^⌈log₂ M⌉ if that is at least G·C·P, or else G·C·P, and M·D ≤ N. The product of a weight and an input polynomial then holds, at an output's coefficient, the sum over
+//! the C channels of that input polynomial; the sum over all input polynomials that meet ([`Packing::pairs`]) is the
+//! convolution. Output channels run through the slots of the output polynomials in order, whatever their group; input
+//! channels fill polynomials group by group. Weight positions may reach beyond N (a kernel larger than its image); they
+//! come back with the opposite sign, as X^N = −1.
+//!
+//! # Known zeros
+//!
+//! An output also reads coefficients that hold no pixel: borders, and, if M > 1, the free space behind the input (the
+//! weights of the other output slots reach there; with D dividing N they reach the same places from both sides, half as
+//! many). In the protocol every coefficient is masked, so that a known zero is
+//! an unknown mask to the server unless the client tells. [`Packing::zero_reads`] lists exactly these coefficients: all
+//! coefficients without a pixel that some output reads through the support of the weights (taps, whatever their
+//! value). All others may hold anything.
+//!
+//! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); these have to be cut into tiles first.
+
+mod choose;
+mod plane;
+mod zeros;
+
+pub use choose::{PackingCost, choose};
+
+use crate::{ConvError, ConvGeometry};
+use plane::Plane;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How many things one polynomial holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Images G whose values lie in one polynomial.
+    pub images: usize,
+    /// Channel slots C of one input polynomial (a slot is a channel, or one stride phase of a channel).
+    pub channels: usize,
+    /// Output slots M of one output polynomial.
+    pub outputs: usize,
+    /// Whether strides are split into phases.
+    pub split_stride: bool,
+}
+
+/// A checked layout of one geometry for one ring degree, with all index maps.
+#[derive(Clone, Debug)]
+pub struct Packing {
+    geometry: ConvGeometry,
+    degree: usize,
+    layout: Layout,
+    plane: Arc<Plane>,
+    polys_per_group: usize,
+    /// Coefficients D from one output slot to the next.
+    block: usize,
+}
+
+impl Packing {
+    /// A layout without stride phases; see [`Packing::with_layout`].
+    ///
+    /// # Errors
+    /// As [`Packing::with_layout`].
+    pub fn new(
+        geometry: &ConvGeometry,
+        degree: usize,
+        images: usize,
+        channels: usize,
+        outputs: usize,
+    ) -> Result<Self, ConvError> {
+        Self::with_layout(geometry, degree, Layout { images, channels, outputs, split_stride: false })
+    }
+
+    /// Checks that a layout fits into ring degree `degree` (a power of two) and prepares its index maps.
+    ///
+    /// # Errors
+    /// [`ConvError::Degree`], [`ConvError::Zero`], [`ConvError::PlaneTooLarge`] or [`ConvError::LayoutTooLarge`].
+    pub fn with_layout(geometry: &ConvGeometry, degree: usize, layout: Layout) -> Result<Self, ConvError> {
+        check_degree(degree)?;
+        let plane = Arc::new(Plane::new(geometry, degree, layout.split_stride)?);
+        Self::from_plane(geometry, degree, layout, plane)
+    }
+
+    fn from_plane(
+        geometry: &ConvGeometry,
+        degree: usize,
+        layout: Layout,
+        plane: Arc<Plane>,
+    ) -> Result<Self, ConvError> {
+        for (what, value) in [
+            ("images per polynomial", layout.images),
+            ("channels per polynomial", layout.channels),
+            ("outputs per polynomial", layout.outputs),
+        ] {
+            if value == 0 {
+                return Err(ConvError::Zero { what });
+            }
+        }
+        let coefficients = [layout.images, layout.channels, layout.outputs]
+            .iter()
+            .fold(plane.length as u64, |product, &factor| product.saturating_mul(factor as u64));
+        if coefficients > degree as u64 {
+            return Err(ConvError::LayoutTooLarge { coefficients, degree });
+        }
+        let slots = geometry.group_inputs() * plane.phases.len();
+        let polys_per_group = slots.div_ceil(layout.channels);
+        let occupied = layout.images * layout.channels * plane.length;
+        let block = occupied.max(degree / layout.outputs.next_power_of_two());
+        // A distance of G·C·P fits by the check above, a larger one since it divides N at least M times.
+        Ok(Self { geometry: geometry.clone(), degree, layout, plane, polys_per_group, block })
+    }
+
+    /// The geometry that is packed.
+    pub fn geometry(&self) -> &ConvGeometry {
+        &self.geometry
+    }
+
+    /// Ring degree N.
+    pub fn degree(&self) -> usize {
+        self.degree
+    }
+
+    /// Images, channels and outputs per polynomial.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Images G that share one polynomial.
+    pub fn images(&self) -> usize {
+        self.layout.images
+    }
+
+    /// Coefficients P of one channel's plane.
+    pub fn plane_len(&self) -> usize {
+        self.plane.length
+    }
+
+    /// Input polynomials per G images.
+    pub fn input_polys(&self) -> usize {
+        self.geometry.shape().groups * self.polys_per_group
+    }
+
+    /// Output polynomials per G images.
+    pub fn output_polys(&self) -> usize {
+        self.geometry.shape().out_channels.div_ceil(self.layout.outputs)
+    }
+
+    /// Output values per coefficient of the output polynomials, between 0 and 1.
+    pub fn density(&self) -> f64 {
+        (self.layout.images * self.geometry.output_len()) as f64 / (self.output_polys() * self.degree) as f64
+    }
+
+    /// Polynomial and coefficient of one element of the input tensor of image `image` < G.
+    ///
+    /// The map is injective: no two elements share a coefficient.
+    ///
+    /// # Panics
+    /// If `image` or `index` is out of range.
+    pub fn input_index(&self, image: usize, index: usize) -> (usize, usize) {
+        assert!(image < self.layout.images && index < self.geometry.input_len(), "input index out of range");
+        let s = self.geometry.shape();
+        let (channel, pixel) = (index / (s.in_height * s.in_width), index % (s.in_height * s.in_width));
+        let (group, channel) = (channel / self.geometry.group_inputs(), channel % self.geometry.group_inputs());
+        let (phase, position) = self.plane.pixel(pixel / s.in_width, pixel % s.in_width);
+        let slot = phase * self.geometry.group_inputs() + channel;
+        let poly = group * self.polys_per_group + slot / self.layout.channels;
+        (poly, self.input_base(image, slot % self.layout.channels) + position)
+    }
+
+    /// Polynomial and coefficient of one element of the output tensor of image `image` < G.
+    ///
+    /// # Panics
+    /// If `image` or `index` is out of range.
+    pub fn output_index(&self, image: usize, index: usize) -> (usize, usize) {
+        assert!(image < self.layout.images && index < self.geometry.output_len(), "output index out of range");
+        let plane = self.geometry.out_height() * self.geometry.out_width();
+        let (output, pixel) = (index / plane, index % plane);
+        let position = self.plane.output(pixel / self.geometry.out_width(), pixel % self.geometry.out_width());
+        let slot = output % self.layout.outputs;
+        let base = slot * self.block + self.input_base(image, self.layout.channels - 1);
+        (output / self.layout.outputs, base + position)
+    }
+
+    /// The input polynomials with which an output polynomial has a product, ascending.
+    pub fn pairs(&self, out_poly: usize) -> Vec<usize> {
+        let outputs = self.outputs_of(out_poly);
+        if outputs.is_empty() {
+            return Vec::new();
+        }
+        let groups = outputs.start / self.geometry.group_outputs()..=(outputs.end - 1) / self.geometry.group_outputs();
+        let used = (self.geometry.group_inputs() * self.plane.used_phases).div_ceil(self.layout.channels);
+        groups
+            .flat_map(|group| {
+                let first = group * self.polys_per_group;
+                first..first + used
+            })
+            .collect()
+    }
+
+    /// The weight polynomial that takes input polynomial `in_poly` to output polynomial `out_poly`, as sparse
+    /// coefficients: (position below N, value), ascending by position, each position once.
+    ///
+    /// Values are weights or, where the reduction modulo X^N + 1 asks for it, negated weights (sums of them if taps meet,
+    /// so |value| ≤ kernel taps · 2^31). Empty if the two do not meet.
+    ///
+    /// # Panics
+    /// If `weights` does not have [`ConvGeometry::weights_len`] elements.
+    pub fn weight_terms(&self, out_poly: usize, in_poly: usize, weights: &[i32]) -> Vec<(usize, i64)> {
+        assert_eq!(weights.len(), self.geometry.weights_len(), "number of weights");
+        let s = self.geometry.shape();
+        let (inputs, taps) = (self.geometry.group_inputs(), s.kernel[0] * s.kernel[1]);
+        let mut terms = Vec::new();
+        let Some(outputs) = self.meeting(out_poly, in_poly) else { return terms };
+        let slots: Vec<_> = self.slots(in_poly).enumerate().collect();
+        for output in outputs {
+            let slot = output % self.layout.outputs;
+            for &(c, (phase, channel)) in slots.iter().rev() {
+                let base = slot * self.block + (self.layout.channels - 1 - c) * self.plane.length;
+                let kernel = &weights[(output * inputs + channel) * taps..][..taps];
+                for tap in self.plane.phases[phase].taps.iter().rev() {
+                    let position = base + self.plane.reference - tap.offset;
+                    let value = i64::from(kernel[tap.kernel]);
+                    // A window spans less than two planes, hence a position is below 2N.
+                    terms.push(if position < self.degree {
+                        (position, value)
+                    } else {
+                        (position - self.degree, -value)
+                    });
+                }
+            }
+        }
+        terms.sort_by_key(|&(position, _)| position);
+        terms.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
+        terms
+    }
+
+    /// The coefficients of input polynomial `in_poly` that hold a known zero and that some output reads, ascending.
+    pub fn zero_reads(&self, in_poly: usize) -> Vec<u32> {
+        zeros::zero_reads(self, in_poly)
+    }
+
+    /// [`Packing::zero_reads`] summed over all input polynomials: the masks a client has to send per G images.
+    pub fn zero_reads_total(&self) -> usize {
+        zeros::total(self)
+    }
+
+    fn input_base(&self, image: usize, slot: usize) -> usize {
+        (image * self.layout.channels + slot) * self.plane.length
+    }
+
+    /// Output channels in an output polynomial.
+    fn outputs_of(&self, out_poly: usize) -> Range<usize> {
+        let start = out_poly.saturating_mul(self.layout.outputs).min(self.geometry.shape().out_channels);
+        start..(start + self.layout.outputs).min(self.geometry.shape().out_channels)
+    }
+
+    /// Output channels of an output polynomial that read an input polynomial's group; `None` if there are none.
+    fn meeting(&self, out_poly: usize, in_poly: usize) -> Option<Range<usize>> {
+        let group = in_poly / self.polys_per_group;
+        if group >= self.geometry.shape().groups {
+            return None;
+        }
+        let outputs = self.outputs_of(out_poly);
+        let size = self.geometry.group_outputs();
+        let common = outputs.start.max(group * size)..outputs.end.min((group + 1) * size);
+        (!common.is_empty()).then_some(common)
+    }
+
+    /// Phase and channel (within the group) of each filled slot of an input polynomial.
+    fn slots(&self, in_poly: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let inputs = self.geometry.group_inputs();
+        let first = in_poly % self.polys_per_group * self.layout.channels;
+        let end = (first + self.layout.channels).min(inputs * self.plane.phases.len());
+        (first..end).map(move |slot| (slot / inputs, slot % inputs))
+    }
+}
+
+fn check_degree(degree: usize) -> Result<(), ConvError> {
+    if degree >= 2 && degree.is_power_of_two() && degree <= 1 << 20 {
+        Ok(())
+    } else {
+        Err(ConvError::Degree { degree })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The layout is held to the definition: garbage wherever nothing is promised, random values at the listed zeros.
+
+use super::*;
+use crate::testing::{Random, random_geometry};
+use crate::direct;
+use he_core::Modulus;
+
+const Q: u64 = 1_125_899_906_826_241;
+
+/// The product of a sparse signed and a dense polynomial modulo X^N + 1.
+fn product(modulus: &Modulus, terms: &[(usize, i64)], dense: &[u64]) -> Vec<u64> {
+    let n = dense.len();
+    let mut out = vec![0; n];
+    for &(position, weight) in terms {
+        let weight = modulus.from_i64(weight);
+        for (i, &value) in dense.iter().enumerate() {
+            let term = modulus.mul(weight, value);
+            let at = (position + i) % n;
+            out[at] = if position + i < n { modulus.add(out[at], term) } else { modulus.sub(out[at], term) };
+        }
+    }
+    out
+}
+
+/// All output polynomials of all the input polynomials given.
+fn products(packing: &Packing, modulus: &Modulus, weights: &[i32], inputs: &[Vec<u64>]) -> Vec<Vec<u64>> {
+    (0..packing.output_polys())
+        .map(|o| {
+            let mut sum = vec![0; packing.degree()];
+            for i in packing.pairs(o) {
+                for (s, p) in sum.iter_mut().zip(product(modulus, &packing.weight_terms(o, i, weights), &inputs[i])) {
+                    *s = modulus.add(*s, p);
+                }
+            }
+            sum
+        })
+        .collect()
+}
+
+/// Runs one layout on random data; `known` says which coefficients the server is told. Returns whether all outputs match.
+fn holds(packing: &Packing, random: &mut Random, known: &[Vec<u32>]) -> bool {
+    let geometry = packing.geometry();
+    let modulus = Modulus::new(Q).unwrap();
+    let weights: Vec<i32> = (0..geometry.weights_len()).map(|_| random.signed(2048)).collect();
+    let wide: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
+    let images = packing.images();
+    let tensors: Vec<Vec<u64>> =
+        (0..images).map(|_| (0..geometry.input_len()).map(|_| random.below(Q)).collect()).collect();
+    // Garbage everywhere, then the masks of the known zeros, then the data.
+    let polys = packing.input_polys();
+    let mut inputs: Vec<Vec<u64>> =
+        (0..polys).map(|_| (0..packing.degree()).map(|_| random.below(Q)).collect()).collect();
+    let mut masks = vec![vec![0; packing.degree()]; polys];
+    for (poly, positions) in known.iter().enumerate() {
+        for &position in positions {
+            masks[poly][position as usize] = inputs[poly][position as usize];
+        }
+    }
+    for (image, tensor) in tensors.iter().enumerate() {
+        for (index, &value) in tensor.iter().enumerate() {
+            let (poly, coefficient) = packing.input_index(image, index);
+            assert_eq!(masks[poly][coefficient], 0, "a pixel lies on a known zero");
+            inputs[poly][coefficient] = value;
+        }
+    }
+    let results = products(packing, &modulus, &weights, &inputs);
+    let corrections = products(packing, &modulus, &weights, &masks);
+    (0..images).all(|image| {
+        let expected = direct(geometry, &modulus, &wide, &tensors[image]);
+        expected.iter().enumerate().all(|(index, &value)| {
+            let (poly, coefficient) = packing.output_index(image, index);
+            modulus.sub(results[poly][coefficient], corrections[poly][coefficient]) == value
+        })
+    })
+}
+
+fn zeros(packing: &Packing) -> Vec<Vec<u32>> {
+    (0..packing.input_polys()).map(|poly| packing.zero_reads(poly)).collect()
+}
+
+/// A random geometry with a random layout that fits degree `degree`.
+fn random_packing(random: &mut Random, degree: usize) -> Packing {
+    loop {
+        let geometry = random_geometry(random);
+        let split_stride = random.below(2) == 1;
+        let single = Layout { images: 1, channels: 1, outputs: 1, split_stride };
+        let Ok(packing) = Packing::with_layout(&geometry, degree, single) else { continue };
+        let mut capacity = degree / packing.plane_len();
+        let mut draw = |cap: usize| {
+            let value = 1 + random.below(cap.min(capacity) as u64) as usize;
+            capacity /= value;
+            value
+        };
+        let layout = Layout { outputs: draw(9), channels: draw(12), images: draw(4), split_stride };
+        return Packing::with_layout(&geometry, degree, layout).expect("it was drawn to fit");
+    }
+}
+
+#[test]
+fn random_layouts_match_direct_convolution() {
+    let mut random = Random::new("packing layouts");
+    let mut seen = [0; 5];
+    for round in 0..400 {
+        let packing = random_packing(&mut random, 256);
+        let s = *packing.geometry().shape();
+        seen[0] += usize::from(s.groups > 1);
+        seen[1] += usize::from(packing.layout.outputs > 1 && packing.layout.images > 1);
+        seen[2] += usize::from(s.stride != [1, 1] && packing.layout.split_stride);
+        seen[3] += usize::from(s.padding.iter().any(|&p| p > 0));
+        seen[4] += usize::from(packing.plane.lead > 0);
+        let known = zeros(&packing);
+        assert!(holds(&packing, &mut random, &known), "round {round}: {s:?} {:?}", packing.layout);
+        assert_eq!(packing.zero_reads_total(), known.iter().map(Vec::len).sum::<usize>());
+    }
+    // The draw reaches the interesting corners, or the test would prove little.
+    assert!(seen.iter().all(|&count| count >= 8), "{seen:?}");
+}
+
+/// Exactness from the other side: each listed zero is needed, so that dropping any one of them breaks the result.
+#[test]
+fn dropping_a_known_zero_is_noticed() {
+    let mut random = Random::new("dropped zeros");
+    let mut dropped = 0;
+    while dropped < 150 {
+        let packing = random_packing(&mut random, 128);
+        let mut known = zeros(&packing);
+        let poly = random.below(known.len() as u64) as usize;
+        if known[poly].is_empty() {
+            continue;
+        }
+        let victim = random.below(known[poly].len() as u64) as usize;
+        // A weight that happens to be zero would excuse the missing mask; three tries make that impossible in practice.
+        let position = known[poly].remove(victim);
+        let unnoticed = (0..3).all(|_| holds(&packing, &mut random, &known));
+        assert!(!unnoticed, "{:?} {:?} {poly} {position}", packing.geometry(), packing.layout);
+        dropped += 1;
+    }
+}
+
+#[test]
+fn input_and_output_maps_are_injective() {
+    let mut random = Random::new("injective maps");
+    for _ in 0..100 {
+        let packing = random_packing(&mut random, 512);
+        let geometry = packing.geometry();
+        for (len, polys, output) in [
+            (geometry.input_len(), packing.input_polys(), false),
+            (geometry.output_len(), packing.output_polys(), true),
+        ] {
+            let mut seen = std::collections::HashSet::new();
+            for image in 0..packing.images() {
+                for index in 0..len {
+                    let (poly, at) =
+                        if output { packing.output_index(image, index) } else { packing.input_index(image, index) };
+                    assert!(poly < polys && at < packing.degree());
+                    assert!(seen.insert((poly, at)), "two elements at ({poly}, {at})");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unmet_pairs_have_no_terms() {
+    let mut random = Random::new("pairs");
+    for _ in 0..100 {
+        let packing = random_packing(&mut random, 256);
+        let weights = vec![1; packing.geometry().weights_len()];
+        for o in 0..packing.output_polys() {
+            let pairs = packing.pairs(o);
+            for i in 0..packing.input_polys() {
+                let terms = packing.weight_terms(o, i, &weights);
+                assert_eq!(pairs.contains(&i), !terms.is_empty());
+                assert!(terms.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            }
+        }
+        assert!(packing.pairs(packing.output_polys()).is_empty());
+    }
+}
+
+fn image_layer(size: usize, channels: [usize; 2], kernel: usize, stride: usize) -> ConvGeometry {
+    ConvGeometry::new(crate::ConvShape {
+        in_channels: channels[0],
+        in_height: size,
+        in_width: size,
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: [kernel / 2; 4],
+        dilation: [1; 2],
+        groups: 1,
+    })
+    .unwrap()
+}
+
+#[test]
+fn border_counts_by_hand() {
+    // 8×8 with a 3×3 kernel: pitch 9, eight shared columns of one, a row of border between planes (and corners).
+    let geometry = image_layer(8, [1, 1], 3, 1);
+    let packing = Packing::new(&geometry, 2048, 1, 1, 1).unwrap();
+    assert_eq!(packing.plane_len(), 8 * 9 - 1 + 10);
+    // Above: 10 (with the corner left), below: 10, between the rows: 7.
+    assert_eq!(packing.zero_reads(0).len(), 10 + 10 + 7);
+}
+
+#[test]
+fn no_layout_is_much_better_than_the_choice() {
+    let mut random = Random::new("choice");
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50 };
+    let mut worst: f64 = 0.0;
+    for bundle in [1usize, 3, 8] {
+        for _ in 0..12 {
+            let geometry = random_geometry(&mut random);
+            let degree = 256;
+            let Ok(best) = choose(&geometry, degree, bundle, &cost) else { continue };
+            let price = |packing: &Packing| bundle.div_ceil(packing.images()) as u64 * cost.bits(packing);
+            for split_stride in [false, true] {
+                for images in [1, 2, 4, 8].into_iter().filter(|&images| images <= bundle) {
+                    for channels in 1..=degree {
+                        for outputs in 1..=geometry.shape().out_channels {
+                            let layout = Layout { images, channels, outputs, split_stride };
+                            if let Ok(other) = Packing::with_layout(&geometry, degree, layout) {
+                                worst = worst.max(price(&best) as f64 / price(&other) as f64);
+                            } else {
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(worst <= 1.05, "a layout that was not tried is {worst} times better");
+}
+
+#[test]
+fn refusals() {
+    let big = image_layer(64, [3, 8], 3, 1);
+    assert!(matches!(Packing::new(&big, 2048, 1, 1, 1), Err(ConvError::PlaneTooLarge { .. })));
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 0 };
+    assert!(matches!(choose(&big, 2048, 1, &cost), Err(ConvError::PlaneTooLarge { .. })));
+    let small = image_layer(8, [3, 8], 3, 1);
+    assert!(matches!(Packing::new(&small, 2048, 5, 3, 2), Err(ConvError::LayoutTooLarge { .. })));
+    assert!(matches!(Packing::new(&small, 2047, 1, 1, 1), Err(ConvError::Degree { degree: 2047 })));
+    assert!(matches!(Packing::new(&small, 2048, 0, 1, 1), Err(ConvError::Zero { .. })));
+    assert!(matches!(choose(&small, 2048, 0, &cost), Err(ConvError::Zero { .. })));
+}

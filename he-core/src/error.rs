@@ -1,0 +1,153 @@
+//! The one error type of this crate.
+//!
+//! Every variant is a sentence with the facts that somebody needs to act on it. Two groups: faults of the
+//! caller's parameters (degree, modulus, bits, dither) and faults of bytes that came from a peer (length, range,
+//! padding, degenerate key). Nothing secret is ever placed in an error: values shown are public parameters or
+//! positions inside a message, never coefficients.
+
+use core::fmt;
+
+use crate::ntt::Kernel;
+
+/// What can go wrong in this crate; see each variant for its facts.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum HeError {
+    /// A modulus outside the supported range 2 < q < 2^61.
+    ModulusRange {
+        /// The offered modulus.
+        q: u64,
+    },
+    /// A modulus that is not prime.
+    NotPrime {
+        /// The offered modulus.
+        q: u64,
+    },
+    /// A ring degree that is not a power of two in 2..=2^16.
+    Degree {
+        /// The offered degree.
+        n: usize,
+    },
+    /// The modulus has no primitive 2N-th root of unity, so there is no negacyclic transform.
+    NoRoot {
+        /// The ring degree N.
+        n: usize,
+        /// The modulus, which is not 1 mod 2N.
+        q: u64,
+    },
+    /// The kernel cannot run: the CPU lacks it, the modulus is too wide or the degree too small for it.
+    KernelUnavailable {
+        /// The kernel asked for.
+        kernel: Kernel,
+        /// The modulus.
+        q: u64,
+        /// The ring degree N.
+        n: usize,
+    },
+    /// The modulus is above the cap for 128-bit security at this ring degree.
+    Insecure {
+        /// The ring degree N.
+        n: usize,
+        /// log2 of the modulus offered, rounded up.
+        log2_q: u32,
+        /// The largest log2 of the modulus allowed; 0 when the degree itself is not in the table.
+        cap: u32,
+    },
+    /// A profile name that is not `tiny`, `narrow` or `wide`.
+    UnknownProfile {
+        /// The name as given.
+        name: String,
+    },
+    /// A number of bits outside of what the operation supports.
+    Bits {
+        /// What the bits belong to.
+        what: &'static str,
+        /// Bits asked for.
+        bits: u32,
+        /// Fewest allowed.
+        least: u32,
+        /// Most allowed.
+        most: u32,
+    },
+    /// A dither so wide that it would wrap around the modulus, or not a finite number of bits.
+    Dither {
+        /// log2 of the standard deviation asked for.
+        log2_sigma: f64,
+        /// log2 of the modulus.
+        log2_q: f64,
+    },
+    /// Something has the wrong length.
+    Length {
+        /// What was measured.
+        what: &'static str,
+        /// The length it must have.
+        expected: usize,
+        /// The length it has.
+        found: usize,
+    },
+    /// A value in a message is not below its bound.
+    OutOfRange {
+        /// What the value belongs to.
+        what: &'static str,
+        /// The position of the first such value.
+        index: usize,
+        /// The exclusive bound.
+        bound: u64,
+    },
+    /// The unused bits at the end of a packed message are not zero.
+    Padding {
+        /// How many bits must be zero.
+        bits: u32,
+    },
+    /// A public key that would switch off re-randomisation.
+    DegenerateKey,
+    /// The operating system gave no randomness.
+    Entropy {
+        /// What it said instead.
+        reason: String,
+    },
+}
+
+impl fmt::Display for HeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ModulusRange { q } => write!(f, "the modulus {q} is outside 3..2^61"),
+            Self::NotPrime { q } => write!(f, "the modulus {q} is not prime"),
+            Self::Degree { n } => write!(f, "the ring degree {n} is not a power of two in 2..=65536"),
+            Self::NoRoot { n, q } => {
+                write!(f, "the modulus {q} is not 1 mod {}, so degree {n} has no transform", 2 * n)
+            }
+            Self::KernelUnavailable { kernel, q, n } => {
+                write!(f, "kernel {kernel:?} cannot serve degree {n} modulo {q} on this machine")
+            }
+            Self::Insecure { n, cap: 0, .. } => {
+                write!(f, "no security figure is known for ring degree {n} (1024..=32768, powers of two)")
+            }
+            Self::Insecure { n, log2_q, cap } => write!(
+                f,
+                "a modulus of {log2_q} bits is below 128-bit security at ring degree {n}; at most {cap} bits"
+            ),
+            Self::UnknownProfile { name } => {
+                write!(f, "unknown profile {name:?}; there are tiny, narrow and wide")
+            }
+            Self::Bits { what, bits, least, most } => {
+                write!(f, "{what} of {bits} bits; {least} to {most} are supported")
+            }
+            Self::Dither { log2_sigma, log2_q } => write!(
+                f,
+                "a dither of standard deviation 2^{log2_sigma:.2} does not fit a modulus of {log2_q:.2} bits"
+            ),
+            Self::Length { what, expected, found } => {
+                write!(f, "{what}: length {found} where {expected} is needed")
+            }
+            Self::OutOfRange { what, index, bound } => {
+                write!(f, "{what}: the value at position {index} is not below {bound}")
+            }
+            Self::Padding { bits } => write!(f, "the last {bits} bits of a packed message are not all zero"),
+            Self::DegenerateKey => write!(f, "the public key is all zero and would hide nothing"),
+            Self::Entropy { reason } => write!(f, "the operating system gave no randomness: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for HeError {}

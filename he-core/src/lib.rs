@@ -1,0 +1,44 @@
+//! Lattice primitives from scratch: NTT kernels, samplers, RLWE and the split construction.
+//!
+//! This crate is a root of the workspace: it knows nothing of networks, shares or sockets. From the bottom up:
+//!
+//! | room | what |
+//! |---|---|
+//! | [`modulus`], [`prime`] | one-word modular arithmetic; primes and their roots of unity |
+//! | [`ntt`] | the negacyclic transform, with portable, AVX2 and AVX-512 kernels chosen at run time |
+//! | [`poly`] | polynomials whose form (coefficients or values) is part of their type |
+//! | [`seed`], [`sample`] | a labelled tree of seeds; uniform, ternary, centred binomial, dither |
+//! | [`security`], [`params`] | caps and estimate; parameter sets that exist only if they were checked |
+//! | [`switch`], [`wire`] | rounding between Z_q and Z_2^t; bit packing |
+//! | [`split`], [`noise`] | preprocessing of linear layers, and the noise that it adds |
+//!
+//! `examples/split_layer.rs` walks through one private linear layer from the first label to the checked result.
+//!
+//! Randomness is always an argument. Secrets are wiped on drop, print nothing, and steer no branch and no index.
+//! Functions panic when the program mixes rings (a mistake in the program); bytes of a peer give a [`HeError`].
+//! Semi-honest parties are assumed throughout.
+
+pub mod error;
+pub mod modulus;
+pub mod noise;
+pub mod ntt;
+pub mod params;
+pub mod poly;
+pub mod prime;
+pub mod sample;
+pub mod security;
+pub mod seed;
+pub mod split;
+pub mod switch;
+pub mod wire;
+
+pub use error::HeError;
+pub use modulus::Modulus;
+pub use ntt::{Kernel, NttTable};
+pub use params::{Params, Profile};
+pub use poly::{Coeff, Ntt, Poly};
+pub use seed::Seed;
+
+#[cfg(test)]
+#[path = "../tests/vectors/vectors.rs"]
+mod vectors;

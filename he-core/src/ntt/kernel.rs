@@ -1,0 +1,54 @@
+//! Which instruction set does the transforms: a closed list, asked once at run time.
+
+use crate::modulus::Modulus;
+
+/// An implementation of the transform and of the pointwise products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// 64-bit Shoup butterflies, any CPU, q < 2^61.
+    Portable,
+    /// Four double-precision lanes with fused multiply-add (x86-64 AVX2 and FMA), q < 2^50, N >= 32.
+    Avx2,
+    /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 32.
+    Avx512Ifma,
+}
+
+/// The SIMD kernels keep residues below 2^50 so that 4q fits the 52 bits that their multipliers see.
+const SIMD_BOUND: u64 = 1 << 50;
+/// The smallest degree for which every stage of a SIMD kernel fills its registers.
+const SIMD_DEGREE: usize = 32;
+
+impl Kernel {
+    /// The kernels that this CPU can run, slowest first; never empty.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        [Self::Portable, Self::Avx2, Self::Avx512Ifma].into_iter().filter(|k| k.detected()).collect()
+    }
+
+    /// The fastest available kernel for a modulus.
+    #[must_use]
+    pub fn best(modulus: &Modulus) -> Self {
+        [Self::Avx512Ifma, Self::Avx2]
+            .into_iter()
+            .find(|k| modulus.value() < SIMD_BOUND && k.detected())
+            .unwrap_or(Self::Portable)
+    }
+
+    /// Whether this kernel can run here for degree n modulo q.
+    #[must_use]
+    pub fn serves(self, n: usize, modulus: &Modulus) -> bool {
+        self == Self::Portable || (self.detected() && n >= SIMD_DEGREE && modulus.value() < SIMD_BOUND)
+    }
+
+    fn detected(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Ifma => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma"),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Networks: from an ONNX file to a model that two parties can run, and the oracles that say what it must compute.
+//!
+//! The road is one direction only; each step is a pure function:
+//!
+//! ```text
+//! ONNX bytes ──onnx::import──▶ Graph ──pass::run──▶ merged Graph ──lower──▶ chain of layers
+//!                                │                       │                        │
+//!                       evaluate (float oracle)   calibrate (bounds)   quantize ──▶ Model { Manifest, weights }
+//! ```
+//!
+//! [`build`] walks all of it. [`model`] holds what leaves this crate: the public manifest that both parties
+//! agree on, and the server's weights. Nothing here opens a file or a socket; randomness (the commitment's
+//! salt, synthetic calibration inputs) is an argument.
+
+pub mod error;
+pub mod evaluate;
+pub mod graph;
+pub mod model;
+pub mod onnx;
+pub mod shape;
+pub mod zoo;
+
+pub use error::NnError;
+pub use model::{
+    ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, PoolGeometry, PoolShape,
+};

@@ -1,0 +1,207 @@
+//! Constants: ONNX tensors as plain vectors, checked once.
+//!
+//! Every floating-point constant is held as `f64` and must be finite; every integer one as `i64`. Tensors stored
+//! outside the file are refused (nothing here opens files).
+
+use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
+use rten_onnx::protobuf::{DecodeMessage, ValueReader};
+
+use super::wire;
+use crate::error::{NnError, shown};
+use crate::shape::MAX_RANK;
+
+/// Most elements of one constant.
+pub const MAX_CONSTANT: usize = 1 << 27;
+
+/// A constant's elements.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Data {
+    Float(Vec<f64>),
+    Int(Vec<i64>),
+}
+
+/// A constant: shape (rank 0 allowed) and row-major elements.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Constant {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Data,
+}
+
+impl Constant {
+    pub(crate) fn ints(values: Vec<i64>) -> Self {
+        Self { shape: vec![values.len()], data: Data::Int(values) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.data {
+            Data::Float(v) => v.len(),
+            Data::Int(v) => v.len(),
+        }
+    }
+
+    /// The elements as real numbers, whatever they are stored as.
+    pub(crate) fn to_f64(&self) -> Vec<f64> {
+        match &self.data {
+            Data::Float(v) => v.clone(),
+            Data::Int(v) => v.iter().map(|&x| x as f64).collect(),
+        }
+    }
+
+    /// The elements if they are integers.
+    pub(crate) fn as_ints(&self) -> Option<&[i64]> {
+        match &self.data {
+            Data::Int(v) => Some(v),
+            Data::Float(_) => None,
+        }
+    }
+}
+
+/// Reads a serialised `TensorProto` (as in ONNX test data sets): its shape and elements.
+///
+/// # Errors
+/// [`NnError::Onnx`] for malformed bytes, [`NnError::NotFinite`] for NaN or infinite elements,
+/// [`NnError::TooLarge`] beyond [`MAX_CONSTANT`] elements.
+pub fn read_tensor(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), NnError> {
+    wire::check(bytes, wire::Message::Tensor)?;
+    let proto = TensorProto::decode(ValueReader::from_buf(bytes)).map_err(|e| NnError::onnx(e.to_string()))?;
+    let constant = from_proto(&proto, "")?;
+    let values = constant.to_f64();
+    Ok((constant.shape, values))
+}
+
+/// Checks and converts a tensor; `fallback` names it when it has no name itself.
+pub(super) fn from_proto(proto: &TensorProto, fallback: &str) -> Result<Constant, NnError> {
+    let own = proto.name.as_deref().unwrap_or_default();
+    let name = shown(if own.is_empty() { fallback } else { own });
+    if proto.data_location == Some(DataLocation::EXTERNAL) || !proto.external_data.is_empty() {
+        return Err(NnError::onnx(format!(
+            "tensor {name} is stored outside the file; export the model with its weights inside"
+        )));
+    }
+    let mut elements = 1usize;
+    let mut shape = Vec::with_capacity(proto.dims.len().min(16));
+    if proto.dims.len() > MAX_RANK || (proto.dims.len() > 1 && proto.dims.contains(&0)) {
+        return Err(NnError::onnx(format!("tensor {name} has no elements or more than {MAX_RANK} axes")));
+    }
+    for &dim in &proto.dims {
+        let side = usize::try_from(dim)
+            .map_err(|_| NnError::onnx(format!("tensor {name} has a negative side {dim}")))?;
+        elements = elements.checked_mul(side).filter(|&n| n <= MAX_CONSTANT).ok_or_else(|| NnError::TooLarge {
+            what: format!("tensor {name}"),
+            size: u64::MAX,
+            cap: MAX_CONSTANT as u64,
+        })?;
+        shape.push(side);
+    }
+    let data = elements_of(proto, &name)?;
+    let constant = Constant { shape, data };
+    if constant.len() != elements {
+        return Err(NnError::onnx(format!(
+            "tensor {name} holds {} elements, its shape {:?} wants {elements}",
+            constant.len(),
+            constant.shape
+        )));
+    }
+    if let Data::Float(values) = &constant.data
+        && values.iter().any(|v| !v.is_finite())
+    {
+        return Err(NnError::NotFinite { tensor: name });
+    }
+    Ok(constant)
+}
+
+fn elements_of(proto: &TensorProto, name: &str) -> Result<Data, NnError> {
+    let raw = proto.raw_data.as_ref().map(|cell| cell.borrow());
+    let raw = raw.as_ref().map(|bytes| bytes.as_slice());
+    let data_type = proto.data_type.unwrap_or(DataType(0));
+    let small = || proto.int32_data.iter().map(|&v| i64::from(v));
+    Ok(match data_type {
+        DataType::FLOAT => Data::Float(match raw {
+            Some(raw) => words(raw, name, |b: [u8; 4]| f64::from(f32::from_le_bytes(b)))?,
+            None => proto.float_data.iter().map(|&v| f64::from(v)).collect(),
+        }),
+        DataType::DOUBLE => Data::Float(match raw {
+            Some(raw) => words(raw, name, f64::from_le_bytes)?,
+            None => proto.double_data.clone(),
+        }),
+        DataType::FLOAT16 => Data::Float(match raw {
+            Some(raw) => words(raw, name, |b: [u8; 2]| half(u16::from_le_bytes(b)))?,
+            None => proto.int32_data.iter().map(|&v| half(v as u16)).collect(),
+        }),
+        DataType::INT64 => Data::Int(match raw {
+            Some(raw) => words(raw, name, i64::from_le_bytes)?,
+            None => proto.int64_data.clone(),
+        }),
+        DataType::INT32 => Data::Int(match raw {
+            Some(raw) => words(raw, name, |b: [u8; 4]| i64::from(i32::from_le_bytes(b)))?,
+            None => small().collect(),
+        }),
+        DataType::INT8 => Data::Int(match raw {
+            Some(raw) => words(raw, name, |b: [u8; 1]| i64::from(i8::from_le_bytes(b)))?,
+            None => small().collect(),
+        }),
+        DataType::UINT8 | DataType::BOOL => Data::Int(match raw {
+            Some(raw) => words(raw, name, |b: [u8; 1]| i64::from(b[0]))?,
+            None => small().collect(),
+        }),
+        other => {
+            return Err(NnError::onnx(format!("tensor {name} has element type {other}, which is not supported")));
+        }
+    })
+}
+
+fn words<T, const N: usize>(raw: &[u8], name: &str, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, NnError> {
+    let (words, rest) = raw.as_chunks::<N>();
+    if !rest.is_empty() {
+        return Err(NnError::onnx(format!("tensor {name} ends inside an element")));
+    }
+    Ok(words.iter().map(|&w| read(w)).collect())
+}
+
+/// IEEE 754 binary16 to `f64`.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        31 if fraction == 0.0 => f64::INFINITY,
+        31 => f64::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_precision_values() {
+        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_953_125), (1, 2f64.powi(-24)), (0, 0.0)] {
+            assert_eq!(half(bits), value);
+        }
+        assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn bad_tensors_are_refused_by_name() {
+        let good = TensorProto {
+            name: Some("w".into()),
+            dims: vec![2],
+            data_type: Some(DataType::FLOAT),
+            float_data: vec![1.0, 2.0],
+            ..Default::default()
+        };
+        assert_eq!(from_proto(&good, "").expect("good").to_f64(), [1.0, 2.0]);
+        let mut nan = good.clone();
+        nan.float_data[1] = f32::NAN;
+        assert_eq!(from_proto(&nan, ""), Err(NnError::NotFinite { tensor: "w".into() }));
+        for dims in [vec![3], vec![-2], vec![i64::MAX, 4], vec![1 << 40]] {
+            let bad = TensorProto { dims, ..good.clone() };
+            assert!(from_proto(&bad, "").is_err_and(|e| e.to_string().contains("tensor w")));
+        }
+        let external = TensorProto { data_location: Some(DataLocation::EXTERNAL), ..good.clone() };
+        assert!(from_proto(&external, "").is_err());
+        let strange = TensorProto { data_type: Some(DataType::STRING), ..good };
+        assert!(from_proto(&strange, "").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! A structural check of ONNX bytes before the parser sees them.
+//!
+//! The parser proper (rten-onnx) trusts lengths more than hostile bytes deserve: a length near 2^64 makes it ask
+//! for that much memory, and nested sub-graphs or types make it recurse as deep as the file says. This walk reads
+//! only tags and lengths, and passes a file on when
+//!
+//! - every length-delimited field lies inside the message that holds it,
+//! - nesting is at most [`MAX_DEPTH`] messages deep,
+//! - there are at most [`MAX_MESSAGES`] messages,
+//! - no field uses the obsolete group encoding.
+//!
+//! What a field means is left to the parser. Message layout: onnx.proto3 of ONNX 1.x.
+
+use crate::error::NnError;
+
+/// Deepest nesting of messages.
+const MAX_DEPTH: usize = 24;
+/// Most messages in one file.
+const MAX_MESSAGES: usize = 1 << 20;
+
+/// The messages whose fields are messages again.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Message {
+    Model,
+    Graph,
+    Node,
+    Attribute,
+    Tensor,
+    ValueInfo,
+    Type,
+    TensorType,
+    SequenceType,
+    Shape,
+    Leaf,
+}
+
+impl Message {
+    /// The message that length-delimited field `number` holds, if it holds one.
+    fn child(self, number: u64) -> Option<Self> {
+        Some(match (self, number) {
+            (Self::Model, 7) | (Self::Attribute, 6) => Self::Graph,
+            (Self::Model, 8 | 14) | (Self::Tensor, 13) | (Self::Shape, 1) => Self::Leaf,
+            (Self::Graph, 1) => Self::Node,
+            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Graph, 11..=13) => Self::ValueInfo,
+            (Self::Node, 5) => Self::Attribute,
+            (Self::ValueInfo, 2) | (Self::SequenceType, 1) => Self::Type,
+            (Self::Type, 1) => Self::TensorType,
+            (Self::Type, 4) => Self::SequenceType,
+            (Self::TensorType, 2) => Self::Shape,
+            _ => return None,
+        })
+    }
+}
+
+/// Walks `bytes` as a message of kind `kind`.
+///
+/// # Errors
+/// [`NnError::Onnx`] or [`NnError::TooLarge`] at the first thing that does not hold.
+pub(super) fn check(bytes: &[u8], kind: Message) -> Result<(), NnError> {
+    let mut messages = 0;
+    walk(bytes, kind, 0, &mut messages)
+}
+
+fn walk(mut bytes: &[u8], kind: Message, depth: usize, messages: &mut usize) -> Result<(), NnError> {
+    *messages += 1;
+    if *messages > MAX_MESSAGES {
+        return Err(NnError::TooLarge {
+            what: "the number of parts of the ONNX file".into(),
+            size: *messages as u64,
+            cap: MAX_MESSAGES as u64,
+        });
+    }
+    if depth > MAX_DEPTH {
+        return Err(NnError::onnx(format!("it is nested more than {MAX_DEPTH} deep")));
+    }
+    let malformed = |what: &str| NnError::onnx(format!("{what} in a {kind:?} message (truncated or not ONNX)"));
+    while !bytes.is_empty() {
+        let tag = varint(&mut bytes).ok_or_else(|| malformed("a field tag is cut off"))?;
+        let skip = match tag & 7 {
+            0 => {
+                varint(&mut bytes).ok_or_else(|| malformed("a number is cut off"))?;
+                0
+            }
+            1 => 8,
+            2 => varint(&mut bytes).ok_or_else(|| malformed("a length is cut off"))?,
+            5 => 4,
+            other => return Err(malformed(&format!("wire type {other}"))),
+        };
+        let (field, rest) = usize::try_from(skip)
+            .ok()
+            .and_then(|skip| bytes.split_at_checked(skip))
+            .ok_or_else(|| malformed(&format!("a field of {skip} bytes where {} are left", bytes.len())))?;
+        if tag & 7 == 2 && let Some(child) = kind.child(tag >> 3) {
+            walk(field, child, depth + 1, messages)?;
+        }
+        bytes = rest;
+    }
+    Ok(())
+}
+
+/// Reads a base-128 number of at most 64 bits; `None` when cut off or too long.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for (index, &byte) in bytes.iter().enumerate().take(10) {
+        if index == 9 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *bytes = &bytes[index + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_lengths_and_depths_are_refused() {
+        // Field 7 (graph) with a length of 2^64 − 1.
+        let mut huge = vec![0x3a];
+        huge.extend([0xff; 9]);
+        huge.push(1);
+        assert!(check(&huge, Message::Model).is_err());
+        // Sub-graphs nested: graph > node > attribute > graph > ...
+        let mut nested = Vec::new();
+        for level in 0..200 {
+            let tag = [0x32, 0x2a, 0x0a][level % 3];
+            let mut outer = vec![tag];
+            let mut length = nested.len();
+            while length >= 0x80 {
+                outer.push((length & 0x7f) as u8 | 0x80);
+                length >>= 7;
+            }
+            outer.push(length as u8);
+            outer.extend(&nested);
+            nested = outer;
+        }
+        let kinds = [Message::Graph, Message::Node, Message::Attribute];
+        assert!(kinds.iter().any(|&kind| {
+            check(&nested, kind).is_err_and(|e| e.to_string().contains("nested more than"))
+        }));
+        assert!(check(&[0x0b], Message::Model).is_err(), "groups");
+        assert!(check(&[0x80; 12], Message::Model).is_err(), "endless number");
+    }
+
+    #[test]
+    fn a_plain_message_passes() {
+        // ir_version = 8, then an opset entry {version = 13}.
+        assert_eq!(check(&[0x08, 8, 0x42, 2, 0x10, 13], Message::Model), Ok(()));
+        assert!(check(&[0x08, 8, 0x42, 3, 0x10, 13], Message::Model).is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! The shared networks: import, float evaluation against the recorded outputs.
+
+mod common;
+
+use common::{NETWORKS, data, distance, expected_logits, golden, images, network};
+use nn_merge::evaluate::{Evaluator, run_f64};
+use nn_merge::onnx::import;
+
+#[test]
+fn golden_outputs_are_met() {
+    let Some(data) = data() else { return };
+    for (set, name) in NETWORKS {
+        let graph = import(&network(&data, set, name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for k in 0..3 {
+            let (input, output) = golden(&data, set, name, k);
+            let ours = run_f64(&graph, &input).expect("right length");
+            let worst = distance(&ours, &output);
+            println!("{name} {k}: largest difference {worst:.2e}");
+            assert!(worst < 1e-3, "{name} {k}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn two_hundred_expected_logits_are_met_in_single_precision() {
+    let Some(data) = data() else { return };
+    for (set, name) in NETWORKS {
+        let graph = import(&network(&data, set, name)).expect("imports");
+        let evaluator = Evaluator::<f32>::new(&graph).expect("prepares");
+        let expected = expected_logits(&data, set, name);
+        let inputs: Vec<Vec<f32>> = images(&data, set, name, expected.len())
+            .iter()
+            .map(|image| image.iter().map(|&v| v as f32).collect())
+            .collect();
+        let outputs = evaluator.run_all(&inputs).expect("right length");
+        assert_eq!(outputs.len(), 200);
+        let worst = outputs
+            .iter()
+            .zip(&expected)
+            .map(|(ours, theirs)| distance(&ours.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), theirs))
+            .fold(0.0, f64::max);
+        println!("{name}: largest difference over {} images {worst:.2e}", outputs.len());
+        assert!(worst < 1e-3, "{name}: {worst}");
+    }
+}

@@ -1,0 +1,224 @@
+//! The online stage: the input is there; both parties walk the plan with prepared material.
+//!
+//! | | from | content |
+//! |---|---|---|
+//! | first | C | X_p = D − r_p mod 2^p of every input element |
+//! | per gate | S, C, S, C, S, C | the gate's six messages |
+//! | last | S | its share of the label's index, or of the rounded logits |
+//!
+//! A linear layer sends nothing: the server lifts X_p to Z_q, convolves, adds its mask and switches down.
+//! Bundles are taken by value: whatever happens here, they are gone.
+
+use conv_fast::PreparedConv;
+use ss_core::bits::{bytes_for_bits, pack, unpack};
+use ss_core::gate::ServerGate;
+use ss_core::maximum::Tournament;
+use ss_core::ring::Z2k;
+
+use crate::channel::{Channel, Kind};
+use crate::error::{PeerResult, ProtocolError};
+use crate::offline::{ClientBundle, ServerBundle};
+use crate::plan::{GateStep, OutputMode, Plan};
+use crate::report::{Report, Stage, Start};
+
+/// What an inference gives the client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// One index per image.
+    Labels(Vec<usize>),
+    /// Per image the logits as elements of the signed `bits`-bit ring.
+    Logits(Vec<Vec<i64>>),
+}
+
+/// Called with (done, of) as the walk goes on.
+pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
+
+/// Client: runs a bundle on quantised inputs (one integer D per element, image after image).
+///
+/// # Errors
+/// [`ProtocolError::Caller`] for inputs of the wrong size, else what the channel or the peer did.
+pub fn client(
+    channel: &mut Channel,
+    bundle: ClientBundle,
+    inputs: &[i64],
+    report: &mut Report,
+    progress: Progress<'_>,
+) -> Result<Output, ProtocolError> {
+    let ClientBundle { plan, input_mask, gates, output, .. } = bundle;
+    let (steps, first) = (plan.gates().len() + 2, &plan.layers()[0]);
+    if inputs.len() != input_mask.len() {
+        return Err(ProtocolError::Caller(format!("{} input values, {} expected", inputs.len(), input_mask.len())));
+    }
+    let start = Start::now(channel);
+    let ring = Z2k::new(first.masked_bits).or_malformed("manifest")?;
+    let masked: Vec<u64> =
+        inputs.iter().zip(input_mask.values()).map(|(&d, &r)| ring.sub(ring.from_signed(d), r)).collect();
+    channel.send(Kind::Input, 0, &pack(&masked, first.masked_bits))?;
+    channel.flush()?;
+    report.add(Stage::Online, &first.name, "input", &start, channel);
+
+    for (at, (step, gate)) in plan.gates().iter().zip(gates).enumerate() {
+        progress(at + 1, steps);
+        let start = Start::now(channel);
+        let sizes = step.spec.message_bytes(step.elements);
+        let message = channel.receive(Kind::Gate, at, sizes[1])?;
+        let (message, gate) = gate.tables(&message).or_malformed("gate message")?;
+        channel.send(Kind::Gate, at, &message)?;
+        let message = channel.receive(Kind::Gate, at, sizes[3])?;
+        let (message, gate) = gate.respond(&message).or_malformed("gate message")?;
+        channel.send(Kind::Gate, at, &message)?;
+        let message = channel.receive(Kind::Gate, at, sizes[5])?;
+        let message = gate.finish(&message).or_malformed("gate message")?;
+        channel.send(Kind::Gate, at, &message)?;
+        channel.flush()?;
+        report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
+    }
+
+    let start = Start::now(channel);
+    let (bits, count) = output_shape(&plan);
+    let message = channel.receive(Kind::Output, 0, bytes_for_bits(count * bits as usize))?;
+    let shares = unpack(&message, count, bits).or_malformed("output share")?;
+    report.add(Stage::Online, "output", "output", &start, channel);
+    progress(steps, steps);
+    let ring = Z2k::new(bits).or_malformed("manifest")?;
+    let values: Vec<u64> = shares.iter().zip(output.values()).map(|(&s, &c)| ring.add(s, c)).collect();
+    match plan.mode() {
+        OutputMode::Label => {
+            let labels: Vec<usize> = values.iter().map(|&v| v as usize).collect();
+            match labels.iter().find(|&&label| label >= plan.classes()) {
+                Some(bad) => Err(crate::PeerFault::Malformed {
+                    what: "output share",
+                    reason: format!("label {bad} of {} classes", plan.classes()),
+                }
+                .into()),
+                None => Ok(Output::Labels(labels)),
+            }
+        }
+        OutputMode::Logits { .. } => Ok(Output::Logits(
+            values.chunks(plan.classes()).map(|image| image.iter().map(|&v| ring.signed(v)).collect()).collect(),
+        )),
+    }
+}
+
+/// Server: runs its half of a bundle with the layers' prepared convolutions.
+///
+/// # Errors
+/// What the channel or the peer did.
+pub fn server(
+    channel: &mut Channel,
+    bundle: ServerBundle,
+    convolutions: &[PreparedConv],
+    report: &mut Report,
+) -> Result<(), ProtocolError> {
+    let ServerBundle { plan, masks, gates } = bundle;
+    let mut gates = plan.gates().iter().zip(gates).enumerate();
+    let first = &plan.layers()[0];
+    let start = Start::now(channel);
+    let count = plan.images() * first.geometry.input_len();
+    let message = channel.receive(Kind::Input, 0, bytes_for_bits(count * first.masked_bits as usize))?;
+    let mut masked = unpack(&message, count, first.masked_bits).or_malformed("masked input")?;
+    report.add(Stage::Online, &first.name, "input", &start, channel);
+
+    let mut share = Vec::new();
+    for ((layer, mask), convolution) in plan.layers().iter().zip(&masks).zip(convolutions) {
+        let start = Start::now(channel);
+        let q = plan.params().modulus();
+        let lifted = layer.masked.up_all(&masked);
+        let product = convolution.run(&lifted, plan.images());
+        share = product.iter().zip(mask.values()).map(|(&w, &m)| layer.ring.down(q.add(w, m))).collect();
+        report.add(Stage::Online, &layer.name, "linear", &start, channel);
+        if !layer.relu {
+            break;
+        }
+        let ring = Z2k::new(layer.ring_bits).or_malformed("manifest")?;
+        if let Some(pool) = &layer.pool {
+            let mut values = vec![share];
+            play(channel, &plan, pool, &[ring], &mut values, &mut gates, report)?;
+            share = values.swap_remove(0);
+        }
+        if let Some((at, (step, gate))) = gates.next() {
+            let start = Start::now(channel);
+            masked = run_gate(channel, at, step, gate, share.clone(), vec![share])?.swap_remove(0);
+            report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
+            share = Vec::new();
+        }
+    }
+
+    let (bits, count) = output_shape(&plan);
+    if let (Some(arg_max), Some(layer)) = (plan.arg_max(), plan.layers().last()) {
+        let rings = [layer.ring_bits, arg_max.index_bits].map(Z2k::new);
+        let [values, indices] = rings;
+        let rings = [values.or_malformed("manifest")?, indices.or_malformed("manifest")?];
+        let indices = (0..share.len()).map(|i| (i % plan.classes()) as u64).collect();
+        let mut values = vec![share, indices];
+        play(channel, &plan, &arg_max.tournament, &rings, &mut values, &mut gates, report)?;
+        share = values.swap_remove(1);
+    }
+    let start = Start::now(channel);
+    debug_assert_eq!(share.len(), count);
+    channel.send(Kind::Output, 0, &pack(&share, bits))?;
+    channel.flush()?;
+    report.add(Stage::Online, "output", "output", &start, channel);
+    Ok(())
+}
+
+/// Server: a tournament, level by level; lane 0 is compared.
+fn play<'a>(
+    channel: &mut Channel,
+    plan: &Plan,
+    tournament: &Tournament,
+    rings: &[Z2k],
+    values: &mut [Vec<u64>],
+    gates: &mut impl Iterator<Item = (usize, (&'a GateStep, ServerGate))>,
+    report: &mut Report,
+) -> Result<(), ProtocolError> {
+    for level in tournament.levels() {
+        let Some((at, (step, gate))) = gates.next() else { break };
+        let start = Start::now(channel);
+        let differences: Vec<Vec<u64>> = values
+            .iter()
+            .zip(rings)
+            .map(|(values, ring)| {
+                level.first(values).iter().zip(level.second(values)).map(|(&a, b)| ring.sub(a, b)).collect()
+            })
+            .collect();
+        let gated = run_gate(channel, at, step, gate, differences[0].clone(), differences)?;
+        for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
+            let winners: Vec<u64> = gated.iter().zip(level.second(values)).map(|(&z, b)| ring.add(z, b)).collect();
+            *values = level.advance(values, &winners);
+        }
+        report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
+    }
+    values.iter_mut().for_each(|values| *values = tournament.winners(values));
+    Ok(())
+}
+
+/// Server: the six messages of one gate.
+fn run_gate(
+    channel: &mut Channel,
+    at: usize,
+    step: &GateStep,
+    gate: ServerGate,
+    compare: Vec<u64>,
+    lanes: Vec<Vec<u64>>,
+) -> Result<Vec<Vec<u64>>, ProtocolError> {
+    let sizes = step.spec.message_bytes(step.elements);
+    let (message, gate) = gate.begin(compare, lanes).map_err(|error| ProtocolError::Caller(error.to_string()))?;
+    channel.send(Kind::Gate, at, &message)?;
+    let message = channel.receive(Kind::Gate, at, sizes[2])?;
+    let (message, gate) = gate.combine(&message).or_malformed("gate message")?;
+    channel.send(Kind::Gate, at, &message)?;
+    let message = channel.receive(Kind::Gate, at, sizes[4])?;
+    let (message, gate) = gate.select(&message).or_malformed("gate message")?;
+    channel.send(Kind::Gate, at, &message)?;
+    let message = channel.receive(Kind::Gate, at, sizes[6])?;
+    gate.finish(&message).or_malformed("gate message")
+}
+
+/// Bits and number of the values that the output message carries.
+fn output_shape(plan: &Plan) -> (u32, usize) {
+    match (plan.mode(), plan.arg_max()) {
+        (OutputMode::Label, Some(arg_max)) => (arg_max.index_bits, plan.images()),
+        _ => (plan.layers().last().map_or(1, |layer| layer.ring_bits), plan.images() * plan.classes()),
+    }
+}

@@ -1,0 +1,129 @@
+//! A listener for many clients: one thread each, a cap on their number, a clean stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use he_core::Seed;
+
+use crate::channel::{Kind, TcpOptions, accept};
+use crate::error::{ProtocolError, Refusal, RefusalCode};
+use crate::session::{Served, Server};
+
+/// How often the listener looks at the stop flag.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Limits of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// Clients at once; more are refused with a sentence.
+    pub clients: usize,
+    /// Deadlines per message.
+    pub tcp: TcpOptions,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { clients: 32, tcp: TcpOptions::default() }
+    }
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    options: ListenOptions,
+}
+
+impl Listener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Connection`]: the port is taken, the address is not ours, …
+    pub fn bind(address: &str, options: ListenOptions) -> Result<Self, ProtocolError> {
+        let failed = |source: io::Error| {
+            let hint = if source.kind() == io::ErrorKind::AddrInUse { " (is another server running there?)" } else { "" };
+            let source = io::Error::new(source.kind(), format!("{address}: {source}{hint}"));
+            ProtocolError::Connection { during: "opening the listening port", source }
+        };
+        let socket = TcpListener::bind(address).map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        Ok(Self { socket, options })
+    }
+
+    /// The bound address, with the port the system chose for port 0.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Connection`] when the socket is gone.
+    pub fn address(&self) -> Result<SocketAddr, ProtocolError> {
+        self.socket.local_addr().map_err(|source| ProtocolError::Connection { during: "listening", source })
+    }
+
+    /// Serves clients until `stop` is set; `ended` is told how each session ended. Running sessions are cut after
+    /// the stop: their material is one-time and in memory only.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Connection`] when accepting fails for good.
+    pub fn run(
+        &self,
+        server: &Arc<Server>,
+        stop: &AtomicBool,
+        ended: impl Fn(SocketAddr, Result<Served, ProtocolError>) + Send + Sync + 'static,
+    ) -> Result<(), ProtocolError> {
+        let (ended, active) = (Arc::new(ended), Arc::new(AtomicUsize::new(0)));
+        while !stop.load(Ordering::Relaxed) {
+            match self.socket.accept() {
+                Ok((stream, address)) => self.start(server, stream, address, &ended, &active),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(POLL),
+                // A client that left before we picked it up, or a signal: not the listener's problem.
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                Err(source) => return Err(ProtocolError::Connection { during: "accepting clients", source }),
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        server: &Arc<Server>,
+        stream: TcpStream,
+        address: SocketAddr,
+        ended: &Arc<impl Fn(SocketAddr, Result<Served, ProtocolError>) + Send + Sync + 'static>,
+        active: &Arc<AtomicUsize>,
+    ) {
+        let (server, ended, active, options) = (server.clone(), ended.clone(), active.clone(), self.options);
+        let count = active.fetch_add(1, Ordering::SeqCst);
+        let place = Place(active);
+        let session = move || {
+            let _place = place;
+            let result = stream
+                .set_nonblocking(false)
+                .map_err(|source| ProtocolError::Connection { during: "accepting clients", source })
+                .and_then(|()| accept(stream, options.tcp))
+                .and_then(|mut channel| {
+                    if count >= options.clients {
+                        // Read what it said first: closing on unread bytes would reset the connection.
+                        channel.receive_up_to(Kind::Hello, 1024)?;
+                        let reason = format!("this server already serves {} clients: try again later", options.clients);
+                        return Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }));
+                    }
+                    let seed = Seed::from_os().map_err(|error| ProtocolError::Caller(error.to_string()))?;
+                    server.serve(&mut channel, options.tcp.message, &seed)
+                });
+            ended(address, result);
+        };
+        // Without a thread there is no session: the stream closes, and the client sees it.
+        let _ = std::thread::Builder::new().name(format!("client {address}")).spawn(session);
+    }
+}
+
+/// One client's place, given back however its thread ends.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,279 @@
+//! The server's side: a model made ready once, then any number of sessions.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use conv_fast::{Layout, PreparedConv};
+use he_core::split::Epoch;
+use he_core::{Params, Seed};
+use nn_merge::model::Model;
+use rand_core::Rng;
+use rayon::prelude::*;
+
+use super::set_up_transfers;
+use crate::channel::{Channel, Kind};
+use crate::error::{ProtocolError, Refusal, RefusalCode};
+use crate::handshake::{Offer, Request, derive, next_request, session, welcome};
+use crate::offline::linear::LayerHints;
+use crate::offline::{BundleId, ServerBundle, stage};
+use crate::online;
+use crate::plan::{OutputMode, Plan};
+use crate::report::{Report, Stage, Start};
+
+/// What a server gives, and how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Shown to every client.
+    pub offer: Offer,
+    /// Images that one session may ask for; aborted ones count.
+    pub quota: u64,
+    /// Images of kept bundles in memory, over all clients.
+    pub shelf: usize,
+    /// How long a client may stay silent between requests.
+    pub idle: Duration,
+}
+
+impl Default for Policy {
+    /// Labels only, bundles of up to 64 images, a shelf of 256, five minutes of silence.
+    fn default() -> Self {
+        Self {
+            offer: Offer { logit_bits: None, max_images: 64, field_bits: 8 },
+            quota: u64::MAX,
+            shelf: 256,
+            idle: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A model ready to be served. Shared by all sessions.
+pub struct Server {
+    model: Model,
+    manifest: Vec<u8>,
+    digest: [u8; 32],
+    params: Params,
+    epoch: Epoch,
+    policy: Policy,
+    convolutions: Vec<PreparedConv>,
+    /// Bias per layer and output channel, in Z_q.
+    biases: Vec<Vec<u64>>,
+    hints: Mutex<HashMap<(usize, Layout), Arc<LayerHints>>>,
+    shelf: Mutex<HashMap<BundleId, ServerBundle>>,
+}
+
+/// What a session did, for the server's log.
+#[derive(Debug)]
+pub struct Served {
+    /// Costs.
+    pub report: Report,
+    /// Images run.
+    pub images: usize,
+}
+
+impl Server {
+    /// Makes a model ready: convolutions, biases, an epoch of its own. Hints follow with the first bundle.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] for a model whose parts do not fit, or for logits in a profile that must not give
+    /// them.
+    pub fn new(model: Model, policy: Policy, seed: &Seed) -> Result<Self, ProtocolError> {
+        let caller = |error: &dyn std::fmt::Display| ProtocolError::Caller(error.to_string());
+        let profile = model.manifest.profile;
+        if policy.offer.logit_bits.is_some() && profile != he_core::Profile::Wide {
+            return Err(ProtocolError::Caller(format!(
+                "a model in profile `{profile}` has no room for the noise that hides its weights behind logits: \
+                 serve labels, or merge it for profile `wide`"
+            )));
+        }
+        let params = Params::new(profile);
+        let q = *params.modulus();
+        let convolutions = model
+            .manifest
+            .layers
+            .iter()
+            .zip(&model.layers)
+            .map(|(spec, own)| PreparedConv::planned(&spec.geometry, q, &own.weights))
+            .collect::<Result<_, _>>()
+            .map_err(|error| caller(&error))?;
+        // Biases are in units of 2^-62 of the torus.
+        let lift = |bias: &i64| {
+            let scaled = (i128::from(*bias) * i128::from(q.value()) + (1 << 61)) >> 62;
+            scaled.rem_euclid(i128::from(q.value())) as u64
+        };
+        let biases = model.layers.iter().map(|layer| layer.bias.iter().map(lift).collect()).collect();
+        let mut label = [0; 32];
+        seed.fork("epoch", &[]).stream().fill_bytes(&mut label);
+        Ok(Self {
+            manifest: model.manifest.encode().map_err(|error| caller(&error))?,
+            digest: model.manifest.digest().map_err(|error| caller(&error))?,
+            model,
+            params,
+            epoch: Epoch::new(label),
+            policy,
+            convolutions,
+            biases,
+            hints: Mutex::default(),
+            shelf: Mutex::default(),
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The public label behind all public polynomials.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Biases per layer, in Z_q.
+    pub fn biases(&self) -> &[Vec<u64>] {
+        &self.biases
+    }
+
+    /// Hints of every layer of `plan`, computed once per layout.
+    pub fn hints(&self, plan: &Plan) -> Vec<Arc<LayerHints>> {
+        plan.layers()
+            .par_iter()
+            .map(|layer| {
+                let key = (layer.index, layer.packing.layout());
+                if let Some(known) = lock(&self.hints).get(&key) {
+                    return known.clone();
+                }
+                // Two sessions may compute the same hints at once: the same numbers, so either will do.
+                let own = &self.model.layers[layer.index].weights;
+                let hints = Arc::new(LayerHints::new(&self.params, &self.epoch, layer, own));
+                lock(&self.hints).entry(key).or_insert(hints).clone()
+            })
+            .collect()
+    }
+
+    /// Serves one client to its end. All randomness of the session comes from `seed`.
+    ///
+    /// # Errors
+    /// Why the session ended early. Its bundles are gone, kept ones excepted.
+    pub fn serve(&self, channel: &mut Channel, message: Duration, seed: &Seed) -> Result<Served, ProtocolError> {
+        let (start, mut report) = (Start::now(channel), Report::default());
+        let mut nonce = [0; 32];
+        seed.fork("nonce", &[]).stream().fill_bytes(&mut nonce);
+        let nonces = welcome(channel, nonce, &self.epoch, &self.manifest, self.policy.offer)?;
+        let mode = self.agree(channel)?;
+        report.add(Stage::Setup, "handshake", "handshake", &start, channel);
+        let session = session(&nonces, &self.digest, &self.epoch, mode);
+
+        let (mut transfers, mut own, mut plan) = (None, HashMap::new(), None::<Arc<Plan>>);
+        let (mut asked, mut bundles, mut images_run) = (0u64, 0u64, 0);
+        loop {
+            channel.set_patience(self.policy.idle);
+            let request = next_request(channel)?;
+            channel.set_patience(message);
+            match request {
+                Request::Agree { .. } => return Err(unexpected("a second agreement")),
+                Request::Transfers if transfers.is_some() => return Err(unexpected("second base transfers")),
+                Request::Transfers => {
+                    let start = Start::now(channel);
+                    let field_bits = self.policy.offer.field_bits;
+                    transfers = Some(set_up_transfers(channel, &session, field_bits, seed, false)?);
+                    report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
+                }
+                Request::Prepare { images } => {
+                    let Some(transfers) = transfers.as_mut() else { return Err(unexpected("a bundle before base transfers")) };
+                    self.check_quota(channel, images, &mut asked)?;
+                    channel.send(Kind::Agreed, 0, &[])?;
+                    let current = match plan.take() {
+                        Some(plan) if plan.images() == images => plan,
+                        _ => Arc::new(Plan::new(&self.model.manifest, images, mode)?),
+                    };
+                    let hints = self.hints(&current);
+                    let id = derive(&session, "bundle", bundles);
+                    let seed = seed.fork("bundle", &[bundles]);
+                    bundles += 1;
+                    let bundle =
+                        stage::server(channel, transfers, &current, &hints, &self.biases, &seed, &mut report)?;
+                    // One waiting bundle per session: what a client piles up it must ask us to keep.
+                    own.clear();
+                    own.insert(id, bundle);
+                    plan = Some(current);
+                }
+                Request::Keep { id } => {
+                    let Some(bundle) = own.remove(&id) else { return Err(self.no_bundle(channel)) };
+                    let mut shelf = lock(&self.shelf);
+                    let kept: usize = shelf.values().map(|bundle| bundle.plan().images()).sum();
+                    if kept + bundle.plan().images() > self.policy.shelf {
+                        drop(shelf);
+                        let reason = format!("this server keeps at most {} prepared images, and its shelf is full", self.policy.shelf);
+                        return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
+                    }
+                    shelf.insert(id, bundle);
+                    drop(shelf);
+                    channel.send(Kind::Agreed, 0, &[])?;
+                    channel.flush()?;
+                }
+                Request::Infer { id } => {
+                    // Claimed by taking it off the shelf: from here on it is gone, whatever happens.
+                    let bundle = own.remove(&id).or_else(|| lock(&self.shelf).remove(&id));
+                    let Some(bundle) = bundle else { return Err(self.no_bundle(channel)) };
+                    if bundle.plan().mode() != mode {
+                        let reason = "the prepared bundle gives another output than this session".to_owned();
+                        return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
+                    }
+                    images_run += bundle.plan().images();
+                    online::server(channel, bundle, &self.convolutions, &mut report)?;
+                }
+                Request::Finish => return Ok(Served { report, images: images_run }),
+            }
+        }
+    }
+
+    fn agree(&self, channel: &mut Channel) -> Result<OutputMode, ProtocolError> {
+        let Request::Agree { mode, digest } = next_request(channel)? else {
+            return Err(unexpected("a request before the agreement"));
+        };
+        if digest != self.digest {
+            let reason = "client and server understand the model's manifest differently: use equal releases".to_owned();
+            return Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }));
+        }
+        if let OutputMode::Logits { bits } = mode
+            && self.policy.offer.logit_bits != Some(bits)
+        {
+            let reason = match self.policy.offer.logit_bits {
+                None => "this server gives labels only: ask without --logits, or start it with --output logits".to_owned(),
+                Some(own) => format!("this server gives logits of {own} bits, not of {bits}"),
+            };
+            return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
+        }
+        channel.send(Kind::Agreed, 0, &[])?;
+        channel.flush()?;
+        Ok(mode)
+    }
+
+    fn check_quota(&self, channel: &mut Channel, images: usize, asked: &mut u64) -> Result<(), ProtocolError> {
+        let most = self.policy.offer.max_images;
+        if images == 0 || images > most {
+            let reason = format!("a bundle of {images} images was asked for, this server prepares 1 to {most} at once");
+            return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
+        }
+        // Counted before the work: what is aborted counts too.
+        *asked = asked.saturating_add(images as u64);
+        if *asked > self.policy.quota {
+            let reason = format!("this server answers at most {} images per session", self.policy.quota);
+            return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
+        }
+        Ok(())
+    }
+
+    fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
+        let reason = "the named bundle is not here: used already, never prepared, or lost when the server restarted".to_owned();
+        channel.refuse(Refusal { code: RefusalCode::Bundle, reason })
+    }
+}
+
+fn unexpected(got: &str) -> ProtocolError {
+    crate::PeerFault::Unexpected { expected: "the next step of the session", got: got.to_owned() }.into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic elsewhere leaves these maps whole: every change to them is a single call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,190 @@
+//! A client's prepared bundles on disk: each usable once, whatever crashes.
+//!
+//! One file per bundle, readable by its owner only. *Keeping* writes to a temporary name, syncs, renames, syncs the
+//! folder. *Claiming* reads the file, unlinks it and syncs the folder **before** the claimed bundle is handed out: so
+//! before any byte that depends on it can leave. After a crash in between the bundle is lost, never used twice. The
+//! server's half lives in the server's memory only and is claimed by removal; a copied or restored file finds no
+//! other half.
+//!
+//! The file: magic, version, digest of the manifest, bundle id, images, output mode, then the material in the order of
+//! the plan (fixed lengths), then SHA3-256 over everything before it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nn_merge::model::Manifest;
+use sha3::{Digest, Sha3_256};
+use ss_core::gate::ClientGate;
+use ss_core::share::Share;
+use zeroize::Zeroizing;
+
+use crate::error::ProtocolError;
+use crate::offline::ClientBundle;
+use crate::plan::{OutputMode, Plan};
+
+const MAGIC: &[u8; 8] = b"HUSHBND\x01";
+const HEADER: usize = 8 + 32 + 32 + 4 + 4;
+const EXTENSION: &str = "bundle";
+
+/// A folder of prepared bundles for one or more models.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// Opens (or makes) the folder, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Store`] when it can't be made.
+    pub fn open(folder: &Path) -> Result<Self, ProtocolError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder).map_err(|error| failed(folder, &error))?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Writes a bundle that the server keeps its half of. On any error nothing is left behind.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Store`]: disk full, no rights, …
+    pub fn keep(&self, bundle: ClientBundle, digest: &[u8; 32]) -> Result<PathBuf, ProtocolError> {
+        let name: String = bundle.id.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let (path, temporary) = (self.folder.join(format!("{name}.{EXTENSION}")), self.folder.join(format!("{name}.part")));
+        let bytes = encode(bundle, digest);
+        let result = (|| -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&temporary)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            self.sync()
+        })();
+        result.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed(&path, &error)
+        })?;
+        Ok(path)
+    }
+
+    /// Takes the next bundle for this manifest, output and at most `images` images, burning its file first. Files of
+    /// other models stay; a damaged file is removed and reported.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Store`] for a damaged file or a folder that does not sync: the bundle is burnt all the same.
+    pub fn claim(&self, manifest: &Manifest, digest: &[u8; 32], mode: OutputMode, images: usize) -> Result<Option<ClientBundle>, ProtocolError> {
+        let entries = fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, &error))?;
+        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+        paths.sort();
+        for path in paths {
+            let Ok(bytes) = fs::read(&path).map(Zeroizing::new) else { continue };
+            let header = Header::read(&bytes);
+            let fits = |h: &Header| &h.digest == digest && h.mode == mode && h.images <= images;
+            if header.as_ref().is_some_and(|header| !fits(header)) {
+                continue;
+            }
+            // Burn, sync, then use. Whoever else removes it first has claimed it.
+            match fs::remove_file(&path) {
+                Ok(()) => self.sync().map_err(|error| failed(&path, &error))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&path, &error)),
+            }
+            let damaged = || ProtocolError::Store { path: path.clone(), reason: "the file is damaged; it was removed".into() };
+            let header = header.ok_or_else(damaged)?;
+            let plan = Arc::new(Plan::new(manifest, header.images, mode)?);
+            return decode(&bytes, header, plan).ok_or_else(damaged).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Number of bundles waiting (of any model).
+    pub fn waiting(&self) -> usize {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION)).count()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+struct Header {
+    digest: [u8; 32],
+    id: [u8; 32],
+    images: usize,
+    mode: OutputMode,
+}
+
+impl Header {
+    /// The header of a whole, undamaged file.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<32>()?;
+        if Sha3_256::digest(body).as_slice() != check || body.len() < HEADER || &body[..8] != MAGIC {
+            return None;
+        }
+        let word = |at: usize| Some(u32::from_le_bytes(*body.get(at..at + 4)?.first_chunk()?));
+        let bits = word(76)?;
+        Some(Self {
+            digest: *body[8..].first_chunk()?,
+            id: *body[40..].first_chunk()?,
+            images: word(72)? as usize,
+            mode: if bits == 0 { OutputMode::Label } else { OutputMode::Logits { bits } },
+        })
+    }
+}
+
+fn encode(bundle: ClientBundle, digest: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    let ClientBundle { id, plan, input_mask, gates, output } = bundle;
+    let bits = match plan.mode() {
+        OutputMode::Label => 0,
+        OutputMode::Logits { bits } => bits,
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(digest);
+    bytes.extend_from_slice(&id);
+    bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
+    bytes.extend_from_slice(&bits.to_le_bytes());
+    for share in [&input_mask, &output] {
+        share.values().iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    }
+    gates.into_iter().for_each(|gate| bytes.extend_from_slice(&gate.into_bytes()));
+    let check = Sha3_256::digest(bytes.as_slice());
+    bytes.extend_from_slice(&check);
+    bytes
+}
+
+fn decode(bytes: &[u8], header: Header, plan: Arc<Plan>) -> Option<ClientBundle> {
+    let mut rest = bytes.get(HEADER..bytes.len().checked_sub(32)?)?;
+    let mut take = |length: usize| {
+        let (part, more) = rest.split_at_checked(length)?;
+        rest = more;
+        Some(part)
+    };
+    let words = |part: &[u8]| Share::new(part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect());
+    let inputs = plan.images() * plan.layers().first()?.geometry.input_len();
+    let outputs = plan.images() * if plan.arg_max().is_some() { 1 } else { plan.classes() };
+    let input_mask = words(take(8 * inputs)?);
+    let output = words(take(8 * outputs)?);
+    let mut gates = Vec::with_capacity(plan.gates().len());
+    for step in plan.gates() {
+        let part = take(ClientGate::stored_len(&step.spec, step.elements))?;
+        gates.push(ClientGate::from_bytes(&step.spec, step.elements, part).ok()?);
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    Some(ClientBundle { id: header.id, plan, input_mask, gates, output })
+}
+
+fn failed(path: &Path, error: &io::Error) -> ProtocolError {
+    ProtocolError::Store { path: path.to_owned(), reason: error.to_string() }
+}

@@ -1,0 +1,51 @@
+//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`.
+//!
+//! An ordinary program instead of scripts (the pattern of matklad/cargo-xtask), so that a checkout needs nothing but a
+//! Rust toolchain and the checks run the same on every machine. It works on the workspace that it was built from.
+//!
+//! Exit codes: 0 all is well, 1 a check failed or could not run, 2 wrong usage.
+
+mod ci;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks for people who work on hushnet.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every check, in order, stopping at the first that fails.
+    Ci(ci::Args),
+    /// Check the rules of the repository that the compiler does not know.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Ci(args) => ci::run(root(), &args),
+        Task::Tidy => tidy::run(root()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root: the folder above this crate.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
