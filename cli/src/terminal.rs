@@ -15,10 +15,15 @@
 use std::env;
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 
 /// Spaces between two pictures of a row.
 const GAP: usize = 2;
+
+/// Tables: lines above, below, and under the header.
+const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .row_separator(LineStyle::none());
 
 /// Shades from dark to light, for a dark background.
 const SHADES: &[u8; 10] = b" .:-=+*#%@";
@@ -186,7 +191,7 @@ fn draw_row(row: &[Picture], paint: Paint, out: &mut String) {
 /// Rows that are shorter than the header end in empty cells. The last line has no line feed.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(LINES);
     table.set_header(header.iter().copied());
     for row in rows {
         table.add_row(row.iter().map(String::as_str).chain(std::iter::repeat("")).take(header.len()));
@@ -346,6 +351,8 @@ mod tests {
             .map(|(a, b, c)| vec![a.to_owned(), b.to_owned(), c.to_owned()]);
         let text = table(&["layer", "sent", "rounds"], &rows);
         let lines: Vec<&str> = text.lines().collect();
+        // Three rules, the header, two rows.
+        assert_eq!(lines.len(), 6, "{text}");
         let line = |name: &str| *lines.iter().find(|line| line.contains(name)).unwrap();
         let end = |line: &str, cell: &str| line[..line.find(cell).unwrap()].chars().count() + cell.len();
         assert_eq!(end(line("conv1"), "1.23 MB"), end(line("relu"), "45.6 KB"));

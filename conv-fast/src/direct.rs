@@ -9,7 +9,7 @@ use he_core::Modulus;
 
 /// Convolution over Z_q of one image or a batch of them.
 ///
-/// `weights` are signed integers, flat as in [`crate::geometry`]; `input` holds values below q, `batch·input_len` of
+/// `weights` are signed integers, flat as in [`ConvGeometry`]; `input` holds values below q, `batch·input_len` of
 /// them. Returns `batch·output_len` values below q.
 ///
 /// # Panics
@@ -69,7 +69,9 @@ fn walk<W: Copy, X: Copy>(
                                     continue;
                                 };
                                 if row < height && column < width {
-                                    let weight = ((o * geometry.group_inputs() + c) * s.kernel[0] + i) * s.kernel[1] + j;
+                                    let weight = ((o * geometry.group_inputs() + c) * s.kernel[0] + i)
+                                        * s.kernel[1]
+                                        + j;
                                     sum = multiply_add(
                                         sum,
                                         weights[weight],

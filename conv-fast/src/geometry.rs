@@ -53,6 +53,9 @@ pub struct ConvShape {
 }
 
 /// A checked convolution shape: positive sizes, groups that divide, at least one output, bounded tensors.
+///
+/// Tensors are flat and row-major: input C·H·W (channel, row, column), weights O·(C/groups)·kh·kw (output, channel of its
+/// group, row, column), output O·OH·OW. A batch is several inputs or outputs back to back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "ConvShape", into = "ConvShape")]
 pub struct ConvGeometry {

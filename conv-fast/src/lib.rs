@@ -3,21 +3,43 @@
 //! Two jobs, both about one linear layer of a neural network over Z_q (a convolution; a fully connected layer is one on a
 //! 1×1 plane), with signed integer weights:
 //!
-//! - computing it **fast and exactly**: every algorithm gives, bit for bit, what [`direct()`] gives;
-//! - **packing** it into products of polynomials modulo X^N + 1, with index maps from tensors to coefficients.
+//! - computing it **fast and exactly**: [`PreparedConv`] with one of several [`Algorithm`]s, chosen by [`plan`], each of
+//!   which gives, bit for bit, what [`direct()`] gives;
+//! - **packing** it into products of polynomials modulo X^N + 1: [`Packing`], index maps from tensors to coefficients.
 //!
 //! [`ConvGeometry`] is the checked shape that everything starts from. Nothing here draws randomness or talks to anyone;
 //! the run time depends on shapes, not on values.
+//!
+//! ```
+//! use conv_fast::{ConvGeometry, PreparedConv, plan};
+//! use he_core::Modulus;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let geometry = ConvGeometry::fully_connected(3, 2)?;
+//! let modulus = Modulus::new(1_125_899_906_826_241)?;
+//! let algorithm = plan::choose(&geometry, &modulus);
+//! let layer = PreparedConv::new(geometry, modulus, &[1, 2, 3, -1, 0, 1], algorithm)?;
+//! assert_eq!(layer.run(&[10, 20, 30], 1), [140, 20]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod direct;
 mod error;
 mod geometry;
+mod im2col;
 pub mod matmul;
+mod ntt;
 pub mod packing;
+pub mod plan;
+mod prepared;
 #[cfg(test)]
 mod testing;
+mod winograd;
 
 pub use direct::{direct, direct_f64, direct_wrapping};
 pub use error::ConvError;
 pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
 pub use packing::{Layout, Packing, PackingCost};
+pub use plan::Algorithm;
+pub use prepared::PreparedConv;

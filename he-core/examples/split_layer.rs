@@ -41,14 +41,14 @@ fn main() -> Result<(), HeError> {
     let publics: Vec<_> = (0..CHANNELS as u32).map(|j| epoch.public_a(&params, layer, j)).collect();
     let pk_a = epoch.public_key_a(&params, layer);
     let hint = Hint::new(&params, &weights.iter().zip(&publics).collect::<Vec<_>>());
-    println!("2. the hint of one output polynomial is {} words", params.n());
+    println!("3. the hint of one output polynomial is {} words", params.n());
 
     // 4. Once per bundle: the client draws a secret and masks, and sends its public key.
     let mut rng = Seed::from_os()?.stream();
     let secret = ClientSecret::generate(&params, &mut rng);
     let key_bytes = secret.public_key(&params, &pk_a, &mut rng).to_bytes();
     let masks: Vec<_> = publics.iter().map(|a| secret.mask(&params, a, &mut rng)).collect();
-    println!("3. client -> server: a key of {} bytes", key_bytes.len());
+    println!("4. client -> server: a key of {} bytes", key_bytes.len());
 
     // 5. The server answers with one reply per output polynomial, from a seed that is used up, and keeps its mask.
     let key = PublicKey::from_bytes(&params, &key_bytes)?;
@@ -60,15 +60,17 @@ fn main() -> Result<(), HeError> {
     let unit = modulus.value() as f64 / f64::from(RING_BITS).exp2();
     mask.add_dither(&params, (unit / 4.0).log2(), &mut server_seed.fork("dither", &[0, 0]).stream())?;
     let reply_bytes = reply.to_bytes();
-    println!("4. server -> client: a reply of {} bytes", reply_bytes.len());
+    println!("5. server -> client: a reply of {} bytes", reply_bytes.len());
 
     // 6. The client opens the reply: its additive share, known before there is any input.
     let reply = Reply::from_bytes(&params, REPLY_BITS, &reply_bytes)?;
     let client_share = secret.open(&params, &reply);
 
     // 7. Online. The client has an image and sends x - r, which the server cannot tell from random.
-    let pixels = |c: usize| (0..SIDE * SIDE).map(move |p| (p, ((p * (c + 3) * 7919) % 60_000) as i64 - 30_000));
-    let inputs: Vec<_> = (0..CHANNELS).map(|c| Poly::from_signed(table, &pixels(c).collect::<Vec<_>>())).collect();
+    let pixels =
+        |c: usize| (0..SIDE * SIDE).map(move |p| (p, ((p * (c + 3) * 7919) % 60_000) as i64 - 30_000));
+    let inputs: Vec<_> =
+        (0..CHANNELS).map(|c| Poly::from_signed(table, &pixels(c).collect::<Vec<_>>())).collect();
     let expected = (0..CHANNELS).fold(vec![0; params.n()], |sum, c| {
         let kernel = Poly::from_signed(table, &taps[c]);
         let product = negacyclic_product(modulus, inputs[c].coefficients(), kernel.coefficients());
@@ -82,7 +84,7 @@ fn main() -> Result<(), HeError> {
             x
         })
         .collect();
-    println!("5. client -> server: {} masked values", CHANNELS * SIDE * SIDE);
+    println!("7. client -> server: {} masked values", CHANNELS * SIDE * SIDE);
 
     // 8. The server convolves in the clear, modulo q, and adds its mask: its share. Nothing is sent.
     let mut server_share = mask.into_poly();
@@ -101,7 +103,7 @@ fn main() -> Result<(), HeError> {
     let norm = taps.iter().flatten().map(|&(_, w)| (w * w) as f64).sum::<f64>().sqrt();
     let dither_bound = 12.0_f64.sqrt() * unit / 4.0;
     let bound = noise.small_bound() + noise.rounding_bound() + noise.input_bound(norm) + dither_bound;
-    println!("6. largest noise {worst}, bound {bound:.0}, modulus {}", modulus.value());
+    println!("9. largest noise {worst}, bound {bound:.0}, modulus {}", modulus.value());
     assert!((worst as f64) < bound, "the shares do not add up to the convolution");
 
     // 10. Both switch to a ring of few bits, each alone: a truncation that needs no message.
@@ -116,7 +118,7 @@ fn main() -> Result<(), HeError> {
         })
         .max()
         .unwrap_or(0);
-    println!("7. in the ring of {RING_BITS} bits the largest error is {worst} units");
+    println!("10. in the ring of {RING_BITS} bits the largest error is {worst} units");
     assert!((worst as f64) < bound / unit + 2.0, "the switched shares are too far off");
     Ok(())
 }

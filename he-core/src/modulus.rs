@@ -255,7 +255,8 @@ mod tests {
         for q in PRIMES {
             let m = Modulus::new(q).unwrap();
             let wide = u128::from(q);
-            for x in [0, 1, wide - 1, wide, wide + 1, 2 * wide - 1, wide * wide - 1, u128::MAX - 1, u128::MAX] {
+            for x in [0, 1, wide - 1, wide, wide + 1, 2 * wide - 1, wide * wide - 1, u128::MAX - 1, u128::MAX]
+            {
                 assert_eq!(u128::from(m.reduce_u128(x)), x % wide, "{x} mod {q}");
                 if x < wide << 64 {
                     assert_eq!(u128::from(m.quotient_u128(x)), x / wide, "{x} / {q}");

@@ -116,7 +116,11 @@ mod tests {
         // sqrt(1/6 + (N/18) 4^(k-t)) units.
         let wide = SplitNoise::new(&Params::new(Profile::Wide), 24);
         for (k, expected) in [(18, 0.44), (20, 0.78), (22, 2.70)] {
-            assert!((wide.switched_deviation(k, 0.0) - expected).abs() < 0.01, "{}", wide.switched_deviation(k, 0.0));
+            assert!(
+                (wide.switched_deviation(k, 0.0) - expected).abs() < 0.01,
+                "{}",
+                wide.switched_deviation(k, 0.0)
+            );
         }
         assert!((noise.input_deviation(100.0) - 324.0).abs() < 0.1);
     }

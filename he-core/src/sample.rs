@@ -114,7 +114,11 @@ pub fn dither_width(modulus: &Modulus, log2_sigma: f64) -> Result<u64, HeError> 
         return Err(too_wide());
     }
     let width = ((3.0_f64.sqrt() * log2_sigma.exp2()).round() as u64).max(2);
-    if width.checked_mul(4).is_some_and(|support| support < modulus.value()) { Ok(width) } else { Err(too_wide()) }
+    if width.checked_mul(4).is_some_and(|support| support < modulus.value()) {
+        Ok(width)
+    } else {
+        Err(too_wide())
+    }
 }
 
 /// A small signed number, given as a wrapped word, as a residue; |x| < q.

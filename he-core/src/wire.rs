@@ -128,7 +128,10 @@ mod tests {
     fn what_is_refused() {
         let bytes = pack(&[5, 6, 7], 5);
         assert!(unpack(&bytes, 3, 5).is_ok());
-        assert_eq!(unpack(&bytes, 3, 0), Err(HeError::Bits { what: "packed words", bits: 0, least: 1, most: 64 }));
+        assert_eq!(
+            unpack(&bytes, 3, 0),
+            Err(HeError::Bits { what: "packed words", bits: 0, least: 1, most: 64 })
+        );
         assert!(matches!(unpack(&bytes, 4, 5), Err(HeError::Length { expected: 3, found: 2, .. })));
         assert!(matches!(unpack(&bytes[..1], 3, 5), Err(HeError::Length { .. })));
         assert!(matches!(unpack(&bytes, usize::MAX, 64), Err(HeError::Length { .. })));

@@ -87,6 +87,11 @@ pub enum NnError {
         /// Elements given.
         got: usize,
     },
+    /// An input value (or, for the oracle, a part of a run's tape) can't be used.
+    Value {
+        /// Which, and why.
+        what: String,
+    },
 }
 
 impl fmt::Display for NnError {
@@ -108,6 +113,7 @@ impl fmt::Display for NnError {
             Self::Quantize { layer, what } => write!(f, "layer {layer} cannot be quantised: {what}"),
             Self::Manifest { what } => write!(f, "the model's manifest is not valid: {what}"),
             Self::File { what } => write!(f, "not a usable model file: {what}"),
+            Self::Value { what } => write!(f, "the input cannot be used: {what}"),
             Self::Input { expected, got } => {
                 write!(f, "the network takes {expected} input values, but {got} were given")
             }
@@ -137,10 +143,6 @@ impl NnError {
 
     pub(crate) fn shape(node: &str, what: impl Into<String>) -> Self {
         Self::Shape { node: shown(node), what: what.into() }
-    }
-
-    pub(crate) fn unsupported(node: &str, what: impl Into<String>) -> Self {
-        Self::Unsupported { node: shown(node), what: what.into() }
     }
 
     pub(crate) fn chain(node: &str, what: impl Into<String>) -> Self {

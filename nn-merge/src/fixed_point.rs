@@ -63,17 +63,17 @@ pub struct Exact {
 /// The integer inputs of one image: `pixels` raw, C×H×W.
 ///
 /// # Errors
-/// [`NnError::Input`] for a wrong length, or a value that is not finite or beyond the declared limit.
+/// [`NnError::Input`] for a wrong length, [`NnError::Value`] for a value that is not finite or beyond the limit.
 pub fn quantize_image(model: &crate::model::Manifest, values: &[f32]) -> Result<Vec<i64>, NnError> {
     let input = &model.input;
     if values.len() != model.input_len() {
-        return Err(NnError::Input { reason: format!("{} values, the network takes {}", values.len(), model.input_len()) });
+        return Err(NnError::Input { expected: model.input_len(), got: values.len() });
     }
     let check = |(at, &value): (usize, &f32)| {
         let value = f64::from(value);
         if !value.is_finite() || value.abs() > input.limit {
-            let reason = format!("value {value} at position {at} is outside ±{}", input.limit);
-            return Err(NnError::Input { reason });
+            let what = format!("value {value} at position {at} is outside ±{}", input.limit);
+            return Err(NnError::Value { what });
         }
         Ok(input.quantize(value))
     };
@@ -89,8 +89,7 @@ pub fn evaluate_exact(model: &Model, inputs: &[i64]) -> Result<Exact, NnError> {
     let mut torus = Vec::new();
     for (spec, own) in model.manifest.layers.iter().zip(&model.layers) {
         if values.len() != spec.geometry.input_len() {
-            let reason = format!("{} inputs, layer {} takes {}", values.len(), spec.name, spec.geometry.input_len());
-            return Err(NnError::Input { reason });
+            return Err(NnError::Input { expected: spec.geometry.input_len(), got: values.len() });
         }
         // In units of 2^-62 of the torus: exact, since p ≤ 62.
         let sums = convolve(&spec.geometry, &own.weights, &values);
@@ -117,11 +116,11 @@ pub fn evaluate_exact(model: &Model, inputs: &[i64]) -> Result<Exact, NnError> {
 /// (or of the last layer), and the label of the protocol's arg-max where the tape has one.
 ///
 /// # Errors
-/// [`NnError::Input`] when the tape or the inputs do not fit the model.
+/// [`NnError::Value`] when the tape or the inputs do not fit the model.
 pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, logit_bits: Option<u32>) -> Result<(Vec<Vec<i64>>, Vec<usize>), NnError> {
     let params = Params::new(model.manifest.profile);
     let q = *params.modulus();
-    let misfit = |what: &str| NnError::Input { reason: format!("the tape's {what} does not fit the model") };
+    let misfit = |what: &str| NnError::Value { what: format!("the tape's {what} does not fit the model") };
     let mut activations: Vec<u64> = inputs.iter().map(|&d| d as u64).collect();
     let mut shares = (Vec::new(), Vec::new());
     let mut last_bits = 0;
@@ -166,7 +165,7 @@ pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, 
     let mut labels = Vec::new();
     if !tape.arg_max_shares.is_empty() {
         let windows: Vec<Vec<u32>> = (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
-        let tournament = Tournament::new(server.len(), &windows).map_err(|error| NnError::Input { reason: error.to_string() })?;
+        let tournament = Tournament::new(server.len(), &windows).map_err(|error| NnError::Value { what: error.to_string() })?;
         let indices = ((0..server.len()).map(|i| (i % classes) as u64).collect(), vec![0; server.len()]);
         let mut values = vec![(server, client), indices];
         let sign = Sign { k: last_bits, h: last_bits.saturating_sub(17) };
@@ -230,7 +229,7 @@ fn bundle_pool(pool: &PoolGeometry, length: usize, images: usize) -> Result<Tour
     let own: Vec<Vec<usize>> = pool.windows().collect();
     let all: Vec<Vec<u32>> =
         (0..images).flat_map(|b| own.iter().map(move |w| w.iter().map(|&i| (b * length + i) as u32).collect())).collect();
-    Tournament::new(images * length, &all).map_err(|error| NnError::Input { reason: error.to_string() })
+    Tournament::new(images * length, &all).map_err(|error| NnError::Value { what: error.to_string() })
 }
 
 /// Plain integer convolution.

@@ -10,7 +10,8 @@
 //!
 //! | op | input | output |
 //! |---|---|---|
-//! | `Linear` | any shape with `geometry.input_len()` elements | 1×O×OH×OW, or 1×O for a fully connected layer |
+//! | `Linear` on a plane | 1×C×H×W | 1×O×OH×OW |
+//! | `Linear` on a 1×1 plane | any shape with C elements | 1×O |
 //! | `BatchNorm`, `Scale` | 1×C×… | the same |
 //! | `MaxPool`, `AveragePool` | 1×C×H×W | 1×C×OH×OW |
 //! | `Reshape`, `Transpose` | any | an index map of it |
@@ -262,6 +263,20 @@ impl Graph {
         std::mem::swap(&mut left[low].name, &mut right[0].name);
     }
 
+    /// Puts a new node behind `id`; whoever read `id` (and the result) reads the new node.
+    ///
+    /// Shapes are left to [`Graph::rebuild`].
+    pub(crate) fn insert_after(&mut self, id: NodeId, name: String, op: Op) {
+        let place = id + 1;
+        for node in &mut self.nodes {
+            node.inputs.iter_mut().filter(|input| **input >= id).for_each(|input| *input += 1);
+        }
+        if self.output >= id {
+            self.output += 1;
+        }
+        self.nodes.insert(place, Node { name, op, inputs: vec![id], shape: Vec::new() });
+    }
+
     /// Lets everybody who reads `id` read its first input instead; `id` is then dead.
     pub(crate) fn bypass(&mut self, id: NodeId) {
         let Some(&source) = self.nodes[id].inputs.first() else { return };
@@ -334,10 +349,15 @@ impl Linear {
         Ok(Self { geometry, weights: Arc::new(weights), bias })
     }
 
-    /// Whether this is a fully connected layer (a 1×1 convolution on a 1×1 plane, one group).
-    pub fn is_dense(&self) -> bool {
+    /// Whether this is a 1×1 convolution on a 1×1 plane; it takes any tensor with C elements and gives 1×O.
+    pub fn is_flat(&self) -> bool {
         let s = self.geometry.shape();
-        s.in_height == 1 && s.in_width == 1 && s.kernel == [1, 1] && s.padding == [0; 4] && s.groups == 1
+        s.in_height == 1 && s.in_width == 1 && s.kernel == [1, 1] && s.padding == [0; 4]
+    }
+
+    /// Whether this is a fully connected layer: flat, with one group.
+    pub fn is_dense(&self) -> bool {
+        self.is_flat() && self.geometry.shape().groups == 1
     }
 }
 

@@ -12,15 +12,25 @@
 //! agree on, and the server's weights. Nothing here opens a file or a socket; randomness (the commitment's
 //! salt, synthetic calibration inputs) is an argument.
 
+pub mod build;
+pub mod calibrate;
 pub mod error;
 pub mod evaluate;
+pub mod fixed_point;
 pub mod graph;
+pub mod lower;
 pub mod model;
 pub mod onnx;
+pub mod pass;
+mod quantize;
+pub mod report;
 pub mod shape;
 pub mod zoo;
 
+pub use build::{BuildOptions, build};
 pub use error::NnError;
+pub use graph::Graph;
 pub use model::{
     ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, PoolGeometry, PoolShape,
 };
+pub use report::{LayerReport, MergeReport};

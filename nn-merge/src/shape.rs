@@ -121,11 +121,11 @@ fn linear_shape(linear: &Linear, input: &[usize]) -> Result<Vec<usize>, String> 
     if linear.weights.len() != geometry.weights_len() || linear.bias.len() != s.out_channels {
         return Err("weights or biases do not fit the geometry".into());
     }
+    if linear.is_flat() {
+        return Ok(vec![1, s.out_channels]);
+    }
     if input == [1, s.in_channels, s.in_height, s.in_width] {
         return Ok(vec![1, s.out_channels, geometry.out_height(), geometry.out_width()]);
-    }
-    if linear.is_dense() {
-        return Ok(vec![1, s.out_channels]);
     }
     Err(format!(
         "it takes 1x{}x{}x{}, the tensor before it has shape {input:?}",

@@ -35,6 +35,11 @@ impl<'r, R: Rng> Builder<'r, R> {
         &self.graph
     }
 
+    /// Goes on from another graph.
+    pub fn replace(&mut self, graph: Graph) {
+        self.graph = graph;
+    }
+
     /// The finished graph.
     pub fn finish(self) -> Graph {
         self.graph

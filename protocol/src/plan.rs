@@ -208,8 +208,8 @@ impl LayerPlan {
         ring_bits: u32,
     ) -> Result<Self, ProtocolError> {
         let (q, n, geometry) = (params.modulus().value(), params.n(), &spec.geometry);
-        // Eight spare bits keep the rounding of the reply far below one unit of the result.
-        let reply_bits = (ring_bits + 6).min(params.modulus().bits() - 1);
+        // The spare bits that keep the reply's rounding below one unit of the result stay the same for rounded logits.
+        let reply_bits = (ring_bits + spec.reply_bits).saturating_sub(spec.ring_bits).min(params.modulus().bits() - 1);
         let cost = PackingCost {
             reply_bits,
             zero_bits: spec.masked_bits,

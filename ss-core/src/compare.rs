@@ -11,7 +11,7 @@
 //!
 //! | step | what | 1-of-n OT | entries |
 //! |---|---|---|---|
-//! | digits | g_i = [x_i > T_i] and, above the lowest, e_i = [x_i = T_i] | 1 of 2^4 | 1 or 2 bits |
+//! | digits | g_i = `[x_i > T_i]` and, above the lowest, e_i = `[x_i = T_i]` | 1 of 2^4 | 1 or 2 bits |
 //! | combine | carry = g_top ⊕ e_top·(g ⊕ e·(…)) on shared bits | 1 of 2^(2(D−1)) | 1 bit |
 //!
 //! The digits' tables are masked by random bits of the client, so the server learns shares only; the combining
@@ -35,7 +35,7 @@ impl Comparison {
     /// # Errors
     /// [`SsError::BadValue`] unless 5 ≤ ring_bits − ignored_bits − 1 ≤ 16 and ring_bits ≤ 40.
     pub fn new(ring_bits: u32, ignored_bits: u32) -> Result<Self, SsError> {
-        let low = ring_bits.checked_sub(ignored_bits + 1).unwrap_or(0);
+        let low = ring_bits.saturating_sub(ignored_bits.saturating_add(1));
         if ring_bits <= 40 && (DIGIT + 1..=4 * DIGIT).contains(&low) {
             Ok(Self { ring_bits, ignored_bits })
         } else {

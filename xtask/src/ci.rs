@@ -19,7 +19,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{CellAlignment, Table, presets};
 use serde::Deserialize;
 
 /// The finished programs at work, after everything else has passed. Commands that print JSON name the members that the
@@ -188,19 +187,12 @@ fn quoted(argument: &str) -> String {
     }
 }
 
+/// The times of the steps so far, one line each.
 fn time_table(times: &[(&str, Duration)]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["check", "seconds"]);
-    for (name, time) in times {
-        table.add_row([(*name).to_owned(), format!("{:.1}", time.as_secs_f64())]);
-    }
-    let total: Duration = times.iter().map(|(_, time)| *time).sum();
-    table.add_row(["together".to_owned(), format!("{:.1}", total.as_secs_f64())]);
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+    let together = ("together", times.iter().map(|(_, time)| *time).sum());
+    let width = times.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(together.0.len());
+    let line = |(name, time): &(&str, Duration)| format!("{name:width$} {:8.1} s", time.as_secs_f64());
+    times.iter().chain([&together]).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The programs that steps start, looked up once: cargo may replace this program's file while steps run.

@@ -1,44 +1,29 @@
 //! The multiply-add kernel on 256-bit vectors: eight lanes, two rows at a time, all digits in registers.
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::{DIGIT_BITS, LANES, TILE_ROWS, Totals};
+use super::{DIGIT_BITS, LANES, Panel, TILE_ROWS, Totals};
 use std::arch::x86_64::*;
 
 const ROWS: usize = 2;
 const WIDTH: usize = 8;
 
-/// Safe entrance. The caller has checked lengths ([`super::Columns`]) and only [`super::Kernel::available`] offers this
+/// Safe entrance. Lengths are checked by the [`Panel`]; only [`super::Kernel::available`] offers this
 /// kernel; the feature is asserted again since the enum's variants can be named by anyone.
-pub(super) fn run<const D: usize>(
-    weights: &[i32],
-    words: &[i32],
-    offsets: &[usize],
-    digit_stride: usize,
-    block: usize,
-    totals: &mut Totals,
-) {
+pub(super) fn run<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
     assert!(is_x86_feature_detected!("avx2"), "AVX2 is missing");
-    let reach = offsets.iter().max().map_or(0, |most| most + (D - 1) * digit_stride + LANES);
-    assert!(reach <= words.len() && weights.len() == offsets.len() * TILE_ROWS);
-    // SAFETY: the feature is there; every load below lies within `reach` or `weights`.
-    unsafe { accumulate::<D>(weights, words, offsets, digit_stride, block, totals) }
+    // SAFETY: the feature is there; a `Panel` has words for all loads of at most its D digits.
+    unsafe { accumulate::<D>(panel, block, totals) }
 }
 
 #[target_feature(enable = "avx2")]
-unsafe fn accumulate<const D: usize>(
-    weights: &[i32],
-    words: &[i32],
-    offsets: &[usize],
-    digit_stride: usize,
-    block: usize,
-    totals: &mut Totals,
-) {
+unsafe fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
+    let &Panel { weights, words, offsets, digit_stride } = panel;
     for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
         for lane in (0..LANES).step_by(WIDTH) {
             for row in (0..TILE_ROWS).step_by(ROWS) {
                 let mut sums = [[_mm256_setzero_si256(); D]; ROWS];
                 for (k, &offset) in offsets.iter().enumerate() {
-                    // SAFETY: offset + (D−1)·stride + LANES ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `run`.
+                    // SAFETY: offset + (D−1)·stride + LANES ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `Panel`.
                     unsafe {
                         let column = words.as_ptr().add(offset + lane);
                         let values: [__m256i; D] =

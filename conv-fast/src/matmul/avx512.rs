@@ -1,43 +1,28 @@
 //! The multiply-add kernel on 512-bit vectors with `vpdpwssd`: sixteen lanes, four rows, all digits in registers.
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::{DIGIT_BITS, LANES, TILE_ROWS, Totals};
+use super::{DIGIT_BITS, Panel, TILE_ROWS, Totals};
 use std::arch::x86_64::*;
 
 /// Safe entrance; see the AVX2 twin.
-pub(super) fn run<const D: usize>(
-    weights: &[i32],
-    words: &[i32],
-    offsets: &[usize],
-    digit_stride: usize,
-    block: usize,
-    totals: &mut Totals,
-) {
+pub(super) fn run<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
     assert!(
         is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vnni"),
         "AVX-512 VNNI is missing"
     );
-    let reach = offsets.iter().max().map_or(0, |most| most + (D - 1) * digit_stride + LANES);
-    assert!(reach <= words.len() && weights.len() == offsets.len() * TILE_ROWS);
-    // SAFETY: the features are there; every load below lies within `reach` or `weights`.
-    unsafe { accumulate::<D>(weights, words, offsets, digit_stride, block, totals) }
+    // SAFETY: the features are there; a `Panel` has words for all loads of at most its D digits.
+    unsafe { accumulate::<D>(panel, block, totals) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn accumulate<const D: usize>(
-    weights: &[i32],
-    words: &[i32],
-    offsets: &[usize],
-    digit_stride: usize,
-    block: usize,
-    totals: &mut Totals,
-) {
+unsafe fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
+    let &Panel { weights, words, offsets, digit_stride } = panel;
     for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
         let mut sums = [[_mm512_setzero_si512(); D]; TILE_ROWS];
         for (k, &offset) in offsets.iter().enumerate() {
-            // SAFETY: offset + (D−1)·stride + LANES ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `run`.
+            // SAFETY: offset + (D−1)·stride + 16 ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `Panel`.
             unsafe {
                 let column = words.as_ptr().add(offset);
                 let values: [__m512i; D] =

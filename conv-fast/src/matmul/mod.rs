@@ -11,18 +11,18 @@
 //!
 //! and weights and digits meet in the one instruction that all machines are good at: 16 × 16 → 32 bits, two neighbouring
 //! products summed (`vpdpwssd`, `vpmaddwd`). Two consecutive terms of a sum form a *pair*, one 32-bit word. Weights beyond
-//! ±2^13 are split into 2 or 3 signed digits of 11 bits, which become rows of their own.
+//! ±2^13 are split into 2 or 3 signed digits of 11 bits (the top one takes the rest), which become rows of their own.
 //!
 //! | quantity | bound |
 //! |---|---|
 //! | sum of a block of terms, per digit | < 2^31: the block length follows from the greatest weight digit |
 //! | low (digits 0, 1) and high (digits 2, 3) totals, i64 | < 2^45 per block, hence 2^18 blocks |
-//! | result before the one reduction, i128 | < 2^112 |
+//! | result before the one reduction, i128 | < 2^117 |
 //!
 //! # Layout
 //!
-//! The product is C = A·B with A of signed weights, packed by [`Rows`] in tiles of [`TILE_ROWS`] rows, and B of pairs of
-//! digits. B is never gathered: the kernel reads, for pair k and digit d, the [`LANES`] words from
+//! The product is C = A·B with A of signed weights, packed by `Rows` in tiles of `TILE_ROWS` rows, and B of pairs of
+//! digits. B is never gathered: the kernel reads, for pair k and digit d, the `LANES` words from
 //! `start + offsets[k] + d·digit_stride` on. A plain matrix and the shifted images of a convolution are both of this form.
 //!
 //! One kernel is chosen at run time ([`Kernel::best`]); [`Kernel::Portable`] is the twin the others are tested against.
@@ -153,18 +153,32 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Packs `outputs` rows of `2·pairs` terms, `weight(row, term)` each.
-    pub(crate) fn new(outputs: usize, pairs: usize, weight: impl Fn(usize, usize) -> i64) -> Self {
-        let greatest =
-            (0..outputs).flat_map(|row| (0..2 * pairs).map(move |term| (row, term))).fold(0, |max, (row, term)| {
-                weight(row, term).unsigned_abs().max(max)
-            });
+    ///
+    /// # Errors
+    /// [`ConvError::TooLarge`] for a weight beyond 2^36.
+    pub(crate) fn new(
+        outputs: usize,
+        pairs: usize,
+        weight: impl Fn(usize, usize) -> i64,
+    ) -> Result<Self, ConvError> {
+        let greatest = (0..outputs)
+            .flat_map(|row| (0..2 * pairs).map(move |term| (row, term)))
+            .fold(0, |max, (row, term)| weight(row, term).unsigned_abs().max(max));
         let parts = match greatest {
             0..=0x2000 => 1,
             0x2001..=0x10_0000 => 2,
             _ => 3,
         };
-        // A digit of a split weight is at most 2^10, but for the top one of 32-bit weights, which stays below 2^10 too.
-        let greatest_digit = if parts == 1 { greatest.max(1) } else { 1 << (WEIGHT_DIGIT_BITS - 1) };
+        if greatest > 1 << 36 {
+            return Err(ConvError::TooLarge {
+                what: "a transformed weight",
+                value: greatest,
+                limit: 1 << 36,
+            });
+        }
+        // Low digits are at most 2^10; the top one takes what is left, 2^14 + 1 at most.
+        let top = (greatest >> (WEIGHT_DIGIT_BITS * (parts as u32 - 1))) + 1;
+        let greatest_digit = if parts == 1 { greatest.max(1) } else { top.max(1 << (WEIGHT_DIGIT_BITS - 1)) };
         let terms = ((1u64 << 31) - 1) / (greatest_digit * ((1 << (DIGIT_BITS - 1)) + 1));
         let block = (terms / 2).max(1) as usize;
         let mut packed = Self { words: Vec::new(), parts, pairs, block, outputs };
@@ -182,7 +196,7 @@ impl Rows {
                 }
             }
         }
-        packed
+        Ok(packed)
     }
 
     /// Output rows that fill whole tiles together.
@@ -199,7 +213,14 @@ impl Rows {
     }
 
     /// Computes the tiles of one group of output rows at one panel of columns; `totals` is overwritten.
-    pub(crate) fn panel(&self, kernel: Kernel, group: usize, columns: &Columns<'_>, start: usize, totals: &mut [Totals]) {
+    pub(crate) fn panel(
+        &self,
+        kernel: Kernel,
+        group: usize,
+        columns: &Columns<'_>,
+        start: usize,
+        totals: &mut [Totals],
+    ) {
         let first = group * self.tiles_per_group();
         let size = self.pairs * TILE_ROWS;
         for (tile, totals) in totals.iter_mut().enumerate() {
@@ -226,10 +247,8 @@ impl<'a> Columns<'a> {
         Self { words, offsets, digit_stride, digits, reach }
     }
 
+    /// Adds the products of one tile of weights with the panel at `start` to the totals.
     fn accumulate(&self, kernel: Kernel, weights: &[i32], start: usize, block: usize, totals: &mut Totals) {
-        // These two checks are what the kernels' unchecked loads rest on.
-        assert_eq!(weights.len(), self.offsets.len() * TILE_ROWS, "one word per row and pair");
-        assert!(start.checked_add(self.reach).is_some_and(|end| end <= self.words.len()), "panel beyond the data");
         match self.digits {
             1 => self.dispatch::<1>(kernel, weights, start, block, totals),
             2 => self.dispatch::<2>(kernel, weights, start, block, totals),
@@ -246,18 +265,36 @@ impl<'a> Columns<'a> {
         block: usize,
         totals: &mut Totals,
     ) {
-        let words = &self.words[start..];
-        let (offsets, stride) = (self.offsets, self.digit_stride);
+        let panel = self.panel(weights, start);
         match kernel {
-            Kernel::Portable => portable::accumulate::<D>(weights, words, offsets, stride, block, totals),
+            Kernel::Portable => portable::accumulate::<D>(&panel, block, totals),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => avx2::run::<D>(weights, words, offsets, stride, block, totals),
+            Kernel::Avx2 => avx2::run::<D>(&panel, block, totals),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => avx512::run::<D>(weights, words, offsets, stride, block, totals),
+            Kernel::Avx512Vnni => avx512::run::<D>(&panel, block, totals),
             #[cfg(not(target_arch = "x86_64"))]
-            _ => portable::accumulate::<D>(weights, words, offsets, stride, block, totals),
+            _ => portable::accumulate::<D>(&panel, block, totals),
         }
     }
+
+    fn panel<'b>(&'b self, weights: &'b [i32], start: usize) -> Panel<'b> {
+        assert_eq!(weights.len(), self.offsets.len() * TILE_ROWS, "one word per row and pair");
+        assert!(
+            start.checked_add(self.reach).is_some_and(|end| end <= self.words.len()),
+            "panel beyond the data"
+        );
+        Panel { weights, words: &self.words[start..], offsets: self.offsets, digit_stride: self.digit_stride }
+    }
+}
+
+/// One tile of weights and one panel of columns, checked: `weights` has [`TILE_ROWS`] words for each offset, and for each
+/// offset o and each digit d of the [`Columns`] it came from, o + d·digit_stride + [`LANES`] ≤ `words.len()`. Only
+/// [`Columns::panel`] makes one; the kernels' unchecked loads rest on that.
+struct Panel<'a> {
+    weights: &'a [i32],
+    words: &'a [i32],
+    offsets: &'a [usize],
+    digit_stride: usize,
 }
 
 /// The signed low digit of `bits` bits, in [−2^(bits−1), 2^(bits−1)).

@@ -1,15 +1,9 @@
 //! The multiply-add kernel in plain Rust; compilers turn its inner loop into the target's 16-bit multiply-adds.
 
-use super::{DIGIT_BITS, LANES, TILE_ROWS, Totals};
+use super::{DIGIT_BITS, LANES, Panel, TILE_ROWS, Totals};
 
-pub(super) fn accumulate<const D: usize>(
-    weights: &[i32],
-    words: &[i32],
-    offsets: &[usize],
-    digit_stride: usize,
-    block: usize,
-    totals: &mut Totals,
-) {
+pub(super) fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
+    let &Panel { weights, words, offsets, digit_stride } = panel;
     for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
         for d in 0..D {
             let mut sums = [[0i32; LANES]; TILE_ROWS];

@@ -52,7 +52,7 @@ impl SmallMatrix {
         let weight = |row: usize, term: usize| {
             if term < terms { i64::from(weights[row * terms + term]) } else { 0 }
         };
-        let packed = Rows::new(rows, terms.div_ceil(2), weight);
+        let packed = Rows::new(rows, terms.div_ceil(2), weight)?;
         Ok(Self { packed, terms, digits: Digits::new(modulus)?, kernel })
     }
 
@@ -79,24 +79,33 @@ impl SmallMatrix {
         let right = Columns::new(&words, &offsets, stride, self.digits.count);
         let parts = self.packed.parts;
         let mut output = vec![0; self.packed.outputs * columns];
-        output.par_chunks_mut(self.packed.outputs_per_group() * columns).enumerate().for_each(|(group, output)| {
-            let mut totals: Vec<Totals> = vec![[[[0; LANES]; 2]; TILE_ROWS]; self.packed.tiles_per_group()];
-            for start in (0..columns).step_by(LANES) {
-                self.packed.panel(self.kernel, group, &right, start, &mut totals);
-                let rows = totals.as_flattened();
-                for (row, output) in output.chunks_exact_mut(columns).enumerate() {
-                    for (lane, value) in output[start..].iter_mut().take(LANES).enumerate() {
-                        *value = self.digits.reduce(&rows[row * parts..][..parts], lane);
+        output.par_chunks_mut(self.packed.outputs_per_group() * columns).enumerate().for_each(
+            |(group, output)| {
+                let mut totals: Vec<Totals> =
+                    vec![[[[0; LANES]; 2]; TILE_ROWS]; self.packed.tiles_per_group()];
+                for start in (0..columns).step_by(LANES) {
+                    self.packed.panel(self.kernel, group, &right, start, &mut totals);
+                    let rows = totals.as_flattened();
+                    for (row, output) in output.chunks_exact_mut(columns).enumerate() {
+                        for (lane, value) in output[start..].iter_mut().take(LANES).enumerate() {
+                            *value = self.digits.reduce(&rows[row * parts..][..parts], lane);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         output
     }
 }
 
 /// The slow twin of [`SmallMatrix::multiply`]: three loops, one reduction per product.
-pub fn multiply_slow(rows: usize, terms: usize, weights: &[i32], modulus: &Modulus, values: &[u64]) -> Vec<u64> {
+pub fn multiply_slow(
+    rows: usize,
+    terms: usize,
+    weights: &[i32],
+    modulus: &Modulus,
+    values: &[u64],
+) -> Vec<u64> {
     let columns = values.len() / terms.max(1);
     let mut output = Vec::with_capacity(rows * columns);
     for row in 0..rows {

@@ -24,7 +24,8 @@ fn random_matrices() {
     for q in MODULI {
         let modulus = Modulus::new(q).unwrap();
         for bits in [1, 8, 12, 13, 16, 20, 31] {
-            let (rows, terms, columns) = (random.between(1, 40), random.between(1, 90), random.between(1, 40));
+            let (rows, terms, columns) =
+                (random.between(1, 40), random.between(1, 90), random.between(1, 40));
             let weights = random.weights(rows * terms, ((1u32 << bits) - 1) as i32);
             agree(rows, terms, columns, &weights, &random.words(terms * columns, q), modulus);
         }
@@ -40,7 +41,8 @@ fn extreme_values() {
         let modulus = Modulus::new(q).unwrap();
         // Digits of −2^12 in all places, or 2^12 − 1 in all places, clipped to the range.
         let digits = |digit: i64| (0..4).fold(0i64, |sum, d| sum + (digit << (13 * d)));
-        let ends = [q / 2, q / 2 + 1, q - 1, 0, modulus.from_i64(digits(-4096)), modulus.from_i64(digits(4095))];
+        let ends =
+            [q / 2, q / 2 + 1, q - 1, 0, modulus.from_i64(digits(-4096)), modulus.from_i64(digits(4095))];
         for weight in [1 << 13, (1 << 13) + 1, 1 << 20, (1 << 20) + 1, 2047, i32::MAX, i32::MIN] {
             for end in ends {
                 let flat = vec![weight; rows * terms];

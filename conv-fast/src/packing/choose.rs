@@ -30,7 +30,8 @@ pub struct PackingCost {
 impl PackingCost {
     /// Bits for one set of G images in this packing.
     pub fn bits(&self, packing: &Packing) -> u64 {
-        self.reply(packing.output_polys(), packing.degree()) + packing.zero_reads_total() as u64 * u64::from(self.zero_bits)
+        self.reply(packing.output_polys(), packing.degree())
+            + packing.zero_reads_total() as u64 * u64::from(self.zero_bits)
     }
 
     fn reply(&self, output_polys: usize, degree: usize) -> u64 {

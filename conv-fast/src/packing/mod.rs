@@ -1,4 +1,4 @@
-//! Tensors as polynomial coefficients: a convolution as products in Z_q[X]/(X^N + 1).
+//! Tensors as polynomial coefficients: a convolution as products in Z_q\[X\]/(X^N + 1).
 //!
 //! Source: coefficient encoding as in Cheetah (Huang, Lu, Hong, Ding, USENIX Security 2022, section 3), generalised to
 //! several images, several outputs, groups, shared borders and strides; `docs/` tells how the protocol uses it.
@@ -14,9 +14,9 @@
 //! output     (output slot m, image g, y, x)          m·D + g·C·P + (C−1)·P + (pixel under the reference tap)
 //! ```
 //!
-//! where the distance D of output slots is N/2^⌈log₂ M⌉ if that is at least G·C·P, or else G·C·P, and M·D ≤ N. The product of a weight and an input polynomial then holds, at an output's coefficient, the sum over
-//! the C channels of that input polynomial; the sum over all input polynomials that meet ([`Packing::pairs`]) is the
-//! convolution. Output channels run through the slots of the output polynomials in order, whatever their group; input
+//! where the distance D of output slots is N/2^⌈log₂ M⌉ if that is at least G·C·P, or else G·C·P, and M·D ≤ N. The
+//! product of a weight and an input polynomial then holds, at an output's coefficient, the sum over the C channels of that
+//! input polynomial; the sum over all input polynomials that meet ([`Packing::pairs`]) is the convolution. Output channels run through the slots of the output polynomials in order, whatever their group; input
 //! channels fill polynomials group by group. Weight positions may reach beyond N (a kernel larger than its image); they
 //! come back with the opposite sign, as X^N = −1.
 //!
@@ -24,8 +24,8 @@
 //!
 //! An output also reads coefficients that hold no pixel: borders, and, if M > 1, the free space behind the input (the
 //! weights of the other output slots reach there; with D dividing N they reach the same places from both sides, half as
-//! many). In the protocol every coefficient is masked, so that a known zero is
-//! an unknown mask to the server unless the client tells. [`Packing::zero_reads`] lists exactly these coefficients: all
+//! many). In the protocol every coefficient is masked, so that a known zero is an unknown mask to the server unless the
+//! client tells. [`Packing::zero_reads`] lists exactly these coefficients: all
 //! coefficients without a pixel that some output reads through the support of the weights (taps, whatever their
 //! value). All others may hold anything.
 //!
@@ -44,7 +44,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// How many things one polynomial holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 pub struct Layout {
     /// Images G whose values lie in one polynomial.
     pub images: usize,
@@ -172,7 +172,8 @@ impl Packing {
         assert!(image < self.layout.images && index < self.geometry.input_len(), "input index out of range");
         let s = self.geometry.shape();
         let (channel, pixel) = (index / (s.in_height * s.in_width), index % (s.in_height * s.in_width));
-        let (group, channel) = (channel / self.geometry.group_inputs(), channel % self.geometry.group_inputs());
+        let (group, channel) =
+            (channel / self.geometry.group_inputs(), channel % self.geometry.group_inputs());
         let (phase, position) = self.plane.pixel(pixel / s.in_width, pixel % s.in_width);
         let slot = phase * self.geometry.group_inputs() + channel;
         let poly = group * self.polys_per_group + slot / self.layout.channels;
@@ -184,10 +185,14 @@ impl Packing {
     /// # Panics
     /// If `image` or `index` is out of range.
     pub fn output_index(&self, image: usize, index: usize) -> (usize, usize) {
-        assert!(image < self.layout.images && index < self.geometry.output_len(), "output index out of range");
+        assert!(
+            image < self.layout.images && index < self.geometry.output_len(),
+            "output index out of range"
+        );
         let plane = self.geometry.out_height() * self.geometry.out_width();
         let (output, pixel) = (index / plane, index % plane);
-        let position = self.plane.output(pixel / self.geometry.out_width(), pixel % self.geometry.out_width());
+        let position =
+            self.plane.output(pixel / self.geometry.out_width(), pixel % self.geometry.out_width());
         let slot = output % self.layout.outputs;
         let base = slot * self.block + self.input_base(image, self.layout.channels - 1);
         (output / self.layout.outputs, base + position)
@@ -199,7 +204,8 @@ impl Packing {
         if outputs.is_empty() {
             return Vec::new();
         }
-        let groups = outputs.start / self.geometry.group_outputs()..=(outputs.end - 1) / self.geometry.group_outputs();
+        let groups =
+            outputs.start / self.geometry.group_outputs()..=(outputs.end - 1) / self.geometry.group_outputs();
         let used = (self.geometry.group_inputs() * self.plane.used_phases).div_ceil(self.layout.channels);
         groups
             .flat_map(|group| {

@@ -105,7 +105,13 @@ impl Plane {
             return Err(ConvError::PlaneTooLarge { plane: length, degree });
         }
         let mut phases: Vec<Phase> = (0..split[0] * split[1])
-            .map(|p| Phase { row: p / split[1], column: p % split[1], taps: Vec::new(), reads: Vec::new(), pixels_read: 0 })
+            .map(|p| Phase {
+                row: p / split[1],
+                column: p % split[1],
+                taps: Vec::new(),
+                reads: Vec::new(),
+                pixels_read: 0,
+            })
             .collect();
         for i in 0..s.kernel[0] {
             for j in 0..s.kernel[1] {
@@ -147,7 +153,8 @@ impl Plane {
             }
             reads.sort_unstable();
             reads.dedup();
-            let read = plane.pixels(p).filter(|&pixel| reads.binary_search(&(pixel as isize)).is_ok()).count();
+            let read =
+                plane.pixels(p).filter(|&pixel| reads.binary_search(&(pixel as isize)).is_ok()).count();
             plane.phases[p].pixels_read = read;
             plane.phases[p].reads = reads;
         }

@@ -1,8 +1,8 @@
 //! The layout is held to the definition: garbage wherever nothing is promised, random values at the listed zeros.
 
 use super::*;
-use crate::testing::{Random, random_geometry};
 use crate::direct;
+use crate::testing::{Random, random_geometry};
 use he_core::Modulus;
 
 const Q: u64 = 1_125_899_906_826_241;
@@ -28,7 +28,9 @@ fn products(packing: &Packing, modulus: &Modulus, weights: &[i32], inputs: &[Vec
         .map(|o| {
             let mut sum = vec![0; packing.degree()];
             for i in packing.pairs(o) {
-                for (s, p) in sum.iter_mut().zip(product(modulus, &packing.weight_terms(o, i, weights), &inputs[i])) {
+                for (s, p) in
+                    sum.iter_mut().zip(product(modulus, &packing.weight_terms(o, i, weights), &inputs[i]))
+                {
                     *s = modulus.add(*s, p);
                 }
             }
@@ -150,8 +152,11 @@ fn input_and_output_maps_are_injective() {
             let mut seen = std::collections::HashSet::new();
             for image in 0..packing.images() {
                 for index in 0..len {
-                    let (poly, at) =
-                        if output { packing.output_index(image, index) } else { packing.input_index(image, index) };
+                    let (poly, at) = if output {
+                        packing.output_index(image, index)
+                    } else {
+                        packing.input_index(image, index)
+                    };
                     assert!(poly < polys && at < packing.degree());
                     assert!(seen.insert((poly, at)), "two elements at ({poly}, {at})");
                 }
@@ -231,6 +236,24 @@ fn no_layout_is_much_better_than_the_choice() {
         }
     }
     assert!(worst <= 1.05, "a layout that was not tried is {worst} times better");
+}
+
+#[test]
+fn chosen_layouts_of_real_layers_hold() {
+    let mut random = Random::new("chosen layouts");
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50 };
+    let layers = [
+        image_layer(28, [1, 16], 5, 1),
+        image_layer(14, [16, 16], 5, 1),
+        image_layer(16, [8, 16], 3, 2),
+        ConvGeometry::fully_connected(100, 10).unwrap(),
+    ];
+    for geometry in layers {
+        for bundle in [1, 8] {
+            let packing = choose(&geometry, 2048, bundle, &cost).unwrap();
+            assert!(holds(&packing, &mut random, &zeros(&packing)), "{:?}", packing.layout());
+        }
+    }
 }
 
 #[test]

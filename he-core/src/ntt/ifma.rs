@@ -185,8 +185,7 @@ fn forward_ifma(words: &mut [u64], roots: &Roots<u64>, modulus: u64) {
             let quotient = splat(roots.forward_quotient[blocks + i]);
             let start = 2 * half * i;
             for j in (start..start + half).step_by(LANES) {
-                let (a, b) =
-                    forward_pair(load(words, j), load(words, j + half), w, quotient, q, two_q);
+                let (a, b) = forward_pair(load(words, j), load(words, j + half), w, quotient, q, two_q);
                 store(words, j, a);
                 store(words, j + half, b);
             }
@@ -249,8 +248,7 @@ fn inverse_ifma(words: &mut [u64], roots: &Roots<u64>, modulus: u64) {
             let quotient = splat(roots.inverse_quotient[blocks + i]);
             let start = 2 * half * i;
             for j in (start..start + half).step_by(LANES) {
-                let (a, b) =
-                    inverse_pair(load(words, j), load(words, j + half), w, quotient, q, two_q);
+                let (a, b) = inverse_pair(load(words, j), load(words, j + half), w, quotient, q, two_q);
                 store(words, j, a);
                 store(words, j + half, b);
             }

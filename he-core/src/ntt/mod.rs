@@ -111,7 +111,9 @@ impl NttTable {
         }
         let (forward, inverse) = powers(n, &modulus, psi);
         let twiddles = match kernel {
-            Kernel::Portable => Twiddles::Portable(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w))),
+            Kernel::Portable => {
+                Twiddles::Portable(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w)))
+            }
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => Twiddles::Avx2(Roots::new(
                 &forward,

@@ -42,7 +42,10 @@ impl NttTable {
         assert_eq!(acc.len(), n, "the output of a pointwise product has another degree");
         for (a, b) in terms {
             assert!(a.len() == n && b.len() == n, "a factor of a pointwise product has another degree");
-            debug_assert!(a.iter().chain(*b).all(|&w| w < self.modulus().value()), "a factor is not a residue");
+            debug_assert!(
+                a.iter().chain(*b).all(|&w| w < self.modulus().value()),
+                "a factor is not a residue"
+            );
         }
         match &self.inner.twiddles {
             Twiddles::Portable(_) => self.accumulate_portable(terms, acc),

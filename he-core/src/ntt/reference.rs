@@ -19,11 +19,8 @@ pub fn negacyclic_product(modulus: &Modulus, a: &[u64], b: &[u64]) -> Vec<u64> {
         for (j, &y) in b.iter().enumerate() {
             let term = modulus.mul(x, y);
             let place = (i + j) % n;
-            product[place] = if i + j < n {
-                modulus.add(product[place], term)
-            } else {
-                modulus.sub(product[place], term)
-            };
+            product[place] =
+                if i + j < n { modulus.add(product[place], term) } else { modulus.sub(product[place], term) };
         }
     }
     product

@@ -9,7 +9,9 @@ use rand_core::Rng;
 /// Moduli of every width a kernel may meet, with the degrees to try them at.
 fn cases() -> Vec<(usize, Modulus)> {
     let mut cases = Vec::new();
-    for (bits, n) in [(10, 4), (14, 8), (26, 32), (26, 64), (32, 128), (49, 256), (50, 64), (50, 512), (61, 64)] {
+    for (bits, n) in
+        [(10, 4), (14, 8), (26, 32), (26, 64), (32, 128), (49, 256), (50, 64), (50, 512), (61, 64)]
+    {
         let q = largest_ntt_prime(bits, 2 * n as u64).unwrap();
         cases.push((n, Modulus::new(q).unwrap()));
     }

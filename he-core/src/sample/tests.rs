@@ -145,7 +145,8 @@ fn centred_binomial_has_the_exact_distribution() {
         let counts = histogram(&modulus, &words, i64::from(eta));
         let (counts, probabilities) = fold(&counts, &binomial(eta));
         assert!(fits(&counts, &probabilities), "eta = {eta}: {}", deviate(&counts, &probabilities));
-        let variance: f64 = words.iter().map(|&w| (modulus.center(w) as f64).powi(2)).sum::<f64>() / DRAWS as f64;
+        let variance: f64 =
+            words.iter().map(|&w| (modulus.center(w) as f64).powi(2)).sum::<f64>() / DRAWS as f64;
         assert!((variance / (f64::from(eta) / 2.0) - 1.0).abs() < 0.01, "eta = {eta}: variance {variance}");
         // Neighbours are uncorrelated.
         let product: f64 =
@@ -165,7 +166,11 @@ fn a_binomial_of_one_coin_less_is_caught() {
 
 /// The distribution function of the sum of four uniforms on [0, 1] (Irwin and Hall 1927).
 fn irwin_hall(x: f64) -> f64 {
-    [1.0, -4.0, 6.0, -4.0, 1.0].iter().enumerate().map(|(i, c)| c * (x - i as f64).max(0.0).powi(4)).sum::<f64>()
+    [1.0, -4.0, 6.0, -4.0, 1.0]
+        .iter()
+        .enumerate()
+        .map(|(i, c)| c * (x - i as f64).max(0.0).powi(4))
+        .sum::<f64>()
         / 24.0
 }
 

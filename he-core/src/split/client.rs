@@ -30,7 +30,12 @@ impl ClientSecret {
     ///
     /// # Panics
     /// When `pk_a` is of another ring.
-    pub fn public_key<R: CryptoRng + ?Sized>(&self, params: &Params, pk_a: &Poly<Ntt>, rng: &mut R) -> PublicKey {
+    pub fn public_key<R: CryptoRng + ?Sized>(
+        &self,
+        params: &Params,
+        pk_a: &Poly<Ntt>,
+        rng: &mut R,
+    ) -> PublicKey {
         let mut key = Poly::error(params.table(), rng).into_ntt(params.table());
         key -= &pk_a.mul(params.table(), &self.0);
         PublicKey(key)

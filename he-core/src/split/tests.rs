@@ -58,7 +58,8 @@ impl Layer {
 
     /// e_j = r_j - a_j s.
     fn input_error(&self, j: usize) -> Poly<Coeff> {
-        let mut error = self.publics[j].mul(self.params.table(), self.secret.values()).into_coeff(self.params.table());
+        let mut error =
+            self.publics[j].mul(self.params.table(), self.secret.values()).into_coeff(self.params.table());
         error -= &self.masks[j];
         let modulus = *self.modulus();
         error.words_mut().iter_mut().for_each(|w| *w = modulus.neg(*w));
@@ -99,7 +100,8 @@ fn linear_layer_with_the_predicted_noise_on_every_profile() {
         let params = Params::new(profile);
         for t in ts {
             let noise = SplitNoise::new(&params, t);
-            let (mut values, mut bound) = (Vec::new(), 0.0_f64);
+            let bound = noise.small_bound() + noise.rounding_bound();
+            let mut values = Vec::new();
             // Several secrets, because a secret's weight is a random variable of its own; 10^5 coefficients and more.
             for bundle in 0..7 {
                 let seed = root(1).fork("bundle", &[bundle, u64::from(t)]);
@@ -111,13 +113,15 @@ fn linear_layer_with_the_predicted_noise_on_every_profile() {
                         masked_reply(&params, &layer.hint, &layer.pk_a, &layer.key, t, seed).unwrap();
                     values.extend(layer.residue(&reply, mask, &mut rng));
                 }
-                bound = noise.small_bound() + noise.rounding_bound();
             }
             assert!(values.len() >= 100_000);
             let predicted = noise.small_deviation().hypot(noise.rounding_deviation());
             let measured = deviation(&values);
             println!("{profile} t = {t}: measured {measured:.1}, predicted {predicted:.1}");
-            assert!(agrees(measured, predicted), "{profile} t = {t}: {measured} measured, {predicted} predicted");
+            assert!(
+                agrees(measured, predicted),
+                "{profile} t = {t}: {measured} measured, {predicted} predicted"
+            );
             assert!(values.iter().all(|&v| (v.unsigned_abs() as f64) < bound));
         }
     }
@@ -185,9 +189,8 @@ fn masks_and_keys_carry_fresh_errors_and_their_absence_is_caught() {
     let params = Params::new(Profile::Wide);
     let (table, modulus) = (params.table(), params.modulus());
     let layer = Layer::new(&params, 8, &root(6));
-    let centred = |poly: &Poly<Coeff>| -> Vec<i64> {
-        poly.coefficients().iter().map(|&v| modulus.center(v)).collect()
-    };
+    let centred =
+        |poly: &Poly<Coeff>| -> Vec<i64> { poly.coefficients().iter().map(|&v| modulus.center(v)).collect() };
     let errors: Vec<_> = (0..8).flat_map(|j| centred(&layer.input_error(j))).collect();
     assert!(looks_like_the_error(&errors));
     assert_ne!(errors[..2048], errors[2048..4096]);
@@ -200,7 +203,10 @@ fn masks_and_keys_carry_fresh_errors_and_their_absence_is_caught() {
     for eta in [10, 32] {
         let mut words = vec![0; 2048];
         crate::sample::centred_binomial(&mut root(6).stream(), eta, modulus, &mut words);
-        assert!(!looks_like_the_error(&words.iter().map(|&v| modulus.center(v)).collect::<Vec<_>>()), "eta = {eta}");
+        assert!(
+            !looks_like_the_error(&words.iter().map(|&v| modulus.center(v)).collect::<Vec<_>>()),
+            "eta = {eta}"
+        );
     }
 }
 
@@ -283,7 +289,12 @@ fn every_kernel_sends_the_same_bytes() {
             let (reply, mask) =
                 masked_reply(&params, &layer.hint, &layer.pk_a, &layer.key, 20, root(13)).unwrap();
             let share = layer.secret.open(&params, &reply);
-            (layer.key.to_bytes(), reply.to_bytes(), mask.into_poly().coefficients().to_vec(), share.coefficients().to_vec())
+            (
+                layer.key.to_bytes(),
+                reply.to_bytes(),
+                mask.into_poly().coefficients().to_vec(),
+                share.coefficients().to_vec(),
+            )
         };
         let portable = transcript(Kernel::Portable);
         for kernel in Kernel::available() {
@@ -368,7 +379,10 @@ fn wire_forms_are_exact() {
         assert_eq!(bytes.len(), PublicKey::wire_len(&params));
         assert_eq!(PublicKey::from_bytes(&params, &bytes).unwrap().to_bytes(), bytes);
         assert!(matches!(PublicKey::from_bytes(&params, &bytes[1..]), Err(HeError::Length { .. })));
-        assert_eq!(PublicKey::from_bytes(&params, &vec![0; bytes.len()]).unwrap_err(), HeError::DegenerateKey);
+        assert_eq!(
+            PublicKey::from_bytes(&params, &vec![0; bytes.len()]).unwrap_err(),
+            HeError::DegenerateKey
+        );
         assert!(matches!(
             PublicKey::from_bytes(&params, &vec![0xff; bytes.len()]),
             Err(HeError::OutOfRange { index: 0, .. })

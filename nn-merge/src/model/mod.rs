@@ -36,6 +36,7 @@ use std::fmt;
 
 pub use format::{MAX_MANIFEST_BYTES, MAX_MODEL_BYTES};
 pub use pool::{PoolGeometry, PoolShape};
+pub(crate) use validate::WEIGHT_BOUND;
 pub use validate::{ProfileLimits, limits};
 
 /// The public part of a model: all that the client knows of it.

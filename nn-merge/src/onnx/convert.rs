@@ -95,7 +95,13 @@ impl Importer {
         };
         self.charge(weights.len())?;
         let linear = Linear::new(&view.name, geometry, weights.to_f64(), bias)?;
-        self.graph.push(&view.name, Op::Linear(linear), &[x])
+        let is_flat = linear.is_flat();
+        let id = self.graph.push(&view.name, Op::Linear(linear), &[x])?;
+        if is_flat {
+            // On a 1×1 plane the graph's form is 1×O; the file's is 1×O×1×1.
+            return self.graph.push(&format!("{} (plane)", view.name), Op::Reshape(vec![1, outputs, 1, 1]), &[id]);
+        }
+        Ok(id)
     }
 
     fn gemm(&mut self, view: &View<'_>) -> Result<NodeId, NnError> {

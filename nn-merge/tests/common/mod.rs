@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 /// The networks of the shared data that this crate must import: (data set, name).
-pub const NETWORKS: [(&str, &str); 7] = [
+pub(crate) const NETWORKS: [(&str, &str); 7] = [
     ("mnist", "mnist-8"),
     ("mnist", "burn_cnn_bn_mnist"),
     ("mnist", "falcon_minionn_mnist"),
@@ -15,7 +15,7 @@ pub const NETWORKS: [(&str, &str); 7] = [
 ];
 
 /// The folder of the shared data (`HUSHNET_DATA`, else `../shared/data` beside the workspace); `None`, loudly, if absent.
-pub fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let path = std::env::var_os("HUSHNET_DATA")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")), PathBuf::from);
     if path.is_dir() {
@@ -26,24 +26,24 @@ pub fn data() -> Option<PathBuf> {
 }
 
 /// The bytes of a shared file.
-pub fn read(path: PathBuf) -> Vec<u8> {
+pub(crate) fn read(path: PathBuf) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 /// The bytes of a network.
-pub fn network(data: &std::path::Path, set: &str, name: &str) -> Vec<u8> {
+pub(crate) fn network(data: &std::path::Path, set: &str, name: &str) -> Vec<u8> {
     read(data.join(set).join("models").join(format!("{name}.onnx")))
 }
 
 /// Golden input and output number `k` of a network.
-pub fn golden(data: &std::path::Path, set: &str, name: &str, k: usize) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn golden(data: &std::path::Path, set: &str, name: &str, k: usize) -> (Vec<f64>, Vec<f64>) {
     let folder = data.join(set).join("golden").join(name).join(format!("test_data_set_{k}"));
     let tensor = |file: &str| nn_merge::onnx::read_tensor(&read(folder.join(file))).expect("a tensor").1;
     (tensor("input_0.pb"), tensor("output_0.pb"))
 }
 
 /// Rows 0..200 of `expected/NAME.logits200.csv`.
-pub fn expected_logits(data: &std::path::Path, set: &str, name: &str) -> Vec<Vec<f64>> {
+pub(crate) fn expected_logits(data: &std::path::Path, set: &str, name: &str) -> Vec<Vec<f64>> {
     let text = String::from_utf8(read(data.join(set).join("expected").join(format!("{name}.logits200.csv"))));
     let text = text.expect("text");
     text.lines()
@@ -53,7 +53,7 @@ pub fn expected_logits(data: &std::path::Path, set: &str, name: &str) -> Vec<Vec
 }
 
 /// The first `count` images of a set as network inputs (test half), scaled as the README of the data says.
-pub fn images(data: &std::path::Path, set: &str, name: &str, count: usize) -> Vec<Vec<f64>> {
+pub(crate) fn images(data: &std::path::Path, set: &str, name: &str, count: usize) -> Vec<Vec<f64>> {
     if set == "digits" {
         let text = String::from_utf8(read(data.join("digits/digits.csv"))).expect("text");
         let rows = text.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_digit()));
@@ -71,7 +71,7 @@ pub fn images(data: &std::path::Path, set: &str, name: &str, count: usize) -> Ve
 }
 
 /// Raw pixels of a gzipped idx file of images.
-pub fn idx_images(path: &std::path::Path, count: usize) -> Vec<Vec<u8>> {
+pub(crate) fn idx_images(path: &std::path::Path, count: usize) -> Vec<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -80,12 +80,12 @@ pub fn idx_images(path: &std::path::Path, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// Index of the largest entry.
-pub fn argmax(values: &[f64]) -> usize {
+pub(crate) fn argmax(values: &[f64]) -> usize {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b])).expect("not empty")
 }
 
 /// Largest absolute difference of two vectors of equal length.
-pub fn distance(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn distance(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
 }

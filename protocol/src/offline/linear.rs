@@ -17,14 +17,12 @@ use he_core::sample;
 use he_core::seed::Seed;
 use he_core::split::{ClientSecret, Epoch, Hint, PublicKey, Reply, masked_reply};
 use he_core::{Params, wire};
+use nn_merge::fixed_point::dither_log2_sigma;
 use rayon::prelude::*;
 use ss_core::share::Share;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
 use crate::plan::{LayerPlan, Plan};
-
-/// Ratio between one unit of the result ring and the dither's standard deviation.
-const DITHER_UNITS: u64 = 4;
 
 /// The server's hints and weights of one layer in one layout; serves all clients of an epoch.
 pub struct LayerHints {
@@ -69,12 +67,17 @@ pub struct ClientLayer {
 
 /// Bytes of the keys message of a layer.
 pub fn keys_bytes(plan: &Plan, layer: &LayerPlan) -> usize {
-    layer.groups * (PublicKey::byte_len(plan.params()) + wire::packed_len(layer.zeros(), layer.masked_bits))
+    layer.groups * (PublicKey::wire_len(plan.params()) + zeros_bytes(layer))
+}
+
+/// Bytes of one group's masks of known zeros.
+fn zeros_bytes(layer: &LayerPlan) -> usize {
+    (layer.zeros() * layer.masked_bits as usize).div_ceil(8)
 }
 
 /// Bytes of the replies message of a layer.
 pub fn replies_bytes(plan: &Plan, layer: &LayerPlan) -> usize {
-    layer.groups * layer.packing.output_polys() * Reply::byte_len(plan.params(), layer.reply_bits)
+    layer.groups * layer.packing.output_polys() * Reply::wire_len(plan.params(), layer.reply_bits)
 }
 
 /// Client: keys and masks of one layer from a seed of its own.
@@ -97,7 +100,7 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
                     layer.masked.down_all(mask.coefficients())
                 })
                 .collect();
-            (secret, key.to_bytes(params), masks)
+            (secret, key.to_bytes(), masks)
         })
         .collect();
 
@@ -126,7 +129,7 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
 /// [`ProtocolError::Peer`] for replies that do not decode.
 pub fn client_open(plan: &Plan, layer: &LayerPlan, own: ClientLayer, replies: &[u8]) -> Result<(Share, Share), ProtocolError> {
     let (params, polys) = (plan.params(), layer.packing.output_polys());
-    let size = Reply::byte_len(params, layer.reply_bits);
+    let size = Reply::wire_len(params, layer.reply_bits);
     let opened: Vec<Vec<u64>> = replies
         .par_chunks(size)
         .enumerate()
@@ -156,7 +159,7 @@ pub fn server_reply(
     seed: &Seed,
 ) -> Result<(Vec<u8>, Share), ProtocolError> {
     let params = plan.params();
-    let (key_len, zeros_len) = (PublicKey::byte_len(params), wire::packed_len(layer.zeros(), layer.masked_bits));
+    let (key_len, zeros_len) = (PublicKey::wire_len(params), zeros_bytes(layer));
     let expected = keys_bytes(plan, layer);
     if keys.len() != expected {
         return Err(PeerFault::Length { what: "layer keys", expected: expected as u64, got: keys.len() as u64 }.into());
@@ -168,28 +171,30 @@ pub fn server_reply(
         let own = seed.fork("server group", &[g as u64]);
         let key = PublicKey::from_bytes(params, &part[..key_len]).or_malformed("key polynomial")?;
         let zeros = known_zeros(params, layer, &part[key_len..])?;
-        let replies: Vec<(Vec<u8>, Poly<Coeff>)> = (0..polys)
+        let replies = (0..polys)
             .into_par_iter()
             .map(|o| {
                 let fresh = own.fork("reply", &[o as u64]);
-                let (reply, mask) = masked_reply(params, &hints.hints[o], &hints.public_a, &key, layer.reply_bits, fresh);
+                let (reply, mask) =
+                    masked_reply(params, &hints.hints[o], &hints.public_a, &key, layer.reply_bits, fresh).or_malformed("layer keys")?;
                 let mut mask = mask.into_poly();
                 if !zeros.is_empty() {
                     let terms: Vec<(&Poly<Ntt>, &Poly<Ntt>)> =
                         hints.weights[o].iter().map(|(j, w)| (w, &zeros[*j])).collect();
-                    mask.add_assign(params.table(), &Poly::dot(params.table(), &terms).into_coeff(params.table()));
+                    mask += &Poly::dot(params.table(), &terms).into_coeff(params.table());
                 }
-                (reply.to_bytes(params), mask)
+                Ok((reply.to_bytes(), mask))
             })
-            .collect();
+            .collect::<Result<Vec<(Vec<u8>, Poly<Coeff>)>, ProtocolError>>()?;
         replies.iter().for_each(|(bytes, _)| message.extend_from_slice(bytes));
 
         let q = params.modulus();
         let outputs = layer.geometry.output_len();
         let used = layer.group(g, plan.images()).len() * outputs;
         let mut dither = vec![0u64; used];
-        let sigma = (q.value() >> layer.ring_bits) / DITHER_UNITS;
-        sample::dither(&mut own.fork("dither", &[]).stream(), q, sigma, &mut dither);
+        let sigma = dither_log2_sigma(q.value(), layer.ring_bits);
+        sample::dither(&mut own.fork("dither", &[]).stream(), q, sigma, &mut dither)
+            .map_err(|error| ProtocolError::Caller(error.to_string()))?;
         let plane = layer.geometry.out_height() * layer.geometry.out_width();
         masks.extend(layer.output_index[..used].iter().zip(dither).enumerate().map(|(at, (&(o, i), dither))| {
             let mask = replies[o as usize].1.coefficients()[i as usize];

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use conv_fast::plan::choose;
 use conv_fast::{Layout, PreparedConv};
 use he_core::split::Epoch;
 use he_core::{Params, Seed};
@@ -92,7 +93,7 @@ impl Server {
             .layers
             .iter()
             .zip(&model.layers)
-            .map(|(spec, own)| PreparedConv::planned(&spec.geometry, q, &own.weights))
+            .map(|(spec, own)| PreparedConv::new(spec.geometry.clone(), q, &own.weights, choose(&spec.geometry, &q)))
             .collect::<Result<_, _>>()
             .map_err(|error| caller(&error))?;
         // Biases are in units of 2^-62 of the torus.

@@ -233,9 +233,9 @@ impl ServerFinish {
         let Self { gate, mut results } = self;
         let mut reader = gate.spec.open(6, gate.n, message)?;
         for i in 0..gate.n {
-            for (l, lane) in gate.spec.lanes.iter().enumerate() {
+            for (lane, results) in gate.spec.lanes.iter().zip(&mut results) {
                 let received = reader.read(lane.bits + lane.shift);
-                results[l][i] = lane.output().add(results[l][i], received);
+                results[i] = lane.output().add(results[i], received);
             }
         }
         reader.finish()?;

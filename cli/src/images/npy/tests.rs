@@ -193,6 +193,8 @@ fn more_or_less_data_than_promised_is_refused() {
     longer.push(0);
     let error = read_bytes(&longer, COLOUR, 0, None).unwrap_err();
     assert!(matches!(error, ImageError::Format { .. }), "{error}");
+    // Also where the images that are asked for are all there.
+    assert!(read_bytes(&longer, COLOUR, 0, Some(1)).is_err());
     assert!(read_bytes(&file, COLOUR, 0, None).is_ok());
 }
 

@@ -1,0 +1,423 @@
+//! The command line: every command, flag and default, and the help that a person reads.
+//!
+//! Names and defaults are an interface that scripts rely on: add freely, rename nothing. Ranges are checked here, so
+//! that a wrong flag ends with clap's usage message and exit code 2 before anything is opened.
+//!
+//! Input scaling is `(x·scale − mean) / deviation` on raw pixels 0..=255; [`Scale`] accepts `1/255` as well as decimals,
+//! since 0.00392 is not the same number.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Where a server listens and a client connects if nothing else is said.
+const ADDRESS: &str = "127.0.0.1:7700";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  hushnet demo                                 both parties on this machine, in under a minute
+
+  The same by hand. First, the owner of a network makes it ready (once):
+    hushnet merge network.onnx -o network.hush --calibrate samples/
+  Terminal 1, the server, which sees no image:
+    hushnet serve network.hush
+  Terminal 2, the client, which sees no weights:
+    hushnet infer picture.png";
+
+/// The table of exit codes, part of `--help`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  something else went wrong: a file, an image, a port in use
+  2  wrong usage of the command line
+  3  the network or model file is broken, or not supported
+  4  the other side was not reachable, hung up, or did not answer in time
+  5  the other side refused: logits from a server that gives labels only, a quota
+  6  the two sides do not fit: version, model, or a peer that breaks the protocol
+  7  no prepared bundle (any more): run `hushnet prepare`
+  8  a self-check failed: a private label differs from the plaintext one
+
+Environment:
+  HUSHNET_LOG  what is logged on stderr, as in `info` or `protocol=debug`; -v is short for info
+  NO_COLOR     no colours and no block graphics";
+
+/// Private neural network inference between two parties: the client's images stay with the client, the server's
+/// weights with the server.
+#[derive(Debug, Parser)]
+#[command(name = "hushnet", version, max_term_width = 100, after_help = TOP_EXAMPLES)]
+#[command(after_long_help = format!("{TOP_EXAMPLES}\n\n{EXIT_CODES}"), subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Global {
+    /// Print results and errors only: no progress, no log
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more tables, and log to stderr; twice for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Both parties on this machine: classify drawn digits privately and compare
+    Demo(Demo),
+    /// Turn an ONNX network into a model that can be served
+    Merge(Merge),
+    /// Show a model's public side, its costs and its security parameters
+    Inspect(Inspect),
+    /// Serve a model to clients
+    Serve(Serve),
+    /// Prepare inferences ahead of their inputs
+    Prepare(Prepare),
+    /// Classify images privately with a server's model
+    Infer(Infer),
+    /// Print a completion script for a shell
+    Completions(Completions),
+}
+
+/// `hushnet demo`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Starts a server as a second process on a free port of this machine, merges a small embedded network, prepares, and
+classifies sixteen drawn digits: once with the label as the only output, once with logits, for comparison with the
+network in plaintext. Ends with exit code 8 if a private label differs from the plaintext one.
+
+Examples:
+  hushnet demo
+  hushnet demo --json | jq .stages")]
+pub(crate) struct Demo {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hushnet merge`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Calibration runs sample images through the network and picks ranges and ring widths from what it sees; without
+--calibrate, random inputs are used with a wider margin. Inputs of the network are (x·scale − mean) / std of raw
+pixels 0..255; the model remembers this, and clients apply it.
+
+Examples:
+  hushnet merge mnist.onnx -o mnist.hush --calibrate train-images-idx3-ubyte.gz
+  hushnet merge mnist-8.onnx -o mnist-8.hush --scale 1
+  hushnet merge resnet.onnx -o resnet.hush --calibrate samples/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26")]
+pub(crate) struct Merge {
+    /// The network
+    #[arg(value_name = "MODEL.onnx")]
+    pub(crate) network: PathBuf,
+    /// The model file to write; it holds the weights: keep it to yourself
+    #[arg(short, long, value_name = "MODEL.hush")]
+    pub(crate) output: PathBuf,
+    /// Sample images: a file or a folder of any kind that `infer` reads
+    #[arg(long, value_name = "IMAGES")]
+    pub(crate) calibrate: Option<PathBuf>,
+    /// Use at most this many sample images
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive(1 << 20))]
+    pub(crate) calibrate_count: usize,
+    /// Factor on raw pixels, a number or a fraction
+    #[arg(long, value_name = "S", default_value = "1/255")]
+    pub(crate) scale: Scale,
+    /// Mean per channel, after scaling
+    #[arg(long, value_name = "M,..", value_delimiter = ',', allow_hyphen_values = true, value_parser = finite)]
+    pub(crate) mean: Vec<f64>,
+    /// Standard deviation per channel, after scaling
+    #[arg(long, value_name = "D,..", value_delimiter = ',', value_parser = above_zero)]
+    pub(crate) std: Vec<f64>,
+    /// Ring degree and modulus
+    #[arg(long, value_enum, default_value_t = ProfileName::Wide)]
+    pub(crate) profile: ProfileName,
+    /// How far above the largest value seen in calibration a layer's range reaches; the default depends on
+    /// what it was calibrated with
+    #[arg(long, value_name = "X", value_parser = above_zero)]
+    pub(crate) margin: Option<f64>,
+    /// Name that clients see; default: the network file's
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hushnet inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hushnet inspect mnist.hush
+  hushnet inspect mnist.hush --bundle 16
+  hushnet inspect mnist.hush --json | jq .security")]
+pub(crate) struct Inspect {
+    /// The model file
+    #[arg(value_name = "MODEL.hush")]
+    pub(crate) model: PathBuf,
+    /// Show the messages of a bundle of this many images
+    #[arg(long, value_name = "B", default_value_t = 1, value_parser = positive(256))]
+    pub(crate) bundle: usize,
+    /// Show the noise of logits rounded to this many bits (6 to 20)
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
+    pub(crate) logit_bits: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hushnet serve`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints `listening on ADDR` on stdout when ready, and one line per ended session on stderr. SIGTERM and SIGINT end it.
+Whoever can connect can use it: there is no encryption or authentication of the connection yet, so listen on
+this machine or a trusted network only.
+
+Examples:
+  hushnet serve mnist.hush
+  hushnet serve mnist.hush --listen 0.0.0.0:7700 --quota 1000
+  hushnet serve mnist.hush --output logits --logit-bits 8")]
+pub(crate) struct Serve {
+    /// The model file
+    #[arg(value_name = "MODEL.hush")]
+    pub(crate) model: PathBuf,
+    /// Address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = ADDRESS)]
+    pub(crate) listen: String,
+    /// What clients may get
+    #[arg(long, value_enum, default_value_t = OutputName::Label)]
+    pub(crate) output: OutputName,
+    /// Bits to which logits are rounded (6 to 20): fewer tell less about the weights
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
+    pub(crate) logit_bits: u32,
+    /// Most images that are prepared together (1 to 256)
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(256))]
+    pub(crate) max_images: usize,
+    /// Most images of one session; aborted ones count
+    #[arg(long, value_name = "N")]
+    pub(crate) quota: Option<u64>,
+    /// Most images in prepared bundles that are kept in memory, over all clients
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) shelf: usize,
+    /// Most clients at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive(10_000))]
+    pub(crate) clients: usize,
+    /// Field bits of the transfer extension (1, 2, 4 or 8): more are fewer bytes and more hashing
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = field_bits)]
+    pub(crate) field_bits: u32,
+    /// End when standard input closes: for programs that start a server of their own
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+}
+
+/// `hushnet prepare`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A prepared bundle is one-time material: half of it lies in DIR, the other half in the server's memory until the
+server ends. `infer --pool DIR` uses it up and is then as fast as it gets.
+
+Examples:
+  hushnet prepare --pool pool/ --count 64
+  hushnet prepare --pool pool/ --count 8 --bundle 1 --logits")]
+pub(crate) struct Prepare {
+    /// The server
+    #[arg(long, value_name = "ADDR", default_value = ADDRESS)]
+    pub(crate) connect: String,
+    /// Folder that keeps the prepared bundles
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pool: PathBuf,
+    /// Images to prepare for
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive(1 << 20))]
+    pub(crate) count: usize,
+    /// Images per bundle (1 to 256); default: 16 at most
+    #[arg(long, value_name = "B", value_parser = positive(256))]
+    pub(crate) bundle: Option<usize>,
+    /// Prepare for logits instead of labels
+    #[arg(long)]
+    pub(crate) logits: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hushnet infer`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+IMAGES is a PNG, JPEG or PGM picture, a folder of them, MNIST idx (plain or .gz), CIFAR binary (.bin), or .npy:
+bytes are pixels, floats are network input as they are.
+
+Examples:
+  hushnet infer digit.png
+  hushnet infer t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz --count 100
+  hushnet infer digits/ --connect server.example:7700 --logits --json
+  hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`")]
+pub(crate) struct Infer {
+    /// The images
+    #[arg(value_name = "IMAGES")]
+    pub(crate) images: PathBuf,
+    /// The server
+    #[arg(long, value_name = "ADDR", default_value = ADDRESS)]
+    pub(crate) connect: String,
+    /// The true labels, to compare with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// First image, from 0
+    #[arg(long, value_name = "I", default_value_t = 0)]
+    pub(crate) first: usize,
+    /// Number of images; default: all
+    #[arg(long, value_name = "N", value_parser = positive(1 << 30))]
+    pub(crate) count: Option<usize>,
+    /// Images per bundle (1 to 256); default: 16 at most
+    #[arg(long, value_name = "B", value_parser = positive(256))]
+    pub(crate) bundle: Option<usize>,
+    /// Ask for logits, not only labels; the server must give them
+    #[arg(long)]
+    pub(crate) logits: bool,
+    /// Use bundles that `hushnet prepare` left in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    pub(crate) pool: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `hushnet completions`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  hushnet completions bash > ~/.local/share/bash-completion/completions/hushnet
+  hushnet completions zsh > ~/.zfunc/_hushnet")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Names of the profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileName {
+    /// N = 1024, q < 2^26: smallest messages, labels only
+    Tiny,
+    /// N = 2048, q < 2^32: small messages, labels only
+    Narrow,
+    /// N = 2048, q < 2^50: room for the noise that hides the weights
+    Wide,
+}
+
+/// Names of the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputName {
+    /// The index of the largest logit and nothing else
+    Label,
+    /// All logits, rounded, to whoever asks; labels to others
+    Logits,
+}
+
+/// A positive factor, written as a number or as a fraction of two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale(pub(crate) f64);
+
+impl FromStr for Scale {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
+        Ok(Self(above_zero(numerator)? / above_zero(denominator)?))
+    }
+}
+
+impl std::fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tiny => "tiny",
+            Self::Narrow => "narrow",
+            Self::Wide => "wide",
+        })
+    }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err(format!("`{}` is not a number", text.trim())),
+    }
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    match finite(text)? {
+        // Denormal numbers would overflow what is divided by them.
+        value if (1e-30..=1e30).contains(&value) => Ok(value),
+        _ => Err(format!("{} is not above 0, or out of any sensible range", text.trim())),
+    }
+}
+
+fn positive(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Send + Sync + 'static {
+    move |text| match text.parse() {
+        Ok(value) if (1..=most).contains(&value) => Ok(value),
+        _ => Err(format!("it has to be a whole number from 1 to {most}")),
+    }
+}
+
+fn field_bits(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(value @ (1 | 2 | 4 | 8)) => Ok(value),
+        _ => Err("it has to be 1, 2, 4 or 8".to_owned()),
+    }
+}
+
+/// The part of an address after the last colon must be a port; names are left to the system's resolver.
+pub(crate) fn checked_address(text: &str) -> Result<&str, String> {
+    let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+    if text.parse::<SocketAddr>().is_ok() || port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+        return Ok(text);
+    }
+    Err(format!("`{text}` is not an address like {ADDRESS} or server.example:7700"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn fractions_are_scales() {
+        assert_eq!("1/255".parse(), Ok(Scale(1.0 / 255.0)));
+        assert_eq!("0.5".parse(), Ok(Scale(0.5)));
+        assert_eq!(" 2 / 4 ".parse(), Ok(Scale(0.5)));
+        for wrong in ["", "/", "1/0", "-1", "nan", "inf", "1/2/3", "1e-300", "x"] {
+            assert!(wrong.parse::<Scale>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn means_may_be_negative_and_lists() {
+        let parsed =
+            Arguments::try_parse_from(["hushnet", "merge", "a", "-o", "b", "--mean", "-0.5,0.25", "--std", "1,2"]);
+        let Command::Merge(merge) = parsed.unwrap().command else { panic!("another command") };
+        assert_eq!((merge.mean, merge.std), (vec![-0.5, 0.25], vec![1.0, 2.0]));
+        assert!(Arguments::try_parse_from(["hushnet", "merge", "a", "-o", "b", "--std", "0"]).is_err());
+    }
+
+    #[test]
+    fn addresses_have_ports() {
+        for right in ["127.0.0.1:0", "[::1]:7700", "localhost:80"] {
+            assert_eq!(checked_address(right), Ok(right));
+        }
+        for wrong in ["", "localhost", ":80", "localhost:http", "1.2.3.4:70000"] {
+            assert!(checked_address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `hushnet infer`: images go in, labels come out, and the server sees neither.
+//!
+//! The model's public manifest comes from the server and says how large images are and how pixels become the network's
+//! input; so the session is opened first, and an image that does not fit ends it before anything is prepared.
+
+use protocol::report::{Report, Row, peak_memory_bytes};
+use protocol::{OutputMode, Plan};
+use serde::Serialize;
+
+use crate::args::Infer;
+use crate::error::Failure;
+use crate::images::{Image, read, read_labels};
+use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print, print_json, stage_table};
+use crate::progress::Progress;
+use crate::session::{Answers, Session, bundles, quantised, wanted};
+use crate::terminal::{Paint, Picture, draw, table};
+
+/// Images whose answers are listed one by one.
+const LISTED: usize = 20;
+
+/// Mistakes that are listed.
+const MISTAKES: usize = 10;
+
+/// Sides of pictures that are drawn: up to this many pixels.
+const SMALL: usize = 64;
+
+/// Columns of a picture that stands alone.
+const COLUMNS: usize = 80;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    model: &'a str,
+    digest: String,
+    profile: String,
+    output: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logit_bits: Option<u32>,
+    images: usize,
+    bundles: &'a [usize],
+    labels: &'a [usize],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<&'a [Vec<f64>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'a [usize]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    setup: StageCost,
+    preprocessing: StageCost,
+    online: StageCost,
+    peak_memory_bytes: Option<u64>,
+    layers: &'a [Row],
+}
+
+/// What was asked, what came out.
+struct Results<'a> {
+    images: &'a [Image],
+    answers: &'a Answers,
+    expected: Option<&'a [usize]>,
+}
+
+/// Classifies the images.
+///
+/// # Errors
+/// Files that can't be used, or what ended the session.
+pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
+    // Before a server is bothered: do the files exist?
+    for path in std::iter::once(&arguments.images).chain(&arguments.labels) {
+        std::fs::metadata(path)
+            .map_err(|source| Failure::File { path: path.clone(), doing: "reading", source })?;
+    }
+    let mut session = Session::open(&arguments.connect, arguments.logits)?;
+    let want = wanted(session.manifest());
+    let images = read(&arguments.images, want, arguments.first, arguments.count)?;
+    let expected = match &arguments.labels {
+        Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
+        None => None,
+    };
+    let inputs = quantised(session.manifest(), &images)?;
+    let answers = match &arguments.pool {
+        Some(pool) => {
+            let progress = Progress::new(console, arguments.json, 100);
+            session.classify_prepared(&inputs, pool, &progress)?
+        }
+        None => {
+            let sizes = bundles(images.len(), arguments.bundle, session.most_images());
+            let progress = Progress::new(console, arguments.json, 100 * sizes.len());
+            session.classify(&inputs, &sizes, &progress)?
+        }
+    };
+    let (manifest, digest, mode) = (session.manifest().clone(), session.digest(), session.mode());
+    let report = session.finish()?;
+    let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
+    if arguments.json {
+        let stages = Stages::of(&report);
+        return print_json(&Document {
+            schema: "hushnet-infer/1",
+            model: &manifest.name,
+            digest: hex(&digest),
+            profile: manifest.profile.to_string(),
+            output: output_name(mode),
+            logit_bits: match mode {
+                OutputMode::Logits { bits } => Some(bits),
+                OutputMode::Label => None,
+            },
+            images: images.len(),
+            bundles: &answers.bundles,
+            labels: &answers.labels,
+            logits: answers.logits.as_deref(),
+            expected: results.expected,
+            accuracy: results.accuracy(),
+            setup: stages.setup,
+            preprocessing: stages.preprocessing,
+            online: stages.online,
+            peak_memory_bytes: peak_memory_bytes(),
+            layers: report.rows(),
+        });
+    }
+    let mut text = results.text(want.height, want.width, console);
+    if !console.quiet {
+        text.push_str(&costs(&report, images.len(), console));
+    }
+    tracing::debug!(
+        layers = Plan::new(&manifest, answers.bundles.first().copied().unwrap_or(1), mode)
+            .map_or(0, |plan| plan.layers().len()),
+        "session over"
+    );
+    print(&text)
+}
+
+fn output_name(mode: OutputMode) -> &'static str {
+    match mode {
+        OutputMode::Label => "label",
+        OutputMode::Logits { .. } => "logits",
+    }
+}
+
+fn costs(report: &Report, images: usize, console: &Console) -> String {
+    let mut text = format!("\n{}\n", stage_table(&Stages::of(report).rows(), images));
+    if console.verbose > 0 {
+        text.push_str(&format!("\n{}\n", layer_table(report)));
+    }
+    text
+}
+
+impl Results<'_> {
+    /// Share of the images whose label is the expected one, 0 to 1.
+    fn accuracy(&self) -> Option<f64> {
+        let expected = self.expected?;
+        let right = expected.iter().zip(&self.answers.labels).filter(|(one, other)| one == other).count();
+        Some(right as f64 / expected.len().max(1) as f64)
+    }
+
+    /// What a person reads.
+    fn text(&self, height: usize, width: usize, console: &Console) -> String {
+        let mut text = String::new();
+        if let ([image], true) = (self.images, console.stdout)
+            && image.pixels
+            && image.chw.len() == height * width
+            && (1..=SMALL).contains(&height)
+            && (1..=SMALL).contains(&width)
+        {
+            let picture = Picture::new(&image.chw, height, width, "");
+            text.push_str(&draw(&[picture], Paint::detect(console.stdout), COLUMNS));
+        }
+        if self.images.len() <= LISTED {
+            self.list(&mut text);
+        } else {
+            self.classes(&mut text);
+        }
+        if let (Some(accuracy), Some(expected)) = (self.accuracy(), self.expected) {
+            let right = (accuracy * expected.len() as f64).round();
+            text.push_str(&format!("\n{right} of {} right: {:.2} %\n", expected.len(), 100.0 * accuracy));
+            self.mistakes(expected, &mut text);
+        }
+        text
+    }
+
+    /// One line per image.
+    fn list(&self, text: &mut String) {
+        let logits = self.answers.logits.as_deref();
+        for (at, (image, label)) in self.images.iter().zip(&self.answers.labels).enumerate() {
+            text.push_str(&format!("{}: {label}", image.name));
+            if let Some(row) = logits.and_then(|rows| rows.get(at)) {
+                let row: Vec<String> = row.iter().map(|value| format!("{value:.3}")).collect();
+                text.push_str(&format!("  [{}]", row.join(", ")));
+            }
+            text.push('\n');
+        }
+    }
+
+    /// How many images each label got.
+    fn classes(&self, text: &mut String) {
+        let mut counts = std::collections::BTreeMap::<usize, usize>::new();
+        self.answers.labels.iter().for_each(|&label| *counts.entry(label).or_default() += 1);
+        let mut rows: Vec<(usize, usize)> = counts.into_iter().collect();
+        // Networks with many classes: the most frequent ones.
+        if rows.len() > LISTED {
+            rows.sort_by_key(|&(label, count)| (std::cmp::Reverse(count), label));
+            rows.truncate(LISTED);
+        }
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|(label, count)| vec![label.to_string(), count.to_string()]).collect();
+        text.push_str(&format!("{} classified\n\n", counted(self.images.len(), "image")));
+        text.push_str(&table(&["label", "images"], &cells));
+        text.push('\n');
+    }
+
+    /// The first images that got another label than expected.
+    fn mistakes(&self, expected: &[usize], text: &mut String) {
+        let wrong: Vec<Vec<String>> = self
+            .images
+            .iter()
+            .zip(expected.iter().zip(&self.answers.labels))
+            .filter(|(_, (expected, label))| expected != label)
+            .map(|(image, (expected, label))| vec![image.name.clone(), label.to_string(), expected.to_string()])
+            .collect();
+        if wrong.is_empty() {
+            return;
+        }
+        let shown = wrong.len().min(MISTAKES);
+        text.push_str(&format!("\n{}\n", table(&["image", "label", "expected"], &wrong[..shown])));
+        if wrong.len() > shown {
+            text.push_str(&format!("and {} more\n", wrong.len() - shown));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(count: usize) -> Vec<Image> {
+        (0..count).map(|at| Image { name: format!("set[{at}]"), chw: vec![0.0; 4], pixels: true }).collect()
+    }
+
+    fn console() -> Console {
+        Console { quiet: false, verbose: 0, stdout: false, stderr: false, colour: false }
+    }
+
+    #[test]
+    fn few_images_are_listed_and_mistakes_named() {
+        let images = images(3);
+        let answers = Answers { labels: vec![7, 1, 2], logits: None, bundles: vec![3] };
+        let results = Results { images: &images, answers: &answers, expected: Some(&[7, 3, 2]) };
+        let text = results.text(2, 2, &console());
+        assert!(text.contains("set[1]: 1\n"), "{text}");
+        assert!(text.contains("2 of 3 right: 66.67 %"), "{text}");
+        assert!(text.contains("expected") && text.matches("set[1]").count() == 2, "{text}");
+        assert_eq!(text.matches("set[0]").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn many_images_are_counted_and_mistakes_capped() {
+        let images = images(50);
+        let answers = Answers { labels: vec![4; 50], logits: None, bundles: vec![50] };
+        let expected = [5; 50];
+        let results = Results { images: &images, answers: &answers, expected: Some(&expected) };
+        let text = results.text(2, 2, &console());
+        assert!(text.contains("50 images classified"), "{text}");
+        assert!(text.contains("0 of 50 right: 0.00 %"), "{text}");
+        assert!(text.contains("and 40 more"), "{text}");
+        assert_eq!(results.accuracy(), Some(0.0));
+    }
+}

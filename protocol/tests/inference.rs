@@ -1,0 +1,144 @@
+//! Whole inferences in one process, against the oracle: bit for bit with the run's noise, within the bound without.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{fresh_seed, inputs, model};
+use he_core::{Profile, Seed};
+use nn_merge::fixed_point::{evaluate_exact, evaluate_with, logit_bound};
+use protocol::testing::{in_process, replay};
+use protocol::{Output, OutputMode, Plan, Policy, ProtocolError, RefusalCode, Server};
+
+fn server(profile: Profile, logit_bits: Option<u32>, seed: &Seed) -> Server {
+    let mut policy = Policy::default();
+    policy.offer.logit_bits = logit_bits;
+    Server::new(model(profile, seed), policy, seed).unwrap()
+}
+
+/// Two bundles in one session; gives each one's output.
+fn run(server: &Server, bytes: [u8; 32], logits: bool, images: usize, inputs: &[i64]) -> [Output; 2] {
+    let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
+    let (outputs, served) = in_process(server, &serving, client, |client| {
+        let mut client = client.agree(logits)?;
+        let mut once = || {
+            let bundle = client.prepare(images, &mut |_, _| {})?;
+            client.infer(bundle, inputs, &mut |_, _| {})
+        };
+        let outputs = [once()?, once()?];
+        client.finish()?;
+        Ok(outputs)
+    });
+    served.unwrap();
+    outputs.unwrap()
+}
+
+#[test]
+fn logits_equal_the_oracle_given_the_runs_noise() {
+    for (bits, images) in [(12, 1), (18, 3), (8, 5)] {
+        let bytes = fresh_seed("session");
+        let seed = Seed::from_bytes(bytes);
+        let server = server(Profile::Wide, Some(bits), &seed);
+        let inputs = inputs(server.model(), images, &seed);
+        let outputs = run(&server, bytes, true, images, &inputs);
+        let plan = Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Logits { bits }).unwrap());
+        for (bundle, output) in outputs.iter().enumerate() {
+            let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), bundle as u64).unwrap();
+            let (expected, _) = evaluate_with(server.model(), images, &inputs, &tape, Some(bits)).unwrap();
+            assert_eq!(output, &Output::Logits(expected.clone()), "bundle {bundle}");
+
+            // The noise-free form, within the stated bound.
+            let unit = server.model().manifest.logit_scale / f64::from(bits).exp2();
+            let bound = logit_bound(server.model(), Some(bits));
+            for (logits, image) in expected.iter().zip(inputs.chunks(server.model().manifest.input_len())) {
+                let exact = evaluate_exact(server.model(), image).unwrap();
+                for (&logit, exact) in logits.iter().zip(&exact.logits) {
+                    let distance = (logit as f64 * unit - exact).abs();
+                    assert!(distance <= bound, "{distance} beyond the bound {bound}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_tape_is_noticed() {
+    // The twin of the test above: a single changed mask bit must not go unseen.
+    let bytes = fresh_seed("session");
+    let seed = Seed::from_bytes(bytes);
+    let server = server(Profile::Wide, Some(18), &seed);
+    let inputs = inputs(server.model(), 1, &seed);
+    let [output, _] = run(&server, bytes, true, 1, &inputs);
+    let plan = Arc::new(Plan::new(&server.model().manifest, 1, OutputMode::Logits { bits: 18 }).unwrap());
+    let mut tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).unwrap();
+    tape.layers[2].client_share[0] ^= 1;
+    let (expected, _) = evaluate_with(server.model(), 1, &inputs, &tape, Some(18)).unwrap();
+    assert_ne!(output, Output::Logits(expected));
+}
+
+#[test]
+fn labels_equal_the_oracle_in_every_profile() {
+    for profile in Profile::ALL {
+        let bytes = fresh_seed("session");
+        let seed = Seed::from_bytes(bytes);
+        let server = server(profile, None, &seed);
+        let images = 4;
+        let inputs = inputs(server.model(), images, &seed);
+        let outputs = run(&server, bytes, false, images, &inputs);
+        let plan = Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Label).unwrap());
+        for (bundle, output) in outputs.iter().enumerate() {
+            let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), bundle as u64).unwrap();
+            let (logits, labels) = evaluate_with(server.model(), images, &inputs, &tape, None).unwrap();
+            assert_eq!(output, &Output::Labels(labels.clone()), "{profile} bundle {bundle}");
+            for (logits, &label) in logits.iter().zip(&labels) {
+                let best = logits.iter().max().unwrap();
+                // The test ignores at most 2^(k−17) units per level.
+                assert!(best - logits[label] <= 3 * 8, "{profile}: {logits:?} but label {label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_are_refused_by_a_server_that_gives_labels() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let server = server(Profile::Wide, None, &seed);
+    let (result, served) = in_process(&server, &seed.fork("serving", &[]), seed, |client| client.agree(true).map(drop));
+    match result {
+        Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Output),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(served, Err(ProtocolError::Incompatible(_))));
+}
+
+#[test]
+fn profiles_without_room_for_dither_never_serve_logits() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    for profile in [Profile::Tiny, Profile::Narrow] {
+        let mut policy = Policy::default();
+        policy.offer.logit_bits = Some(12);
+        assert!(Server::new(model(profile, &seed), policy, &seed).is_err(), "{profile}");
+    }
+}
+
+#[test]
+fn quotas_and_bundle_limits_are_refusals() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let mut policy = Policy { quota: 3, ..Policy::default() };
+    policy.offer.max_images = 2;
+    let server = Server::new(model(Profile::Wide, &seed), policy, &seed).unwrap();
+    for (bundles, images) in [(2, 2), (1, 3)] {
+        let bytes = fresh_seed("client");
+        let (result, _) = in_process(&server, &seed, Seed::from_bytes(bytes), |client| {
+            let mut client = client.agree(false)?;
+            for _ in 0..bundles {
+                client.prepare(images, &mut |_, _| {})?;
+            }
+            Ok(())
+        });
+        match result {
+            Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Limit),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Prepared bundles on disk: used once, burnt first, damaged ones reported.
+
+mod common;
+
+use common::{fresh_seed, inputs, model};
+use he_core::{Profile, Seed};
+use protocol::store::Store;
+use protocol::testing::in_process;
+use protocol::{Output, OutputMode, Policy, ProtocolError, RefusalCode, Server};
+
+fn quiet(_: usize, _: usize) {}
+
+struct Bench {
+    server: Server,
+    seed: Seed,
+    folder: tempfile::TempDir,
+    inputs: Vec<i64>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let seed = Seed::from_bytes(fresh_seed("session"));
+        let server = Server::new(model(Profile::Wide, &seed), Policy::default(), &seed).unwrap();
+        let inputs = inputs(server.model(), 2, &seed);
+        Self { server, seed, folder: tempfile::tempdir().unwrap(), inputs }
+    }
+
+    /// One connection that keeps `count` bundles.
+    fn prepare(&self, count: u64) {
+        let store = Store::open(self.folder.path()).unwrap();
+        let seed = Seed::from_bytes(fresh_seed("preparing"));
+        let (result, _) = in_process(&self.server, &seed.fork("serving", &[]), seed, |client| {
+            let digest = *client.digest();
+            let mut client = client.agree(false)?;
+            for _ in 0..count {
+                let bundle = client.prepare(2, &mut quiet)?;
+                client.keep(&bundle)?;
+                store.keep(bundle, &digest)?;
+            }
+            client.finish().map(drop)
+        });
+        result.unwrap();
+    }
+
+    /// Another connection that uses one.
+    fn infer(&self) -> Result<Option<Output>, ProtocolError> {
+        let store = Store::open(self.folder.path()).unwrap();
+        let seed = Seed::from_bytes(fresh_seed("inferring"));
+        let (result, _) = in_process(&self.server, &seed.fork("serving", &[]), seed, |client| {
+            let (manifest, digest) = (client.manifest().clone(), *client.digest());
+            let mut client = client.agree(false)?;
+            match store.claim(&manifest, &digest, OutputMode::Label, 2)? {
+                Some(bundle) => client.infer(bundle, &self.inputs, &mut quiet).map(Some),
+                None => Ok(None),
+            }
+        });
+        result
+    }
+}
+
+#[test]
+fn a_kept_bundle_works_once_on_another_connection() {
+    let bench = Bench::new();
+    bench.prepare(2);
+    let Some(Output::Labels(first)) = bench.infer().unwrap() else { panic!("a bundle was waiting") };
+    let Some(Output::Labels(second)) = bench.infer().unwrap() else { panic!("a second bundle was waiting") };
+    assert_eq!((first.len(), first), (2, second));
+    assert_eq!(bench.infer().unwrap(), None, "both are used up");
+}
+
+#[test]
+fn a_restored_copy_finds_no_other_half() {
+    let bench = Bench::new();
+    bench.prepare(1);
+    let file = std::fs::read_dir(bench.folder.path()).unwrap().next().unwrap().unwrap().path();
+    let copy = std::fs::read(&file).unwrap();
+    assert!(bench.infer().unwrap().is_some());
+    assert!(!file.exists(), "burnt before use");
+    std::fs::write(&file, copy).unwrap();
+    match bench.infer() {
+        Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Bundle),
+        other => panic!("a bundle was used twice: {other:?}"),
+    }
+}
+
+#[test]
+fn damage_anywhere_is_found_and_the_file_burnt() {
+    let bench = Bench::new();
+    bench.prepare(1);
+    let file = std::fs::read_dir(bench.folder.path()).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&file).unwrap();
+    let store = Store::open(bench.folder.path()).unwrap();
+    let digest = bench.server.model().manifest.digest().unwrap();
+    let manifest = &bench.server.model().manifest;
+    for at in (0..whole.len()).step_by(whole.len() / 50).chain([whole.len() - 1]) {
+        for cut in [false, true] {
+            let mut bytes = whole.clone();
+            if cut { bytes.truncate(at) } else { bytes[at] ^= 16 }
+            std::fs::write(&file, bytes).unwrap();
+            let result = store.claim(manifest, &digest, OutputMode::Label, 2);
+            assert!(matches!(result, Err(ProtocolError::Store { .. })), "byte {at} cut {cut}: {result:?}");
+            assert!(!file.exists());
+        }
+    }
+    // The twin: the whole file is fine.
+    std::fs::write(&file, &whole).unwrap();
+    assert!(store.claim(manifest, &digest, OutputMode::Label, 2).unwrap().is_some());
+    // Another model's, another output's and a too large bundle are left alone.
+    std::fs::write(&file, &whole).unwrap();
+    assert!(store.claim(manifest, &[1; 32], OutputMode::Label, 2).unwrap().is_none());
+    assert!(store.claim(manifest, &digest, OutputMode::Logits { bits: 12 }, 2).unwrap().is_none());
+    assert!(store.claim(manifest, &digest, OutputMode::Label, 1).unwrap().is_none());
+    assert!(file.exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_one_error() {
+    let bench = Bench::new();
+    let path = bench.folder.path().join("file");
+    std::fs::write(&path, b"not a folder").unwrap();
+    assert!(matches!(Store::open(&path), Err(ProtocolError::Store { .. })));
+}
