@@ -142,7 +142,7 @@ pub(crate) struct Merge {
     pub(crate) profile: ProfileName,
     /// How far above the largest value seen in calibration a layer's range reaches; the default depends on
     /// what it was calibrated with
-    #[arg(long, value_name = "X", value_parser = above_zero)]
+    #[arg(long, value_name = "X", value_parser = at_least_one)]
     pub(crate) margin: Option<f64>,
     /// Name that clients see; default: the network file's
     #[arg(long)]
@@ -355,6 +355,13 @@ fn above_zero(text: &str) -> Result<f64, String> {
         // Denormal numbers would overflow what is divided by them.
         value if (1e-30..=1e30).contains(&value) => Ok(value),
         _ => Err(format!("{} is not above 0, or out of any sensible range", text.trim())),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<f64, String> {
+    match finite(text)? {
+        value if (1.0..=1e6).contains(&value) => Ok(value),
+        _ => Err("it has to be a number from 1 to 1000000".to_owned()),
     }
 }
 

@@ -30,6 +30,9 @@ pub mod session;
 pub mod store;
 pub mod testing;
 
+/// What a program on top needs of the lattice layer: parameters to show, seeds to give.
+pub use he_core::{Params, Profile, Seed};
+
 pub use error::{PeerFault, ProtocolError, Refusal, RefusalCode};
 pub use online::Output;
 pub use plan::{OutputMode, Plan};

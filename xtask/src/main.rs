@@ -1,10 +1,11 @@
-//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`.
+//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`.
 //!
 //! An ordinary program instead of scripts (the pattern of matklad/cargo-xtask), so that a checkout needs nothing but a
 //! Rust toolchain and the checks run the same on every machine. It works on the workspace that it was built from.
 //!
 //! Exit codes: 0 all is well, 1 a check failed or could not run, 2 wrong usage.
 
+mod bench;
 mod ci;
 mod tidy;
 
@@ -25,6 +26,8 @@ struct Arguments {
 enum Task {
     /// Run every check, in order, stopping at the first that fails.
     Ci(ci::Args),
+    /// Measure what things cost.
+    Bench(bench::Args),
     /// Check the rules of the repository that the compiler does not know.
     Tidy,
 }
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Ci(args) => ci::run(root(), &args),
+        Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(root()),
     };
     match result {

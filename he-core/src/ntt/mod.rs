@@ -27,7 +27,7 @@ pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod ifma;
+mod avx512ifma;
 
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ impl NttTable {
             )),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Ifma => {
-                Twiddles::Ifma(Roots::new(&forward, &inverse, |w| w, |w| ifma::shoup_52(w, q)))
+                Twiddles::Ifma(Roots::new(&forward, &inverse, |w| w, |w| avx512ifma::shoup_52(w, q)))
             }
             #[cfg(not(target_arch = "x86_64"))]
             _ => return Err(HeError::KernelUnavailable { kernel, q, n }),
@@ -170,7 +170,7 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::forward(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(roots) => ifma::forward(words, roots, self.modulus().value()),
+            Twiddles::Ifma(roots) => avx512ifma::forward(words, roots, self.modulus().value()),
         }
     }
 
@@ -185,7 +185,7 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::inverse(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(roots) => ifma::inverse(words, roots, self.modulus().value()),
+            Twiddles::Ifma(roots) => avx512ifma::inverse(words, roots, self.modulus().value()),
         }
     }
 

@@ -156,7 +156,7 @@ impl Options {
 fn print_table(rows: &[Row]) {
     use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY);
     let names = 2;
     for row in rows {
         let mut cells = vec![row.name.clone(), row.profile.clone()];
@@ -218,5 +218,32 @@ fn print_layers(layers: &[party::LayerCost]) {
             cost.bytes as f64 / 1e3,
             cost.rounds
         );
+    }
+}
+
+impl SessionFigures {
+    /// Per inference from per bundle, beside a plain baseline.
+    fn new(measured: party::Measured, bundle: usize, baseline: &'static str, baseline_seconds: f64) -> Self {
+        let (images, count) = (bundle as f64, bundle as u64);
+        let online_seconds = measured.online_seconds / images;
+        let layers = measured.layers.into_iter();
+        Self {
+            bundle,
+            setup_seconds: measured.setup_seconds,
+            setup_bytes: measured.setup_bytes,
+            preprocessing_seconds: measured.preprocessing_seconds / images,
+            online_seconds,
+            preprocessing_bytes: measured.preprocessing_bytes / count,
+            online_bytes: measured.online_bytes / count,
+            rounds: measured.rounds,
+            client_peak_bytes: measured.client_peak_bytes,
+            server_peak_bytes: measured.server_peak_bytes,
+            baseline,
+            baseline_seconds,
+            ratio: online_seconds / baseline_seconds,
+            layers: layers
+                .map(|cost| party::LayerCost { seconds: cost.seconds / images, bytes: cost.bytes / count, ..cost })
+                .collect(),
+        }
     }
 }
