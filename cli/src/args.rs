@@ -411,8 +411,17 @@ mod tests {
 
     #[test]
     fn means_may_be_negative_and_lists() {
-        let parsed =
-            Arguments::try_parse_from(["hushnet", "merge", "a", "-o", "b", "--mean", "-0.5,0.25", "--std", "1,2"]);
+        let parsed = Arguments::try_parse_from([
+            "hushnet",
+            "merge",
+            "a",
+            "-o",
+            "b",
+            "--mean",
+            "-0.5,0.25",
+            "--std",
+            "1,2",
+        ]);
         let Command::Merge(merge) = parsed.unwrap().command else { panic!("another command") };
         assert_eq!((merge.mean, merge.std), (vec![-0.5, 0.25], vec![1.0, 2.0]));
         assert!(Arguments::try_parse_from(["hushnet", "merge", "a", "-o", "b", "--std", "0"]).is_err());

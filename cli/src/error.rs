@@ -108,12 +108,13 @@ impl Failure {
     /// What the person could do next.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Session { address, source: ProtocolError::Connection { .. } } => {
-                Some(format!("is a server running there? `hushnet serve MODEL.hush --listen {address}` starts one"))
-            }
-            Self::NoBundle { pool, .. } => {
-                Some(format!("`hushnet prepare --pool {}` makes new ones while the server runs", pool.display()))
-            }
+            Self::Session { address, source: ProtocolError::Connection { .. } } => Some(format!(
+                "is a server running there? `hushnet serve MODEL.hush --listen {address}` starts one"
+            )),
+            Self::NoBundle { pool, .. } => Some(format!(
+                "`hushnet prepare --pool {}` makes new ones while the server runs",
+                pool.display()
+            )),
             Self::Model { source: NnError::File { .. }, .. } => {
                 Some("`hushnet merge MODEL.onnx -o MODEL.hush` writes model files".to_owned())
             }

@@ -93,6 +93,9 @@ pub(crate) fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
     print(&text)
 }
 
+/// Stages that grow with the number of images; others are paid once.
+const PER_IMAGE: [&str; 3] = ["preprocessing", "online", "all"];
+
 /// A table of stages, one row each and their sum; per image where there is more than one.
 pub(crate) fn stage_table(rows: &[(&str, StageCost)], images: usize) -> String {
     let sum = rows.iter().fold(StageCost::default(), |sum, (_, cost)| StageCost {
@@ -117,7 +120,7 @@ pub(crate) fn stage_table(rows: &[(&str, StageCost)], images: usize) -> String {
                 bytes(cost.bytes_received),
                 cost.rounds.to_string(),
             ];
-            if images > 1 {
+            if images > 1 && PER_IMAGE.contains(&name) {
                 row.push(seconds(cost.seconds / images as f64));
                 row.push(bytes((cost.bytes_sent + cost.bytes_received) / images as u64));
             }

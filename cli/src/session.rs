@@ -47,7 +47,8 @@ pub(crate) struct Answers {
 /// # Errors
 /// [`Failure::System`] when the operating system has none.
 pub(crate) fn fresh_seed() -> Result<Seed, Failure> {
-    Seed::from_os().map_err(|error| Failure::System { doing: "drawing randomness", reason: error.to_string() })
+    Seed::from_os()
+        .map_err(|error| Failure::System { doing: "drawing randomness", reason: error.to_string() })
 }
 
 /// Sizes of the bundles for `count` images: as asked, else 16 at most; the last one may be smaller.
@@ -76,7 +77,10 @@ pub(crate) fn network_input(manifest: &Manifest, image: &Image) -> Vec<f32> {
     let plane = (manifest.input.height * manifest.input.width).max(1);
     let scaled = |(at, &pixel): (usize, &f32)| {
         let value = manifest.input.normalize(f64::from(pixel), at / plane);
-        within(value as f32, if value.abs() <= manifest.input.limit { manifest.input.limit } else { f64::INFINITY })
+        within(
+            value as f32,
+            if value.abs() <= manifest.input.limit { manifest.input.limit } else { f64::INFINITY },
+        )
     };
     image.chw.iter().enumerate().map(scaled).collect()
 }
@@ -112,7 +116,8 @@ impl Session {
         let failed = |source| Failure::Session { address: address.clone(), source };
         let seed = fresh_seed()?;
         let channel = connect(&address, TcpOptions::default()).map_err(failed)?;
-        let client = Client::connect(channel, seed).and_then(|client| client.agree(logits)).map_err(failed)?;
+        let client =
+            Client::connect(channel, seed).and_then(|client| client.agree(logits)).map_err(failed)?;
         tracing::debug!(model = %client.manifest().name, "agreed with {address}");
         Ok(Self { client, address })
     }
@@ -157,7 +162,9 @@ impl Session {
             let base = 100 * at;
             let bundle = self.prepare(size, &mut |done, of| progress.at(base + 75 * done / of.max(1)))?;
             progress.doing(format!("inferring{of}"));
-            self.run(bundle, now, &mut answers, &mut |done, of| progress.at(base + 75 + 25 * done / of.max(1)))?;
+            self.run(bundle, now, &mut answers, &mut |done, of| {
+                progress.at(base + 75 + 25 * done / of.max(1))
+            })?;
         }
         Ok(answers)
     }
@@ -193,7 +200,11 @@ impl Session {
     ///
     /// # Errors
     /// What ended the session, or kept the file from being written.
-    pub(crate) fn prepare_ahead(&mut self, images: usize, store: &Store) -> Result<std::path::PathBuf, Failure> {
+    pub(crate) fn prepare_ahead(
+        &mut self,
+        images: usize,
+        store: &Store,
+    ) -> Result<std::path::PathBuf, Failure> {
         let bundle = self.prepare(images, &mut |_, _| ())?;
         self.client.keep(&bundle).map_err(|source| self.failed(source))?;
         store.keep(bundle, self.client.digest()).map_err(|source| self.failed(source))
@@ -309,7 +320,10 @@ mod tests {
         let lifted = values.iter().filter(|&&value| f64::from(value as f32).abs() > limit).count();
         let moved: Vec<f32> = values.iter().map(|&value| within(value as f32, limit)).collect();
         assert!(moved.iter().all(|&value| f64::from(value).abs() <= limit), "{moved:?}");
-        assert!(moved.iter().zip(values).all(|(&m, v)| (f64::from(m) - v).abs() < 1e-6), "{moved:?} {lifted}");
+        assert!(
+            moved.iter().zip(values).all(|(&m, v)| (f64::from(m) - v).abs() < 1e-6),
+            "{moved:?} {lifted}"
+        );
         let above = f64::from(2.5f32) - 1e-12;
         assert_eq!((within(2.5, above), within(-2.5, above)), (2.5f32.next_down(), -2.5f32.next_down()));
     }

@@ -55,7 +55,8 @@ fn networks_that_cannot_be_used_are_named() {
     // An operator that nobody knows.
     let (known, unknown) = (b"\x22\x04Relu", b"\x22\x04Blip");
     let mut bytes = whole.clone();
-    let places: Vec<usize> = (0..bytes.len() - known.len()).filter(|&at| bytes[at..].starts_with(known)).collect();
+    let places: Vec<usize> =
+        (0..bytes.len() - known.len()).filter(|&at| bytes[at..].starts_with(known)).collect();
     assert_eq!(places.len(), 3, "the network has three ReLUs");
     places.iter().for_each(|&at| bytes[at..at + known.len()].copy_from_slice(unknown));
     let (_folder, path) = file("odd.onnx", &bytes);

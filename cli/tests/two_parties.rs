@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 #[track_caller]
 fn check_stage(document: &Value, stage: &str) {
     for field in ["seconds", "bytes_sent", "bytes_received", "rounds"] {
-        let value = document[stage][field].as_f64().unwrap_or_else(|| panic!("{stage}.{field} in {document}"));
+        let value =
+            document[stage][field].as_f64().unwrap_or_else(|| panic!("{stage}.{field} in {document}"));
         assert!(value > 0.0, "{stage}.{field} is {value}");
     }
 }
@@ -20,11 +21,20 @@ fn labels_of_the_drawn_digits() {
     let server = Server::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let labels = folder.path().join("labels.csv");
-    let lines: String = digit_labels().iter().enumerate().map(|(at, label)| format!("{at},{label}\n")).collect();
+    let lines: String =
+        digit_labels().iter().enumerate().map(|(at, label)| format!("{at},{label}\n")).collect();
     std::fs::write(&labels, format!("index,label\n{lines}")).unwrap();
 
-    let document =
-        hushnet(&["infer", text(digits()), "--connect", &server.address, "--labels", text(&labels), "--json"]).json();
+    let document = hushnet(&[
+        "infer",
+        text(digits()),
+        "--connect",
+        &server.address,
+        "--labels",
+        text(&labels),
+        "--json",
+    ])
+    .json();
     assert_eq!(document["schema"], "hushnet-infer/1");
     assert_eq!(document["labels"], document["expected"]);
     assert_eq!(document["labels"], serde_json::json!(digit_labels()));
@@ -109,7 +119,10 @@ fn prepared_bundles_work_once() {
     let prepare = ["prepare", "--connect", &server.address, "--pool", text(&pool), "--json"];
     let document = hushnet(&[&prepare[..], &["--count", "6", "--bundle", "4"]].concat()).json();
     assert_eq!(document["schema"], "hushnet-prepare/1");
-    assert_eq!((&document["bundles"], &document["waiting"]), (&serde_json::json!([4, 2]), &serde_json::json!(2)));
+    assert_eq!(
+        (&document["bundles"], &document["waiting"]),
+        (&serde_json::json!([4, 2]), &serde_json::json!(2))
+    );
     check_stage(&document, "preprocessing");
 
     // Five images: the bundle of four, and that of two filled up with nothing.
@@ -118,7 +131,10 @@ fn prepared_bundles_work_once() {
     let document = infer(&["--count", "5", "--json"]).json();
     assert_eq!(document["labels"], serde_json::json!(digit_labels()[..5]));
     assert_eq!(document["preprocessing"]["bytes_sent"], 0);
-    assert_eq!(document["bundles"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).sum::<u64>(), 6);
+    assert_eq!(
+        document["bundles"].as_array().unwrap().iter().map(|size| size.as_u64().unwrap()).sum::<u64>(),
+        6
+    );
     check_stage(&document, "online");
     infer(&["--count", "5"]).failure(7, &["no prepared bundle", "hushnet prepare"]);
 
@@ -158,7 +174,9 @@ fn merging_and_inspecting_report_what_they_say() {
     let wide = wide["security"]["least_ratio_labels"].as_f64().unwrap();
     assert!(wide > 1000.0 * narrow, "{wide} {narrow}");
     for layer in inspected["layers"].as_array().unwrap() {
-        assert!(layer["reply_bytes"].as_u64().unwrap() > 0 && layer["noise"]["dither"].as_f64().unwrap() > 0.0);
+        assert!(
+            layer["reply_bytes"].as_u64().unwrap() > 0 && layer["noise"]["dither"].as_f64().unwrap() > 0.0
+        );
     }
     let page = hushnet(&["inspect", text(&path)]).success();
     for word in ["2^", "bits of security", "--quota", "max-pool", "1×28×28"] {
@@ -170,5 +188,6 @@ fn merging_and_inspecting_report_what_they_say() {
     }
 
     // Logits are not to be had in this profile.
-    hushnet(&["serve", text(&path), "--listen", "127.0.0.1:0", "--output", "logits"]).failure(3, &["narrow", "wide"]);
+    hushnet(&["serve", text(&path), "--listen", "127.0.0.1:0", "--output", "logits"])
+        .failure(3, &["narrow", "wide"]);
 }

@@ -15,7 +15,8 @@ fn every_command_has_help_with_examples() {
         }
     }
     let page = hushnet(&["--help"]).success();
-    for word in COMMANDS.iter().chain(&["Terminal 1", "Terminal 2", "Exit codes", "HUSHNET_LOG", "NO_COLOR"]) {
+    for word in COMMANDS.iter().chain(&["Terminal 1", "Terminal 2", "Exit codes", "HUSHNET_LOG", "NO_COLOR"])
+    {
         assert!(page.contains(word), "{word} in {page}");
     }
     assert!(hushnet(&["--version"]).success().starts_with("hushnet "));

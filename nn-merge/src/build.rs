@@ -203,7 +203,10 @@ fn input_spec(graph: &Graph, options: &BuildOptions) -> Result<InputSpec, NnErro
     let (mean, std) = (spread("mean", &options.mean, 0.0)?, spread("std", &options.std, 1.0)?);
     let positive = |v: f64| v.is_finite() && v > 0.0;
     if !positive(options.scale) || !std.iter().all(|&s| positive(s)) || mean.iter().any(|m| !m.is_finite()) {
-        return Err(NnError::quantize("input scaling", "scale and std must be positive and all of them finite"));
+        return Err(NnError::quantize(
+            "input scaling",
+            "scale and std must be positive and all of them finite",
+        ));
     }
     Ok(InputSpec {
         channels,
@@ -234,7 +237,8 @@ fn input_ranges(input: &InputSpec, calibration: &[Vec<f32>]) -> Vec<Interval> {
     (0..input.channels)
         .map(|channel| {
             let (a, b) = (input.normalize(0.0, channel), input.normalize(255.0, channel));
-            let seen = calibration.iter().filter_map(|image| image.get(channel * plane..(channel + 1) * plane));
+            let seen =
+                calibration.iter().filter_map(|image| image.get(channel * plane..(channel + 1) * plane));
             seen.flatten().fold(Interval { low: a.min(b), high: a.max(b) }, |range, &v| Interval {
                 low: range.low.min(f64::from(v)),
                 high: range.high.max(f64::from(v)),

@@ -45,7 +45,8 @@ pub fn measure(graph: &Graph, nodes: &[NodeId], images: &[Vec<f32>]) -> Result<V
             evaluator.run_observed(image, |id, values| {
                 if let Some(slot) = nodes.iter().position(|&node| node == id) {
                     // `max` would drop a NaN; adding keeps it.
-                    own[slot] = values.iter().fold(0.0, |m, v| if v.is_nan() { f32::NAN } else { m.max(v.abs()) });
+                    own[slot] =
+                        values.iter().fold(0.0, |m, v| if v.is_nan() { f32::NAN } else { m.max(v.abs()) });
                 }
             })?;
             Ok(own)
@@ -119,9 +120,8 @@ mod tests {
         let (merged, _) = crate::pass::run(&graph).expect("runs");
         let layers = lower(&merged).expect("a chain");
         let (chain, ids) = chain_graph(&layers, &[1, 1, 28, 28]).expect("fits");
-        let images: Vec<Vec<f32>> = (0..20)
-            .map(|_| (0..784).map(|_| (rng.next_u32() % 2) as f32 * 2.0 - 1.0).collect())
-            .collect();
+        let images: Vec<Vec<f32>> =
+            (0..20).map(|_| (0..784).map(|_| (rng.next_u32() % 2) as f32 * 2.0 - 1.0).collect()).collect();
         let measured = measure(&chain, &ids, &images).expect("fits");
         let bounds = static_bounds(&layers, &[Interval { low: -1.0, high: 1.0 }]);
         println!("measured {measured:?}\nstatic {bounds:?}");
@@ -131,7 +131,8 @@ mod tests {
         let graph = crate::zoo::mlp(&[6, 1], &mut rng).expect("small");
         let layers = lower(&graph).expect("a chain");
         let (chain, ids) = chain_graph(&layers, &[1, 6]).expect("fits");
-        let signs = |s: f64| layers[0].linear.weights.iter().map(|w| (s * w.signum()) as f32).collect::<Vec<f32>>();
+        let signs =
+            |s: f64| layers[0].linear.weights.iter().map(|w| (s * w.signum()) as f32).collect::<Vec<f32>>();
         let worst = measure(&chain, &ids, &[signs(1.0), signs(-1.0)]).expect("fits")[0];
         let bound = static_bounds(&layers, &[Interval { low: -1.0, high: 1.0 }])[0];
         assert!((worst - bound).abs() < 1e-6, "{worst} {bound}");

@@ -103,7 +103,10 @@ impl<'g, T: Real> Evaluator<'g, T> {
     /// [`NnError::Shape`] if a transpose does not fit its input (impossible for graphs built by [`Graph::push`]).
     pub fn new(graph: &'g Graph) -> Result<Self, NnError> {
         let convert = |values: &[f64]| values.iter().map(|&v| T::from_f64(v)).collect::<Vec<T>>();
-        let diagonal = |d: &crate::graph::Diagonal| Step::Diagonal { scale: convert(&d.scale), shift: convert(&d.shift) };
+        let diagonal = |d: &crate::graph::Diagonal| Step::Diagonal {
+            scale: convert(&d.scale),
+            shift: convert(&d.shift),
+        };
         let mut steps = Vec::with_capacity(graph.nodes().len());
         let mut readers = vec![0; graph.nodes().len()];
         readers[graph.output()] += 1;
@@ -135,7 +138,11 @@ impl<'g, T: Real> Evaluator<'g, T> {
     ///
     /// # Errors
     /// [`NnError::Input`] when `input` has the wrong length.
-    pub fn run_observed(&self, input: &[T], mut observe: impl FnMut(NodeId, &[T])) -> Result<Vec<T>, NnError> {
+    pub fn run_observed(
+        &self,
+        input: &[T],
+        mut observe: impl FnMut(NodeId, &[T]),
+    ) -> Result<Vec<T>, NnError> {
         if input.len() != self.graph.input_len() {
             return Err(NnError::Input { expected: self.graph.input_len(), got: input.len() });
         }
@@ -260,7 +267,9 @@ fn im2col<T: Real>(linear: &Linear, source: &[T], columns: &mut [T]) {
         let first = s.padding[1].saturating_sub(offset).div_ceil(s.stride[1]);
         let end = (s.in_width + s.padding[1]).saturating_sub(offset).div_ceil(s.stride[1]).min(out_width);
         for y in 0..out_height {
-            let Some(row) = (y * s.stride[0] + ky * s.dilation[0]).checked_sub(s.padding[0]) else { continue };
+            let Some(row) = (y * s.stride[0] + ky * s.dilation[0]).checked_sub(s.padding[0]) else {
+                continue;
+            };
             if row >= s.in_height || first >= end {
                 continue;
             }
@@ -294,7 +303,9 @@ fn pool<T: Real>(window: &PoolGeometry, input: &[T], reduce: impl Fn(&[T], usize
             for column in &columns {
                 cells.clear();
                 for y in row.clone() {
-                    cells.extend_from_slice(&image[y * s.in_width + column.start..y * s.in_width + column.end]);
+                    cells.extend_from_slice(
+                        &image[y * s.in_width + column.start..y * s.in_width + column.end],
+                    );
                 }
                 out.push(reduce(&cells, cells.len()));
             }

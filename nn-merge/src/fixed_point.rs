@@ -3,7 +3,8 @@
 //! Two forms:
 //!
 //! - [`evaluate_exact`], *noise-free*: weights and activations as quantised, every rounding to the nearest, every sign
-//!   test right. The protocol's logits differ from it by at most [`logit_bound`].
+//!   test right. With each logit comes the largest distance at which the protocol's can lie, propagated value by value
+//!   for this very input; [`logit_bound`] is the (much wider) figure for the worst of all inputs.
 //! - [`evaluate_with`], *bit for bit*: given a run's [`Tape`] (the masks and shares that preprocessing fixed, and with
 //!   them all noise and the place of every rounding), it gives exactly what the two parties give.
 //!
@@ -56,6 +57,8 @@ pub struct LayerTape {
 pub struct Exact {
     /// Real logits.
     pub logits: Vec<f64>,
+    /// Per logit the largest distance of the protocol's logit, but with probability about 2^-50 per inference.
+    pub bounds: Vec<f64>,
     /// Index of the largest, the first among equals.
     pub label: usize,
 }
@@ -80,36 +83,71 @@ pub fn quantize_image(model: &crate::model::Manifest, values: &[f32]) -> Result<
     values.iter().enumerate().map(check).collect()
 }
 
-/// The noise-free form for one image's quantised inputs.
+/// The noise-free form for one image's quantised inputs, with the bounds for logits in the ring of `logit_bits`.
+///
+/// How far a value can be off is carried beside it. Where e bounds the error before: a linear layer gives Σ|w|·e plus its
+/// noise; a maximum loses up to 2^h per level, but only where another value comes that close; a ReLU passes e on
+/// where y − e ≥ 2^h, gives no error where y + e < 0, and in between at most the larger of e and y.
 ///
 /// # Errors
 /// [`NnError::Input`] for a wrong number of inputs.
-pub fn evaluate_exact(model: &Model, inputs: &[i64]) -> Result<Exact, NnError> {
+pub fn evaluate_exact(model: &Model, inputs: &[i64], logit_bits: Option<u32>) -> Result<Exact, NnError> {
+    let params = Params::new(model.manifest.profile);
+    let q = params.modulus().value() as f64;
     let mut values: Vec<i128> = inputs.iter().map(|&d| i128::from(d)).collect();
-    let mut torus = Vec::new();
+    let mut errors = vec![0i128; values.len()];
     for (spec, own) in model.manifest.layers.iter().zip(&model.layers) {
         if values.len() != spec.geometry.input_len() {
             return Err(NnError::Input { expected: spec.geometry.input_len(), got: values.len() });
         }
+        let k = spec.activation.as_ref().map_or(logit_bits.unwrap_or(spec.ring_bits), |_| spec.ring_bits);
         // In units of 2^-62 of the torus: exact, since p ≤ 62.
-        let sums = convolve(&spec.geometry, &own.weights, &values);
-        let plane = spec.geometry.out_height() * spec.geometry.out_width();
         let unit = 62 - spec.masked_bits;
-        let full: Vec<i128> =
-            sums.iter().enumerate().map(|(i, &sum)| (sum << unit) + i128::from(own.bias[i / plane])).collect();
+        let plane = spec.geometry.out_height() * spec.geometry.out_width();
+        let sums = convolve(&spec.geometry, &own.weights, &values).into_iter().enumerate();
+        let full: Vec<i128> = sums.map(|(i, sum)| (sum << unit) + i128::from(own.bias[i / plane])).collect();
+        let sizes: Vec<i32> = own.weights.iter().map(|w| w.abs()).collect();
+        // Both parties round once, to k bits: together one unit at most.
+        let noise =
+            (layer_noise(&params, spec, own, k) / q * 62f64.exp2()).ceil() as i128 + (1i128 << (62 - k));
+        let spread = convolve(&spec.geometry, &sizes, &errors).into_iter().map(|sum| (sum << unit) + noise);
         let Some(activation) = &spec.activation else {
-            torus = full.iter().map(|&v| v as f64 / 62f64.exp2()).collect();
-            break;
+            let real = |v: i128| v as f64 / 62f64.exp2() * model.manifest.logit_scale;
+            let logits: Vec<f64> = full.into_iter().map(real).collect();
+            return Ok(Exact { label: first_largest(&logits), bounds: spread.map(real).collect(), logits });
         };
-        let half = 1i128 << (61 - spec.ring_bits);
-        let mut rounded: Vec<i128> = full.iter().map(|&v| (v + half) >> (62 - spec.ring_bits)).collect();
-        if let Some(pool) = &activation.pool {
-            rounded = pool.windows().map(|w| w.iter().map(|&i| rounded[i]).max().unwrap_or(0)).collect();
-        }
-        values = rounded.into_iter().map(|y| y.max(0) << activation.shift).collect();
+        let half = 1i128 << (61 - k);
+        // One more unit for our own rounding and for the floor of the shift.
+        let rounded: Vec<(i128, i128)> =
+            full.iter().zip(spread).map(|(&v, e)| ((v + half) >> (62 - k), (e >> (62 - k)) + 2)).collect();
+        let dead = 1i128 << activation.ignored_bits;
+        let pooled = match &activation.pool {
+            Some(pool) => pool.windows().map(|window| maximum(&rounded, &window, dead)).collect(),
+            None => rounded,
+        };
+        (values, errors) = pooled
+            .into_iter()
+            .map(|(y, e)| {
+                let error = if y - e >= dead {
+                    e
+                } else if y + e < 0 {
+                    0
+                } else {
+                    e.max(y)
+                };
+                (y.max(0) << activation.shift, error << activation.shift)
+            })
+            .unzip();
     }
-    let logits: Vec<f64> = torus.iter().map(|t| t * model.manifest.logit_scale).collect();
-    Ok(Exact { label: first_largest(&logits), logits })
+    Err(NnError::Value { what: "the model has no last layer".into() })
+}
+
+/// The largest of a window with its error: up to `dead` is lost per level if any other value comes within reach.
+fn maximum(values: &[(i128, i128)], window: &[usize], dead: i128) -> (i128, i128) {
+    let largest = window.iter().map(|&i| values[i].0).max().unwrap_or(0);
+    let error = window.iter().map(|&i| values[i].1).max().unwrap_or(0);
+    let close = window.iter().filter(|&&i| values[i].0 + 2 * error + dead >= largest).count() > 1;
+    (largest, error + if close { dead * i128::from(levels(window.len())) } else { 0 })
 }
 
 /// Bit for bit what the protocol gives for a bundle with this tape: per image the logits in the ring of `logit_bits`
@@ -117,7 +155,13 @@ pub fn evaluate_exact(model: &Model, inputs: &[i64]) -> Result<Exact, NnError> {
 ///
 /// # Errors
 /// [`NnError::Value`] when the tape or the inputs do not fit the model.
-pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, logit_bits: Option<u32>) -> Result<(Vec<Vec<i64>>, Vec<usize>), NnError> {
+pub fn evaluate_with(
+    model: &Model,
+    images: usize,
+    inputs: &[i64],
+    tape: &Tape,
+    logit_bits: Option<u32>,
+) -> Result<(Vec<Vec<i64>>, Vec<usize>), NnError> {
     let params = Params::new(model.manifest.profile);
     let q = *params.modulus();
     let misfit = |what: &str| NnError::Value { what: format!("the tape's {what} does not fit the model") };
@@ -128,7 +172,9 @@ pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, 
         let layer = tape.layers.get(l).ok_or_else(|| misfit("number of layers"))?;
         let (p, last) = (spec.masked_bits, spec.activation.is_none());
         let k = if last { logit_bits.unwrap_or(spec.ring_bits) } else { spec.ring_bits };
-        if layer.input_mask.len() != activations.len() || layer.server_mask.len() != images * spec.geometry.output_len() {
+        if layer.input_mask.len() != activations.len()
+            || layer.server_mask.len() != images * spec.geometry.output_len()
+        {
             return Err(misfit("layer"));
         }
         let lifted: Vec<u64> = activations
@@ -155,7 +201,8 @@ pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, 
             sign.play(&tournament, &mut values, &[k], &layer.pool_shares).ok_or_else(|| misfit("maxima"))?;
             pair = values.swap_remove(0);
         }
-        activations = pair.0.iter().zip(&pair.1).map(|(&s, &c)| (sign.relu(s, c) << activation.shift) as u64).collect();
+        activations =
+            pair.0.iter().zip(&pair.1).map(|(&s, &c)| (sign.relu(s, c) << activation.shift) as u64).collect();
     }
 
     let (server, client) = shares;
@@ -164,12 +211,15 @@ pub fn evaluate_with(model: &Model, images: usize, inputs: &[i64], tape: &Tape, 
     let total: Vec<i64> = server.iter().zip(&client).map(|(&s, &c)| ring.signed(s.wrapping_add(c))).collect();
     let mut labels = Vec::new();
     if !tape.arg_max_shares.is_empty() {
-        let windows: Vec<Vec<u32>> = (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
-        let tournament = Tournament::new(server.len(), &windows).map_err(|error| NnError::Value { what: error.to_string() })?;
+        let windows: Vec<Vec<u32>> =
+            (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
+        let tournament = Tournament::new(server.len(), &windows)
+            .map_err(|error| NnError::Value { what: error.to_string() })?;
         let indices = ((0..server.len()).map(|i| (i % classes) as u64).collect(), vec![0; server.len()]);
         let mut values = vec![(server, client), indices];
         let sign = Sign { k: last_bits, h: last_bits.saturating_sub(17) };
-        sign.play(&tournament, &mut values, &[last_bits, 32], &tape.arg_max_shares).ok_or_else(|| misfit("arg-max"))?;
+        sign.play(&tournament, &mut values, &[last_bits, 32], &tape.arg_max_shares)
+            .ok_or_else(|| misfit("arg-max"))?;
         labels = values[1].0.iter().map(|&i| i as usize).collect();
     }
     Ok((total.chunks(classes).map(<[i64]>::to_vec).collect(), labels))
@@ -186,7 +236,9 @@ pub fn logit_bound(model: &Model, logit_bits: Option<u32>) -> f64 {
         let last = spec.activation.is_none();
         let k = if last { logit_bits.unwrap_or(spec.ring_bits) } else { spec.ring_bits };
         let norm = largest_row_norm(spec, own);
-        let torus = norm * input_error / f64::from(spec.masked_bits).exp2() + layer_noise(&params, spec, own, k) / q + (-f64::from(k)).exp2();
+        let torus = norm * input_error / f64::from(spec.masked_bits).exp2()
+            + layer_noise(&params, spec, own, k) / q
+            + (-f64::from(k)).exp2();
         let Some(activation) = &spec.activation else { return torus * model.manifest.logit_scale };
         let levels = activation.pool.as_ref().map_or(0, pool_levels);
         let tests = f64::from(levels + 1) * f64::from(activation.ignored_bits).exp2();
@@ -220,15 +272,20 @@ fn largest_row_norm(spec: &LayerSpec, own: &LayerWeights) -> f64 {
 }
 
 fn pool_levels(pool: &PoolGeometry) -> u32 {
-    let largest = pool.windows().map(|w| w.len()).max().unwrap_or(1);
-    usize::BITS - (largest.max(1) - 1).leading_zeros()
+    levels(pool.windows().map(|window| window.len()).max().unwrap_or(1))
+}
+
+/// Levels of a tournament of `contestants`.
+fn levels(contestants: usize) -> u32 {
+    usize::BITS - (contestants.max(1) - 1).leading_zeros()
 }
 
 /// The pooling tournament over all images of a bundle.
 fn bundle_pool(pool: &PoolGeometry, length: usize, images: usize) -> Result<Tournament, NnError> {
     let own: Vec<Vec<usize>> = pool.windows().collect();
-    let all: Vec<Vec<u32>> =
-        (0..images).flat_map(|b| own.iter().map(move |w| w.iter().map(|&i| (b * length + i) as u32).collect())).collect();
+    let all: Vec<Vec<u32>> = (0..images)
+        .flat_map(|b| own.iter().map(move |w| w.iter().map(|&i| (b * length + i) as u32).collect()))
+        .collect();
     Tournament::new(images * length, &all).map_err(|error| NnError::Value { what: error.to_string() })
 }
 
@@ -295,17 +352,30 @@ impl Sign {
                 return None;
             }
             let difference = |values: &[u64]| -> Vec<u64> {
-                level.first(values).iter().zip(level.second(values)).map(|(&a, b)| a.wrapping_sub(b)).collect()
+                level
+                    .first(values)
+                    .iter()
+                    .zip(level.second(values))
+                    .map(|(&a, b)| a.wrapping_sub(b))
+                    .collect()
             };
             let (server, client) = (difference(&lanes[0].0), difference(&lanes[0].1));
-            let verdicts: Vec<bool> = server.iter().zip(&client).map(|(&s, &c)| self.positive(s, c)).collect();
+            let verdicts: Vec<bool> =
+                server.iter().zip(&client).map(|(&s, &c)| self.positive(s, c)).collect();
             for (lane, ((server, client), &bits)) in lanes.iter_mut().zip(bits).enumerate() {
                 let mask = (1u64 << bits) - 1;
                 let total = |values: &dyn Fn(&[u64]) -> Vec<u64>| -> Vec<u64> {
-                    values(server).iter().zip(values(client)).map(|(&s, c)| s.wrapping_add(c) & mask).collect()
+                    values(server)
+                        .iter()
+                        .zip(values(client))
+                        .map(|(&s, c)| s.wrapping_add(c) & mask)
+                        .collect()
                 };
                 let (first, second) = (total(&|v| level.first(v)), total(&|v| level.second(v)));
-                let winners = verdicts.iter().zip(first.iter().zip(&second)).map(|(&d, (&a, &b))| if d { a } else { b });
+                let winners = verdicts
+                    .iter()
+                    .zip(first.iter().zip(&second))
+                    .map(|(&d, (&a, &b))| if d { a } else { b });
                 // Only lane 0's sharing matters for later sign tests; the others are carried in the clear.
                 let new: Vec<u64> = if lane == 0 { fresh.clone() } else { vec![0; fresh.len()] };
                 let own: Vec<u64> = winners.zip(&new).map(|(w, &c)| w.wrapping_sub(c) & mask).collect();

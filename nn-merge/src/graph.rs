@@ -318,10 +318,9 @@ impl Graph {
     fn infer(&self, node: &Node) -> Result<Vec<usize>, NnError> {
         let mut shapes = Vec::with_capacity(node.inputs.len());
         for &input in &node.inputs {
-            let source = self
-                .nodes
-                .get(input)
-                .ok_or_else(|| NnError::shape(&node.name, format!("it reads node {input}, which is not before it")))?;
+            let source = self.nodes.get(input).ok_or_else(|| {
+                NnError::shape(&node.name, format!("it reads node {input}, which is not before it"))
+            })?;
             shapes.push(source.shape.as_slice());
         }
         shape::infer(&node.op, &shapes).map_err(|what| NnError::shape(&node.name, what))
@@ -333,7 +332,12 @@ impl Linear {
     ///
     /// # Errors
     /// [`NnError::Shape`] naming `name` when the numbers of weights or biases do not fit the geometry.
-    pub fn new(name: &str, geometry: ConvGeometry, weights: Vec<f64>, bias: Vec<f64>) -> Result<Self, NnError> {
+    pub fn new(
+        name: &str,
+        geometry: ConvGeometry,
+        weights: Vec<f64>,
+        bias: Vec<f64>,
+    ) -> Result<Self, NnError> {
         if weights.len() != geometry.weights_len() || bias.len() != geometry.shape().out_channels {
             return Err(NnError::shape(
                 name,

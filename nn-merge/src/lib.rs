@@ -8,7 +8,7 @@
 //!                       evaluate (float oracle)   calibrate (bounds)   quantize ──▶ Model { Manifest, weights }
 //! ```
 //!
-//! [`build`] walks all of it. [`model`] holds what leaves this crate: the public manifest that both parties
+//! [`build()`] walks all of it. [`model`] holds what leaves this crate: the public manifest that both parties
 //! agree on, and the server's weights. Nothing here opens a file or a socket; randomness (the commitment's
 //! salt, synthetic calibration inputs) is an argument.
 

@@ -42,7 +42,12 @@ pub fn lower(graph: &Graph) -> Result<Vec<ChainLayer>, NnError> {
                 if let Some(last) = layers.last().filter(|l| !l.relu) {
                     return Err(unmerged(last, linear, &node.name));
                 }
-                layers.push(ChainLayer { name: shown(&node.name), linear: linear.clone(), pool: None, relu: false });
+                layers.push(ChainLayer {
+                    name: shown(&node.name),
+                    linear: linear.clone(),
+                    pool: None,
+                    relu: false,
+                });
             }
             Op::Relu => {
                 if !open {
@@ -138,7 +143,10 @@ fn finish(graph: &Graph, mut layers: Vec<ChainLayer>) -> Result<Vec<ChainLayer>,
 }
 
 fn without_relu(name: &str) -> NnError {
-    NnError::chain(name, "a max-pooling follows it without a ReLU; add a ReLU behind the pooling (not supported yet otherwise)")
+    NnError::chain(
+        name,
+        "a max-pooling follows it without a ReLU; add a ReLU behind the pooling (not supported yet otherwise)",
+    )
 }
 
 fn unmerged(last: &ChainLayer, next: &Linear, name: &str) -> NnError {
@@ -159,8 +167,12 @@ fn unmerged(last: &ChainLayer, next: &Linear, name: &str) -> NnError {
 fn misplaced(name: &str, op: &Op) -> NnError {
     let why = match op {
         Op::Add => "it adds two tensors (a residual connection), which is not supported yet".to_string(),
-        Op::Transpose(_) => "it permutes axes where no fully connected layer follows to absorb that".to_string(),
-        Op::Softmax | Op::LogSoftmax => "softmax is supported only at the very end, where it is dropped".to_string(),
+        Op::Transpose(_) => {
+            "it permutes axes where no fully connected layer follows to absorb that".to_string()
+        }
+        Op::Softmax | Op::LogSoftmax => {
+            "softmax is supported only at the very end, where it is dropped".to_string()
+        }
         Op::AveragePool { .. } => {
             "this average pooling does not count its padding and is too large to become a matrix; set \
              count_include_pad or remove its padding"
@@ -228,7 +240,14 @@ mod tests {
         });
         assert!(text.contains("without a ReLU"), "{text}");
         let text = message(|b| {
-            b.relu().expect("fits").op(Op::Softmax).expect("fits").relu().expect("fits").dense(3).expect("fits");
+            b.relu()
+                .expect("fits")
+                .op(Op::Softmax)
+                .expect("fits")
+                .relu()
+                .expect("fits")
+                .dense(3)
+                .expect("fits");
         });
         assert!(text.contains("softmax"), "{text}");
         let text = message(|b| {
@@ -242,7 +261,14 @@ mod tests {
     fn activations_at_the_ends_get_identity_maps() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         let mut b = Builder::new(&[1, 2, 6, 6], &mut rng).expect("small");
-        b.max_pool(2, 2, 0).expect("fits").relu().expect("fits").conv(3, 3, 1, 0, 1).expect("fits").relu().expect("fits");
+        b.max_pool(2, 2, 0)
+            .expect("fits")
+            .relu()
+            .expect("fits")
+            .conv(3, 3, 1, 0, 1)
+            .expect("fits")
+            .relu()
+            .expect("fits");
         let graph = b.finish();
         let layers = lower(&graph).expect("a chain");
         assert_eq!(layers.iter().map(|l| l.relu).collect::<Vec<_>>(), [true, true, false]);

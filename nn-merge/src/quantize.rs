@@ -83,10 +83,13 @@ fn round_layer(
     largest: f64,
 ) -> Result<(LayerWeights, u32), NnError> {
     let top = (largest * scale).round();
-    if !(top < f64::from(WEIGHT_BOUND)) {
+    if top.is_nan() || top >= f64::from(WEIGHT_BOUND) {
         return Err(NnError::quantize(
             &layer.name,
-            format!("its largest weight would need {:.1} bits, more than 20; narrow the masked width", top.log2()),
+            format!(
+                "its largest weight would need {:.1} bits, more than 20; narrow the masked width",
+                top.log2()
+            ),
         ));
     }
     if largest > 0.0 && top < 2.0 {

@@ -18,10 +18,9 @@ pub(crate) fn check(shape: &[usize]) -> Result<usize, String> {
     }
     let mut product = 1usize;
     for &side in shape {
-        product = product
-            .checked_mul(side)
-            .filter(|&p| p > 0 && p <= MAX_ELEMENTS)
-            .ok_or_else(|| format!("a tensor of shape {shape:?} is empty or above {MAX_ELEMENTS} elements"))?;
+        product = product.checked_mul(side).filter(|&p| p > 0 && p <= MAX_ELEMENTS).ok_or_else(|| {
+            format!("a tensor of shape {shape:?} is empty or above {MAX_ELEMENTS} elements")
+        })?;
     }
     Ok(product)
 }
@@ -102,7 +101,11 @@ pub(crate) fn transpose_map(shape: &[usize], perm: &[usize]) -> Result<Vec<usize
     }
     let mut map = vec![0];
     for (&side, &axis) in out.iter().zip(perm) {
-        map = map.iter().flat_map(|&base| (0..side).map(move |i| (base, i))).map(|(base, i)| base + i * strides[axis]).collect();
+        map = map
+            .iter()
+            .flat_map(|&base| (0..side).map(move |i| (base, i)))
+            .map(|(base, i)| base + i * strides[axis])
+            .collect();
     }
     Ok(map)
 }
@@ -116,7 +119,10 @@ fn linear_shape(linear: &Linear, input: &[usize]) -> Result<Vec<usize>, String> 
     let s = geometry.shape();
     let elements = check(input)?;
     if elements != geometry.input_len() {
-        return Err(format!("it takes {} values, the tensor before it has shape {input:?}", geometry.input_len()));
+        return Err(format!(
+            "it takes {} values, the tensor before it has shape {input:?}",
+            geometry.input_len()
+        ));
     }
     if linear.weights.len() != geometry.weights_len() || linear.bias.len() != s.out_channels {
         return Err("weights or biases do not fit the geometry".into());

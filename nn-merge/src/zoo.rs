@@ -128,7 +128,8 @@ impl<'r, R: Rng> Builder<'r, R> {
         let mut draw = |scale: f64, offset: f64| -> Vec<f64> {
             (0..channels).map(|_| self.uniform() * scale + offset).collect()
         };
-        let (mut gamma, beta, mean, variance) = (draw(0.4, 1.0), draw(0.5, 0.0), draw(0.5, 0.0), draw(0.4, 1.0));
+        let (mut gamma, beta, mean, variance) =
+            (draw(0.4, 1.0), draw(0.5, 0.0), draw(0.5, 0.0), draw(0.4, 1.0));
         if signs {
             gamma.iter_mut().step_by(2).for_each(|g| *g = -*g);
         }
@@ -220,8 +221,9 @@ pub fn lenet(rng: &mut impl Rng) -> Result<Graph, NnError> {
 /// # Errors
 /// [`NnError::Shape`] for sizes of zero or above the caps.
 pub fn mlp(sizes: &[usize], rng: &mut impl Rng) -> Result<Graph, NnError> {
-    let (&inputs, layers) =
-        sizes.split_first().ok_or_else(|| NnError::shape("mlp", "a perceptron needs at least an input size"))?;
+    let (&inputs, layers) = sizes
+        .split_first()
+        .ok_or_else(|| NnError::shape("mlp", "a perceptron needs at least an input size"))?;
     let mut b = Builder::new(&[1, inputs], rng)?;
     for (index, &outputs) in layers.iter().enumerate() {
         b.dense(outputs)?;

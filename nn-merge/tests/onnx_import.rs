@@ -8,8 +8,8 @@ use nn_merge::evaluate::run_f64;
 use nn_merge::onnx::import;
 use proptest::prelude::*;
 use rten_onnx::onnx::{
-    AttributeProto, AttributeType, DataType, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
+    AttributeProto, AttributeType, DataType, Dimension, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
 /// A model under construction: nodes in a row, each reading the one before.
@@ -26,7 +26,10 @@ fn info(name: &str, shape: &[i64]) -> ValueInfoProto {
     };
     let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
     let tensor = TypeProtoTensor { elem_type: Some(DataType::FLOAT), shape: Some(shape) };
-    ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type: Some(tensor), ..Default::default() }) }
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto { tensor_type: Some(tensor), ..Default::default() }),
+    }
 }
 
 fn ints(name: &str, values: &[i64]) -> AttributeProto {
@@ -35,7 +38,12 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
 }
 
 fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: Some(name.into()), i: Some(value), r#type: Some(AttributeType::INT), ..Default::default() }
+    AttributeProto {
+        name: Some(name.into()),
+        i: Some(value),
+        r#type: Some(AttributeType::INT),
+        ..Default::default()
+    }
 }
 
 fn text(name: &str, value: &str) -> AttributeProto {
@@ -92,8 +100,12 @@ impl Onnx {
     fn bytes(mut self) -> Vec<u8> {
         self.graph.output = vec![info(&self.last, &[1])];
         let opset = OperatorSetIdProto { domain: Some(String::new()), version: Some(self.opset) };
-        let model =
-            ModelProto { ir_version: Some(7), graph: Some(self.graph), opset_import: vec![opset], ..Default::default() };
+        let model = ModelProto {
+            ir_version: Some(7),
+            graph: Some(self.graph),
+            opset_import: vec![opset],
+            ..Default::default()
+        };
         model.write_buf().expect("plain data")
     }
 
@@ -136,15 +148,17 @@ fn automatic_padding_equals_its_explicit_form() {
 fn matrix_products_agree_however_they_are_written() {
     let w = |i: usize| (i % 7) as f32 - 3.0;
     let input = ramp(4);
-    let expected: Vec<f64> = (0..3).map(|o| (0..4).map(|i| input[i] * f64::from(w(i * 3 + o))).sum()).collect();
+    let expected: Vec<f64> =
+        (0..3).map(|o| (0..4).map(|i| input[i] * f64::from(w(i * 3 + o))).sum()).collect();
     let matmul = Onnx::new(&[0, 4]).weight("w", &[4, 3], w).node("MatMul", &["_", "w"], vec![]);
     assert_eq!(matmul.run(&input), expected);
     let gemm = Onnx::new(&[1, 4]).weight("w", &[4, 3], w).node("Gemm", &["_", "w"], vec![]);
     assert_eq!(gemm.run(&input), expected);
-    let transposed = Onnx::new(&[1, 4])
-        .weight("w", &[4, 3], w)
-        .node("Transpose", &["w"], vec![])
-        .node("Gemm", &["x", "_"], vec![int("transB", 1)]);
+    let transposed = Onnx::new(&[1, 4]).weight("w", &[4, 3], w).node("Transpose", &["w"], vec![]).node(
+        "Gemm",
+        &["x", "_"],
+        vec![int("transB", 1)],
+    );
     assert_eq!(transposed.run(&input), expected);
     let left = Onnx::new(&[1, 4, 1])
         .weight("w", &[4, 3], w)
@@ -167,14 +181,26 @@ fn matrix_products_agree_however_they_are_written() {
 fn constants_broadcast_per_channel_and_per_element() {
     let input = ramp(8);
     let channel = |i: usize| (i / 4 + 1) as f64;
-    let add = Onnx::new(&[1, 2, 2, 2]).weight("c", &[2, 1, 1], |i| i as f32 + 1.0).node("Add", &["c", "_"], vec![]);
+    let add =
+        Onnx::new(&[1, 2, 2, 2]).weight("c", &[2, 1, 1], |i| i as f32 + 1.0).node("Add", &["c", "_"], vec![]);
     assert_eq!(add.run(&input), input.iter().enumerate().map(|(i, v)| v + channel(i)).collect::<Vec<_>>());
     let reversed = Onnx::new(&[1, 2, 2, 2]).weight("c", &[1], |_| 10.0).node("Sub", &["c", "_"], vec![]);
     assert_eq!(reversed.run(&input), input.iter().map(|v| 10.0 - v).collect::<Vec<_>>());
-    let element = Onnx::new(&[1, 2, 2, 2]).weight("c", &[2], |i| i as f32 + 1.0).node("Mul", &["_", "c"], vec![]);
-    assert_eq!(element.run(&input), input.iter().enumerate().map(|(i, v)| v * (i % 2 + 1) as f64).collect::<Vec<_>>());
-    let divided = Onnx::new(&[1, 2, 2, 2]).weight("c", &[1, 2, 2, 2], |i| i as f32 + 1.0).node("Div", &["_", "c"], vec![]);
-    assert_eq!(divided.run(&input), input.iter().enumerate().map(|(i, v)| v * (1.0 / (i + 1) as f64)).collect::<Vec<_>>());
+    let element =
+        Onnx::new(&[1, 2, 2, 2]).weight("c", &[2], |i| i as f32 + 1.0).node("Mul", &["_", "c"], vec![]);
+    assert_eq!(
+        element.run(&input),
+        input.iter().enumerate().map(|(i, v)| v * (i % 2 + 1) as f64).collect::<Vec<_>>()
+    );
+    let divided = Onnx::new(&[1, 2, 2, 2]).weight("c", &[1, 2, 2, 2], |i| i as f32 + 1.0).node(
+        "Div",
+        &["_", "c"],
+        vec![],
+    );
+    assert_eq!(
+        divided.run(&input),
+        input.iter().enumerate().map(|(i, v)| v * (1.0 / (i + 1) as f64)).collect::<Vec<_>>()
+    );
     let zero = Onnx::new(&[1, 2]).weight("c", &[2], |i| i as f32).node("Div", &["_", "c"], vec![]);
     assert!(zero.error().contains("zero"));
     let unfit = Onnx::new(&[1, 2, 2, 2]).weight("c", &[3, 1, 1], |_| 1.0).node("Add", &["_", "c"], vec![]);
@@ -183,9 +209,8 @@ fn constants_broadcast_per_channel_and_per_element() {
 
 #[test]
 fn channels_last_inputs_become_channels_first() {
-    let conv = |model: Onnx| {
-        model.weight("w", &[2, 3, 1, 1], |i| i as f32 - 2.5).node("Conv", &["_", "w"], vec![])
-    };
+    let conv =
+        |model: Onnx| model.weight("w", &[2, 3, 1, 1], |i| i as f32 - 2.5).node("Conv", &["_", "w"], vec![]);
     let first = conv(Onnx::new(&[1, 3, 4, 5])).run(&ramp(60));
     let last = conv(Onnx::new(&[0, 4, 5, 3]).node("Transpose", &["_"], vec![ints("perm", &[0, 3, 1, 2])]));
     let graph = import(&last.bytes()).expect("imports");
@@ -219,14 +244,16 @@ fn shape_arithmetic_and_axes_are_folded() {
 #[test]
 fn ceiling_mode_adds_the_last_partial_window() {
     let pool = |ceil: i64| {
-        let attributes = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", ceil)];
+        let attributes =
+            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", ceil)];
         Onnx::new(&[1, 1, 3, 3]).node("MaxPool", &["_"], attributes)
     };
     let input: Vec<f64> = (0..9).map(f64::from).collect();
     assert_eq!(pool(0).run(&input), [4.0]);
     assert_eq!(pool(1).run(&input), [4.0, 5.0, 7.0, 8.0]);
     let average = |ceil: i64| {
-        let attributes = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", ceil)];
+        let attributes =
+            vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2]), int("ceil_mode", ceil)];
         Onnx::new(&[1, 1, 3, 3]).node("AveragePool", &["_"], attributes)
     };
     assert_eq!(average(1).run(&input), [2.0, 3.5, 6.5, 8.0]);
@@ -235,11 +262,15 @@ fn ceiling_mode_adds_the_last_partial_window() {
 #[test]
 fn errors_name_what_is_at_fault() {
     let unknown = Onnx::new(&[1, 4]).node("Sigmoid", &["_"], vec![]).error();
-    assert!(unknown.contains("Sigmoid") && unknown.contains("node t0") && unknown.contains("Relu"), "{unknown}");
+    assert!(
+        unknown.contains("Sigmoid") && unknown.contains("node t0") && unknown.contains("Relu"),
+        "{unknown}"
+    );
     let nan = Onnx::new(&[1, 2]).weight("fc.weight", &[2, 2], |i| if i == 3 { f32::NAN } else { 1.0 });
     let nan = nan.node("Gemm", &["_", "fc.weight"], vec![]).error();
     assert!(nan.contains("fc.weight") && nan.contains("NaN"), "{nan}");
-    let infinite = Onnx::new(&[1, 2]).weight("w", &[2, 2], |_| f32::INFINITY).node("Gemm", &["_", "w"], vec![]);
+    let infinite =
+        Onnx::new(&[1, 2]).weight("w", &[2, 2], |_| f32::INFINITY).node("Gemm", &["_", "w"], vec![]);
     assert!(infinite.error().contains("infinite"));
     let batch = Onnx::new(&[16, 4]).node("Relu", &["_"], vec![]).error();
     assert!(batch.contains("batch"), "{batch}");
@@ -266,7 +297,11 @@ fn rich() -> Vec<u8> {
         .weight("f", &[12], |i| i as f32)
         .integers("s", &[6, 2])
         .integers("flat", &[0, -1])
-        .node("Conv", &["_", "w"], vec![ints("strides", &[1, 1]), text("auto_pad", "SAME_UPPER"), int("group", 1)])
+        .node(
+            "Conv",
+            &["_", "w"],
+            vec![ints("strides", &[1, 1]), text("auto_pad", "SAME_UPPER"), int("group", 1)],
+        )
         .node("BatchNormalization", &["_", "v", "v", "v", "v"], vec![])
         .node("Relu", &["_"], vec![])
         .node("MaxPool", &["_"], vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])])

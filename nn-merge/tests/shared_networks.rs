@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{NETWORKS, data, distance, expected_logits, golden, images, network};
+use common::{NETWORKS, argmax, data, distance, expected_logits, golden, images, network};
 use nn_merge::evaluate::{Evaluator, run_f64};
 use nn_merge::onnx::import;
 
@@ -42,4 +42,28 @@ fn two_hundred_expected_logits_are_met_in_single_precision() {
         println!("{name}: largest difference over {} images {worst:.2e}", outputs.len());
         assert!(worst < 1e-3, "{name}: {worst}");
     }
+}
+
+#[test]
+fn every_image_of_the_shared_half_gets_its_recorded_label() {
+    let Some(data) = data() else { return };
+    let (set, name) = ("mnist", "falcon_minionn_mnist");
+    let graph = import(&network(&data, set, name)).expect("imports");
+    let (merged, _) = nn_merge::pass::run(&graph).expect("runs");
+    let inputs: Vec<Vec<f32>> = images(&data, set, name, 5000)
+        .iter()
+        .map(|image| image.iter().map(|&v| v as f32).collect())
+        .collect();
+    let start = std::time::Instant::now();
+    let outputs = Evaluator::<f32>::new(&merged).expect("prepares").run_all(&inputs).expect("right length");
+    println!("{} images of {name} in {:?}", outputs.len(), start.elapsed());
+    let text = common::read(data.join(set).join("expected").join(format!("{name}.csv")));
+    let text = String::from_utf8(text).expect("text");
+    let recorded = text
+        .lines()
+        .skip(1)
+        .map(|l| l.split(',').nth(2).and_then(|v| v.parse::<usize>().ok()).expect("a label"));
+    let labels = outputs.iter().map(|o| argmax(&o.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()));
+    let different = labels.zip(recorded).filter(|(ours, theirs)| ours != theirs).count();
+    assert_eq!((outputs.len(), different), (5000, 0));
 }

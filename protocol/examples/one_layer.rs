@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, ensure};
 use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
-use nn_merge::fixed_point::{evaluate_exact, logit_bound, quantize_image};
+use nn_merge::fixed_point::{evaluate_exact, quantize_image};
 use nn_merge::model::{InputSpec, LayerSpec, LayerWeights, Manifest, Model};
 use protocol::channel::{TcpOptions, connect};
 use protocol::report::Stage;
@@ -34,7 +34,6 @@ fn main() -> Result<()> {
     // 2. The server: knows the weights. It gives the layer's outputs rounded to 16 bits of their range.
     let mut policy = Policy::default();
     policy.offer.logit_bits = Some(16);
-    let bound = logit_bound(&model, Some(16));
     let oracle = model.clone();
     let server = Arc::new(Server::new(model, policy, &Seed::from_os()?)?);
     let listener = Listener::bind("127.0.0.1:0", ListenOptions::default())?;
@@ -60,7 +59,8 @@ fn main() -> Result<()> {
     serving.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
 
     // What came out, beside the same layer in the clear.
-    let expected = evaluate_exact(&oracle, &inputs)?.logits;
+    let exact = evaluate_exact(&oracle, &inputs, Some(16))?;
+    let (expected, bound) = (exact.logits, exact.bounds.iter().copied().fold(0.0, f64::max));
     let worst =
         values[0].iter().zip(&expected).map(|(&value, exact)| (value as f64 * unit - exact).abs()).fold(0.0, f64::max);
     println!("{} outputs, largest error {worst:.6}, stated bound {bound:.6}", expected.len());

@@ -66,8 +66,11 @@ struct Results<'a> {
 pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     // Before a server is bothered: do the files exist?
     for path in std::iter::once(&arguments.images).chain(&arguments.labels) {
-        std::fs::metadata(path)
-            .map_err(|source| Failure::File { path: path.clone(), doing: "reading", source })?;
+        std::fs::metadata(path).map_err(|source| Failure::File {
+            path: path.clone(),
+            doing: "reading",
+            source,
+        })?;
     }
     let mut session = Session::open(&arguments.connect, arguments.logits)?;
     let want = wanted(session.manifest());
@@ -213,7 +216,9 @@ impl Results<'_> {
             .iter()
             .zip(expected.iter().zip(&self.answers.labels))
             .filter(|(_, (expected, label))| expected != label)
-            .map(|(image, (expected, label))| vec![image.name.clone(), label.to_string(), expected.to_string()])
+            .map(|(image, (expected, label))| {
+                vec![image.name.clone(), label.to_string(), expected.to_string()]
+            })
             .collect();
         if wrong.is_empty() {
             return;

@@ -8,8 +8,8 @@ use nn_merge::model::{InputSpec, LayerSpec};
 use protocol::plan::LayerPlan;
 use serde::Serialize;
 
-use super::security::{Lattice, Messages, Noise, SMALL_RATIO, lattice, least_ratio, messages, noise, plan};
 use super::read_model;
+use super::security::{Lattice, Messages, Noise, SMALL_RATIO, lattice, least_ratio, messages, noise, plan};
 use crate::args::Inspect;
 use crate::error::Failure;
 use crate::output::{Console, counted, hex, print, print_json};
@@ -94,8 +94,7 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
             noise,
         })
         .collect();
-    let broken =
-        |source| Failure::Model { path: arguments.model.clone(), source };
+    let broken = |source| Failure::Model { path: arguments.model.clone(), source };
     let document = Document {
         schema: "hushnet-inspect/1",
         name: &manifest.name,
@@ -146,7 +145,7 @@ impl Document<'_> {
              digest      {}\n\
              commitment  {}\n\
              input       {}×{}×{} (channels, rows, columns), (pixel · {:.6} − [{}]) / [{}]\n\
-             output      {}, each at most {:.3} from the fixed-point network's logit\n",
+             output      {}; worst case over all inputs: {:.3} from the fixed-point network's\n",
             console.heading(self.name),
             self.digest,
             self.weights_commitment,
@@ -160,7 +159,7 @@ impl Document<'_> {
             self.logit_bound,
         );
         text.push_str(&format!(
-            "            rounded to {} bits: at most {:.3}\n",
+            "            the same, rounded to {} bits: {:.3}\n",
             self.logit_bits, self.logit_bound_rounded
         ));
         text.push_str(&format!("\n{}\n{}\n", console.heading("Layers"), self.layer_table()));
@@ -181,7 +180,8 @@ impl Document<'_> {
             .map(|layer| {
                 let spec = layer.spec;
                 let activation = spec.activation.as_ref();
-                let bits = |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
+                let bits =
+                    |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
                 vec![
                     spec.name.clone(),
                     shape(spec),
@@ -260,7 +260,11 @@ impl Document<'_> {
             lattice.modulus,
             lattice.log2_q,
             lattice.security_bits,
-            if *gives_logits { "by default, logits where the server allows them" } else { "only in this profile" },
+            if *gives_logits {
+                "by default, logits where the server allows them"
+            } else {
+                "only in this profile"
+            },
             table(&["layer", "noise the client knows", "server's dither", "ratio", "queries"], &rows),
         );
         text.push_str(&format!(

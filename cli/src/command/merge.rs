@@ -189,7 +189,7 @@ fn report_text(report: &MergeReport, bound: f64, console: &Console) -> String {
     }
     text.push_str(&format!(
         "Merging moved logits by at most {:.1e}; {} of {} labels stayed.\n\
-         Private logits lie within {bound:.3} of the fixed-point network's, whatever the input.\n",
+         Private logits lie within {bound:.3} of the fixed-point network's, in the worst case over all inputs.\n",
         report.merging_error, report.same_labels, report.compared_images
     ));
     text
@@ -211,7 +211,10 @@ fn pass_table(report: &MergeReport) -> String {
     let mut rows = vec![row("as imported", &report.before)];
     rows.extend(report.passes.iter().map(|pass| row(pass.pass, &pass.after)));
     rows.push(row("as run", &report.after));
-    table(&["after", "linear maps", "products", "additions", "interactive levels", "ReLUs", "comparisons"], &rows)
+    table(
+        &["after", "linear maps", "products", "additions", "interactive levels", "ReLUs", "comparisons"],
+        &rows,
+    )
 }
 
 /// Ranges and widths of every layer.

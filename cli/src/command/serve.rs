@@ -69,7 +69,10 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     for signal in [SIGTERM, SIGINT] {
         signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, stop.clone())
             .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|error| Failure::System { doing: "installing signal handlers", reason: error.to_string() })?;
+            .map_err(|error| Failure::System {
+                doing: "installing signal handlers",
+                reason: error.to_string(),
+            })?;
     }
     Ok(stop)
 }
@@ -87,7 +90,8 @@ fn stop_with_stdin(stop: Arc<AtomicBool>) {
 fn log_end(address: SocketAddr, result: Result<Served, ProtocolError>) {
     match result {
         Ok(served) => {
-            let stages = [Stage::Setup, Stage::Preprocessing, Stage::Online].map(|stage| served.report.total(stage));
+            let stages =
+                [Stage::Setup, Stage::Preprocessing, Stage::Online].map(|stage| served.report.total(stage));
             let time = stages.iter().map(|row| row.seconds).sum();
             let (sent, received) =
                 stages.iter().fold((0, 0), |(s, r), row| (s + row.bytes_sent, r + row.bytes_received));

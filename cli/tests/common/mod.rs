@@ -117,7 +117,8 @@ impl Server {
         let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("`{line}`")).to_owned();
+        let address =
+            line.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("`{line}`")).to_owned();
         Self { child, address }
     }
 

@@ -38,7 +38,8 @@ impl Manifest {
     /// # Errors
     /// [`NnError::Manifest`] if it exceeds [`MAX_MANIFEST_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, NnError> {
-        let bytes = postcard::to_stdvec(self).map_err(|e| NnError::manifest(format!("it cannot be encoded ({e})")))?;
+        let bytes = postcard::to_stdvec(self)
+            .map_err(|e| NnError::manifest(format!("it cannot be encoded ({e})")))?;
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(NnError::manifest(format!("{} bytes, more than {MAX_MANIFEST_BYTES}", bytes.len())));
         }
@@ -98,7 +99,9 @@ impl Model {
         let (length, rest) = split(body, 4, "the manifest's length")?;
         let length = u32::from_le_bytes(array(length)) as usize;
         if length > MAX_MANIFEST_BYTES {
-            return Err(NnError::file(format!("a manifest of {length} bytes, the cap is {MAX_MANIFEST_BYTES}")));
+            return Err(NnError::file(format!(
+                "a manifest of {length} bytes, the cap is {MAX_MANIFEST_BYTES}"
+            )));
         }
         let (manifest, rest) = split(rest, length, "the manifest")?;
         let manifest = Manifest::decode(manifest)?;
@@ -130,7 +133,9 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], NnError> {
     }
     let (magic, rest) = split(bytes, 8, "the header")?;
     if magic != MAGIC {
-        return Err(NnError::file("it does not begin with HUSHNET1 (an ONNX file must go through merging first)"));
+        return Err(NnError::file(
+            "it does not begin with HUSHNET1 (an ONNX file must go through merging first)",
+        ));
     }
     let (version, rest) = split(rest, 4, "the version")?;
     let version = u32::from_le_bytes(array(version));
@@ -142,7 +147,10 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], NnError> {
     let wanted = length.saturating_add(TRAILER as u64);
     if rest.len() as u64 != wanted {
         let state = if (rest.len() as u64) < wanted { "truncated" } else { "longer than it says" };
-        return Err(NnError::file(format!("it is {state}: {} bytes after the header, wanted {wanted}", rest.len())));
+        return Err(NnError::file(format!(
+            "it is {state}: {} bytes after the header, wanted {wanted}",
+            rest.len()
+        )));
     }
     let (body, trailer) = rest.split_at(rest.len() - TRAILER);
     let digest: [u8; 32] = Sha3_256::digest(&bytes[..bytes.len() - TRAILER]).into();

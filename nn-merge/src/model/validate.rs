@@ -85,7 +85,10 @@ impl Manifest {
     pub fn validate(&self) -> Result<(), NnError> {
         let limits = limits(self.profile);
         if self.name.len() > MAX_NAME {
-            return Err(NnError::manifest(format!("its name has {} bytes, more than {MAX_NAME}", self.name.len())));
+            return Err(NnError::manifest(format!(
+                "its name has {} bytes, more than {MAX_NAME}",
+                self.name.len()
+            )));
         }
         if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
             return Err(NnError::manifest(format!("{} layers, wanted 1 to {MAX_LAYERS}", self.layers.len())));
@@ -216,7 +219,10 @@ fn check_activation(activation: &ActivationSpec, layer: &LayerSpec, next: &Layer
         produced = pool.output_len();
     }
     if produced != next.geometry.input_len() {
-        return Err(format!("it gives {produced} values, the next layer takes {}", next.geometry.input_len()));
+        return Err(format!(
+            "it gives {produced} values, the next layer takes {}",
+            next.geometry.input_len()
+        ));
     }
     Ok(())
 }
@@ -250,7 +256,9 @@ fn check_input(input: &InputSpec, first: &LayerSpec) -> Result<(), NnError> {
         && positive(input.units)
         && positive(input.limit);
     if !scaling_fits {
-        return Err(NnError::manifest("a scale, mean, deviation, unit or limit of the input is out of range"));
+        return Err(NnError::manifest(
+            "a scale, mean, deviation, unit or limit of the input is out of range",
+        ));
     }
     // One unit of slack covers the rounding of value·units.
     if input.units * input.limit + 1.0 >= (1u64 << (first.masked_bits - 1)) as f64 {

@@ -35,7 +35,11 @@ impl<'p> View<'p> {
 
     pub(super) fn float(&self, name: &str, default: f64) -> Result<f64, NnError> {
         let value = self.find(name).map_or(default, |a| f64::from(a.f.unwrap_or(0.0)));
-        if value.is_finite() { Ok(value) } else { Err(self.unsupported(format!("attribute {name} is not finite"))) }
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(self.unsupported(format!("attribute {name} is not finite")))
+        }
     }
 
     pub(super) fn floats(&self, name: &str) -> Option<Vec<f64>> {
@@ -55,7 +59,12 @@ impl<'p> View<'p> {
     }
 
     /// A list of exactly `N` sizes, each at least `least`.
-    pub(super) fn sizes<const N: usize>(&self, name: &str, least: i64, default: usize) -> Result<[usize; N], NnError> {
+    pub(super) fn sizes<const N: usize>(
+        &self,
+        name: &str,
+        least: i64,
+        default: usize,
+    ) -> Result<[usize; N], NnError> {
         let Some(values) = self.ints(name) else { return Ok([default; N]) };
         let mut out = [0; N];
         if values.len() != N {

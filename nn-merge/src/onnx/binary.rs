@@ -51,7 +51,8 @@ impl Importer {
             return self.graph.push(&view.name, op, &[x]);
         }
         // Element by element: seen as one channel per element.
-        let flat = self.graph.push(&format!("{} (flattened)", view.name), Op::Reshape(vec![1, count]), &[x])?;
+        let flat =
+            self.graph.push(&format!("{} (flattened)", view.name), Op::Reshape(vec![1, count]), &[x])?;
         let scaled = self.graph.push(&view.name, op, &[flat])?;
         self.graph.push(&format!("{} (restored)", view.name), Op::Reshape(shape), &[scaled])
     }
@@ -59,7 +60,8 @@ impl Importer {
 
 /// The constant's values per channel (axis 1) if it varies along that axis only, else per element.
 fn spread(view: &View<'_>, shape: &[usize], constant: &Constant) -> Result<(bool, Vec<f64>), NnError> {
-    let unfit = || view.shape(format!("a constant of shape {:?} on a tensor of shape {shape:?}", constant.shape));
+    let unfit =
+        || view.shape(format!("a constant of shape {:?} on a tensor of shape {shape:?}", constant.shape));
     let values = constant.to_f64();
     let missing = shape.len().checked_sub(constant.shape.len()).ok_or_else(unfit)?;
     let sides: Vec<usize> = std::iter::repeat_n(1, missing).chain(constant.shape.iter().copied()).collect();

@@ -56,7 +56,9 @@ impl Importer {
         let x = self.tensor(view, 0)?;
         match self.graph.node(x).shape[..] {
             [1, c, h, w] => Ok((x, [c, h, w])),
-            ref other => Err(view.shape(format!("it takes 1xCxHxW, the tensor before it has shape {other:?}"))),
+            ref other => {
+                Err(view.shape(format!("it takes 1xCxHxW, the tensor before it has shape {other:?}")))
+            }
         }
     }
 
@@ -64,7 +66,9 @@ impl Importer {
         let (x, [c, h, w]) = self.image(view)?;
         let weights = self.required_constant(view, 1)?;
         let [outputs, per_group, kh, kw] = weights.shape[..] else {
-            return Err(view.unsupported(format!("weights of shape {:?}; only 2-D convolutions", weights.shape)));
+            return Err(
+                view.unsupported(format!("weights of shape {:?}; only 2-D convolutions", weights.shape))
+            );
         };
         if view.has("kernel_shape") && view.sizes::<2>("kernel_shape", 1, 1)? != [kh, kw] {
             return Err(view.shape("kernel_shape differs from the weights' shape"));
@@ -99,7 +103,11 @@ impl Importer {
         let id = self.graph.push(&view.name, Op::Linear(linear), &[x])?;
         if is_flat {
             // On a 1×1 plane the graph's form is 1×O; the file's is 1×O×1×1.
-            return self.graph.push(&format!("{} (plane)", view.name), Op::Reshape(vec![1, outputs, 1, 1]), &[id]);
+            return self.graph.push(
+                &format!("{} (plane)", view.name),
+                Op::Reshape(vec![1, outputs, 1, 1]),
+                &[id],
+            );
         }
         Ok(id)
     }
@@ -107,7 +115,9 @@ impl Importer {
     fn gemm(&mut self, view: &View<'_>) -> Result<NodeId, NnError> {
         let x = self.tensor(view, 0)?;
         let [1, inputs] = self.graph.node(x).shape[..] else {
-            return Err(view.shape(format!("it takes 1xK, the tensor before it is {:?}", self.graph.node(x).shape)));
+            return Err(
+                view.shape(format!("it takes 1xK, the tensor before it is {:?}", self.graph.node(x).shape))
+            );
         };
         if view.int("transA", 0) != 0 && inputs != 1 {
             return Err(view.unsupported("transA"));
@@ -302,8 +312,9 @@ fn transposed(matrix: &[f64], rows: usize, columns: usize) -> Vec<f64> {
 /// What to do about an operator that is not supported.
 fn hint(operator: &str) -> &'static str {
     match operator {
-        "Clip" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Celu" | "HardSwish" | "HardSigmoid" | "Gelu" | "Mish"
-        | "Sigmoid" | "Tanh" | "Softplus" | "Softsign" | "ThresholdedRelu" | "Erf" | "Exp" | "Pow" | "Sqrt" => {
+        "Clip" | "LeakyRelu" | "PRelu" | "Elu" | "Selu" | "Celu" | "HardSwish" | "HardSigmoid" | "Gelu"
+        | "Mish" | "Sigmoid" | "Tanh" | "Softplus" | "Softsign" | "ThresholdedRelu" | "Erf" | "Exp"
+        | "Pow" | "Sqrt" => {
             "the only activation supported so far is Relu; replace it and fine-tune, or wait for a later version"
         }
         "Concat" | "Slice" | "Pad" | "Split" | "Gather" | "ConstantOfShape" | "Expand" | "Tile" => {
@@ -313,12 +324,22 @@ fn hint(operator: &str) -> &'static str {
         "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "ConvInteger" | "MatMulInteger" => {
             "export the network in floating point; quantisation is done here"
         }
-        "LSTM" | "GRU" | "RNN" | "Attention" | "LayerNormalization" | "InstanceNormalization" | "LRN"
-        | "GroupNormalization" => "it is not a linear map with fixed weights; such networks are not supported",
+        "LSTM"
+        | "GRU"
+        | "RNN"
+        | "Attention"
+        | "LayerNormalization"
+        | "InstanceNormalization"
+        | "LRN"
+        | "GroupNormalization" => {
+            "it is not a linear map with fixed weights; such networks are not supported"
+        }
         "ConvTranspose" | "Resize" | "Upsample" => "only down-sampling networks are supported",
         "If" | "Loop" | "Scan" => "control flow is not supported; export a traced network",
-        _ => "supported are Conv, Gemm, MatMul, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, \
+        _ => {
+            "supported are Conv, Gemm, MatMul, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, \
               Add/Sub/Mul/Div with constants, Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Identity, Dropout, \
-              and Softmax or LogSoftmax at the end",
+              and Softmax or LogSoftmax at the end"
+        }
     }
 }

@@ -119,7 +119,8 @@ fn arithmetic(view: &View<'_>, a: &Constant, b: &Constant) -> Result<Constant, N
     if a.shape != b.shape && a.len() != 1 && b.len() != 1 {
         return Err(view.unsupported(format!("constants of shapes {:?} and {:?}", a.shape, b.shape)));
     }
-    let shape = if a.len() == 1 && b.shape.len() >= a.shape.len() { b.shape.clone() } else { a.shape.clone() };
+    let shape =
+        if a.len() == 1 && b.shape.len() >= a.shape.len() { b.shape.clone() } else { a.shape.clone() };
     let length = a.len().max(b.len());
     let at = |i: usize, n: usize| if n == 1 { 0 } else { i };
     let data = match (&a.data, &b.data) {
@@ -163,7 +164,9 @@ fn concat(view: &View<'_>, inputs: &[std::sync::Arc<Constant>]) -> Result<Consta
             Some(values) if input.shape.len() == 1 && joined.len() + values.len() <= MAX_JOINED => {
                 joined.extend_from_slice(values);
             }
-            _ => return Err(view.unsupported("only integer vectors can be joined while constants are folded")),
+            _ => {
+                return Err(view.unsupported("only integer vectors can be joined while constants are folded"));
+            }
         }
     }
     Ok(Constant::ints(joined))

@@ -81,7 +81,8 @@ pub fn import(bytes: &[u8]) -> Result<Graph, NnError> {
     wire::check(bytes, wire::Message::Model)?;
     let model = ModelProto::parse_buf(bytes).map_err(|e| NnError::onnx(e.to_string()))?;
     let opset = opset(&model)?;
-    let graph = model.graph.as_ref().ok_or_else(|| NnError::onnx("it holds no graph (empty or truncated file)"))?;
+    let graph =
+        model.graph.as_ref().ok_or_else(|| NnError::onnx("it holds no graph (empty or truncated file)"))?;
     let mut values = HashMap::new();
     for initializer in &graph.initializer {
         let name = initializer.name.clone().unwrap_or_default();
@@ -99,7 +100,8 @@ pub fn import(bytes: &[u8]) -> Result<Graph, NnError> {
 }
 
 fn opset(model: &ModelProto) -> Result<i64, NnError> {
-    let entry = model.opset_import.iter().find(|e| matches!(e.domain.as_deref(), None | Some("" | "ai.onnx")));
+    let entry =
+        model.opset_import.iter().find(|e| matches!(e.domain.as_deref(), None | Some("" | "ai.onnx")));
     let version = entry
         .and_then(|e| e.version)
         .ok_or_else(|| NnError::onnx("it names no operator set (empty or truncated file)"))?;
@@ -188,7 +190,11 @@ impl Importer {
             None => Ok(None),
             Some(name) if name.is_empty() => Ok(None),
             Some(name) => self.values.get(name).cloned().map(Some).ok_or_else(|| {
-                NnError::onnx(format!("node {} reads {}, which nothing before it writes", view.name, shown(name)))
+                NnError::onnx(format!(
+                    "node {} reads {}, which nothing before it writes",
+                    view.name,
+                    shown(name)
+                ))
             }),
         }
     }
@@ -227,7 +233,9 @@ impl Importer {
             return Err(NnError::UnsupportedOperator {
                 operator: shown(&format!("{domain}.{}", view.operator)),
                 node: view.name.clone(),
-                hint: "it belongs to a vendor's own operator set; export the model with standard ONNX operators".into(),
+                hint:
+                    "it belongs to a vendor's own operator set; export the model with standard ONNX operators"
+                        .into(),
             });
         }
         let value = match self.fold(view)? {
@@ -249,7 +257,11 @@ impl Importer {
         if self.charged <= MAX_CHARGED {
             return Ok(());
         }
-        Err(NnError::TooLarge { what: "what the file computes from its constants".into(), size: self.charged, cap: MAX_CHARGED })
+        Err(NnError::TooLarge {
+            what: "what the file computes from its constants".into(),
+            size: self.charged,
+            cap: MAX_CHARGED,
+        })
     }
 
     /// Points the graph at the file's output and drops what it does not need.

@@ -63,7 +63,8 @@ impl Constant {
 /// [`NnError::TooLarge`] beyond [`MAX_CONSTANT`] elements.
 pub fn read_tensor(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), NnError> {
     wire::check(bytes, wire::Message::Tensor)?;
-    let proto = TensorProto::decode(ValueReader::from_buf(bytes)).map_err(|e| NnError::onnx(e.to_string()))?;
+    let proto =
+        TensorProto::decode(ValueReader::from_buf(bytes)).map_err(|e| NnError::onnx(e.to_string()))?;
     let constant = from_proto(&proto, "")?;
     let values = constant.to_f64();
     Ok((constant.shape, values))
@@ -86,10 +87,8 @@ pub(super) fn from_proto(proto: &TensorProto, fallback: &str) -> Result<Constant
     for &dim in &proto.dims {
         let side = usize::try_from(dim)
             .map_err(|_| NnError::onnx(format!("tensor {name} has a negative side {dim}")))?;
-        elements = elements.checked_mul(side).filter(|&n| n <= MAX_CONSTANT).ok_or_else(|| NnError::TooLarge {
-            what: format!("tensor {name}"),
-            size: u64::MAX,
-            cap: MAX_CONSTANT as u64,
+        elements = elements.checked_mul(side).filter(|&n| n <= MAX_CONSTANT).ok_or_else(|| {
+            NnError::TooLarge { what: format!("tensor {name}"), size: u64::MAX, cap: MAX_CONSTANT as u64 }
         })?;
         shape.push(side);
     }
@@ -145,7 +144,9 @@ fn elements_of(proto: &TensorProto, name: &str) -> Result<Data, NnError> {
             None => small().collect(),
         }),
         other => {
-            return Err(NnError::onnx(format!("tensor {name} has element type {other}, which is not supported")));
+            return Err(NnError::onnx(format!(
+                "tensor {name} has element type {other}, which is not supported"
+            )));
         }
     })
 }
@@ -176,7 +177,9 @@ mod tests {
 
     #[test]
     fn half_precision_values() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_953_125), (1, 2f64.powi(-24)), (0, 0.0)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_953_125), (1, 2f64.powi(-24)), (0, 0.0)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());

@@ -7,6 +7,7 @@
 //! - every length-delimited field lies inside the message that holds it,
 //! - nesting is at most [`MAX_DEPTH`] messages deep,
 //! - there are at most [`MAX_MESSAGES`] messages,
+//! - every base-128 number ends within ten bytes, packed ones included,
 //! - no field uses the obsolete group encoding.
 //!
 //! What a field means is left to the parser. Message layout: onnx.proto3 of ONNX 1.x.
@@ -51,6 +52,11 @@ impl Message {
             _ => return None,
         })
     }
+
+    /// Whether length-delimited field `number` holds packed base-128 numbers (`int32_data`, `int64_data`).
+    fn packs_numbers(self, number: u64) -> bool {
+        matches!((self, number), (Self::Tensor, 5 | 7))
+    }
 }
 
 /// Walks `bytes` as a message of kind `kind`.
@@ -74,7 +80,8 @@ fn walk(mut bytes: &[u8], kind: Message, depth: usize, messages: &mut usize) -> 
     if depth > MAX_DEPTH {
         return Err(NnError::onnx(format!("it is nested more than {MAX_DEPTH} deep")));
     }
-    let malformed = |what: &str| NnError::onnx(format!("{what} in a {kind:?} message (truncated or not ONNX)"));
+    let malformed =
+        |what: &str| NnError::onnx(format!("{what} in a {kind:?} message (truncated or not ONNX)"));
     while !bytes.is_empty() {
         let tag = varint(&mut bytes).ok_or_else(|| malformed("a field tag is cut off"))?;
         let skip = match tag & 7 {
@@ -91,8 +98,16 @@ fn walk(mut bytes: &[u8], kind: Message, depth: usize, messages: &mut usize) -> 
             .ok()
             .and_then(|skip| bytes.split_at_checked(skip))
             .ok_or_else(|| malformed(&format!("a field of {skip} bytes where {} are left", bytes.len())))?;
-        if tag & 7 == 2 && let Some(child) = kind.child(tag >> 3) {
+        if tag & 7 == 2
+            && let Some(child) = kind.child(tag >> 3)
+        {
             walk(field, child, depth + 1, messages)?;
+        }
+        if tag & 7 == 2 && kind.packs_numbers(tag >> 3) {
+            let mut numbers = field;
+            while !numbers.is_empty() {
+                varint(&mut numbers).ok_or_else(|| malformed("a packed number is cut off or too long"))?;
+            }
         }
         bytes = rest;
     }
@@ -145,6 +160,10 @@ mod tests {
             check(&nested, kind).is_err_and(|e| e.to_string().contains("nested more than"))
         }));
         assert!(check(&[0x0b], Message::Model).is_err(), "groups");
+        let mut packed = vec![0x3a, 12];
+        packed.extend([0xff; 12]);
+        assert!(check(&packed, Message::Tensor).is_err(), "a packed number without end");
+        assert!(check(&[0x3a, 3, 1, 0x80, 1], Message::Tensor).is_ok());
         assert!(check(&[0x80; 12], Message::Model).is_err(), "endless number");
     }
 

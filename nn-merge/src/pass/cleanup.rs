@@ -45,7 +45,9 @@ fn simplify(graph: &mut Graph, id: NodeId) -> Result<bool, NnError> {
         Op::Reshape(target) => *target == source.shape,
         Op::Transpose(perm) => perm.iter().enumerate().all(|(i, &axis)| i == axis),
         Op::Relu => matches!(source.op, Op::Relu),
-        Op::MaxPool(w) => w.shape().kernel == [1, 1] && w.shape().stride == [1, 1] && w.shape().padding == [0; 4],
+        Op::MaxPool(w) => {
+            w.shape().kernel == [1, 1] && w.shape().stride == [1, 1] && w.shape().padding == [0; 4]
+        }
         _ => false,
     };
     if moves_nothing {

@@ -57,7 +57,10 @@ fn merged_shape(first: &Linear, second: &Linear) -> Option<ConvGeometry> {
         return None;
     }
     let no_bias = first.bias.iter().all(|&v| v == 0.0);
-    let sizes = [(a.in_height, plane.1, second.geometry.out_height()), (a.in_width, plane.2, second.geometry.out_width())];
+    let sizes = [
+        (a.in_height, plane.1, second.geometry.out_height()),
+        (a.in_width, plane.2, second.geometry.out_width()),
+    ];
     let mut shape = ConvShape {
         out_channels: b.out_channels,
         dilation: [1, 1],
@@ -181,7 +184,8 @@ fn pull_back(linear: &Linear, entries: impl Iterator<Item = (usize, f64)>, row: 
             }
             for c in 0..group_in {
                 let channel = o / group_out * group_in + c;
-                row[(channel * s.in_height + source_y) * s.in_width + source_x] += value * weights[c * taps + tap];
+                row[(channel * s.in_height + source_y) * s.in_width + source_x] +=
+                    value * weights[c * taps + tap];
             }
         }
     }

@@ -152,8 +152,12 @@ fn after(linear: &Linear, diagonal: &Diagonal) -> Linear {
     for (row, s) in weights.chunks_mut(terms).zip(&diagonal.scale) {
         row.iter_mut().for_each(|w| *w *= s);
     }
-    let bias =
-        linear.bias.iter().zip(diagonal.scale.iter().zip(&diagonal.shift)).map(|(b, (s, t))| b * s + t).collect();
+    let bias = linear
+        .bias
+        .iter()
+        .zip(diagonal.scale.iter().zip(&diagonal.shift))
+        .map(|(b, (s, t))| b * s + t)
+        .collect();
     Linear { geometry: linear.geometry.clone(), weights: Arc::new(weights), bias }
 }
 

@@ -148,7 +148,8 @@ impl Cost {
                 }
                 Op::MaxPool(window) => {
                     let kernel = window.shape().kernel;
-                    cost.activation_levels += u64::from((kernel[0] * kernel[1]).next_power_of_two().trailing_zeros());
+                    cost.activation_levels +=
+                        u64::from((kernel[0] * kernel[1]).next_power_of_two().trailing_zeros());
                     cost.comparisons += window.comparisons();
                 }
                 Op::Add => cost.additions += elements,

@@ -12,7 +12,9 @@ pub(super) fn max_pool_before_relu(graph: &Graph) -> Result<Option<Graph>, NnErr
     let mut out = graph.clone();
     let mut changed = false;
     for id in 1..graph.nodes().len() {
-        let (Op::MaxPool(_), Some(&input)) = (&out.node(id).op, out.node(id).inputs.first()) else { continue };
+        let (Op::MaxPool(_), Some(&input)) = (&out.node(id).op, out.node(id).inputs.first()) else {
+            continue;
+        };
         if matches!(out.node(input).op, Op::Relu) && graph.sole_consumer(input, &consumers) == Some(id) {
             out.swap_ops(input, id);
             changed = true;

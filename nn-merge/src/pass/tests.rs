@@ -40,7 +40,9 @@ fn random_graph(seed: u64) -> Graph {
         // A refused step leaves the graph as it was; the walk goes on.
         let _ = match (below(&mut choice, 14), plane) {
             (0..=2, Some(plane)) => match random_shape(&mut choice, plane) {
-                Some(shape) if shape.kernel != [1, 1] || plane[1] * plane[2] > 1 => b.linear(shape).map(|_| ()),
+                Some(shape) if shape.kernel != [1, 1] || plane[1] * plane[2] > 1 => {
+                    b.linear(shape).map(|_| ())
+                }
                 _ => Ok(()),
             },
             (3, _) => b.batch_norm(below(&mut choice, 2) == 0).map(|_| ()),
@@ -56,12 +58,14 @@ fn random_graph(seed: u64) -> Graph {
             (7, Some(_)) => b.max_pool(1 + below(&mut choice, 2), 1 + below(&mut choice, 2), 0).map(|_| ()),
             (8, Some(_)) => {
                 let (kernel, padding) = (2 + below(&mut choice, 2), below(&mut choice, 2));
-                b.average_pool(kernel, 1 + below(&mut choice, 2), padding, below(&mut choice, 2) == 0).map(|_| ())
+                b.average_pool(kernel, 1 + below(&mut choice, 2), padding, below(&mut choice, 2) == 0)
+                    .map(|_| ())
             }
             (9, _) => b.op(if below(&mut choice, 2) == 0 { Op::Identity } else { Op::Dropout }).map(|_| ()),
             (10, Some(_)) => {
                 let (first, second) = ([0, 2, 3, 1], [0, 3, 1, 2]);
-                b.op(Op::Transpose(if below(&mut choice, 2) == 0 { first } else { second }.to_vec())).map(|_| ())
+                b.op(Op::Transpose(if below(&mut choice, 2) == 0 { first } else { second }.to_vec()))
+                    .map(|_| ())
             }
             (11, _) => {
                 let elements = shape.iter().product();
@@ -109,7 +113,9 @@ fn each_pass_keeps_the_function_of_random_networks() {
         for _ in 0..100 {
             let mut changed = false;
             for (index, (name, pass)) in PASSES.iter().enumerate() {
-                if let Some(next) = pass(&graph).unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}\n{graph:?}")) {
+                if let Some(next) =
+                    pass(&graph).unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}\n{graph:?}"))
+                {
                     let worst = difference(&graph, &next, seed);
                     assert!(worst < 1e-9, "seed {seed}, {name}: {worst}\n{graph:?}\n{next:?}");
                     applied[index] += 1;
@@ -170,7 +176,9 @@ fn known_networks_shrink_as_expected() {
     assert_eq!(before.activations, 16 * 24 * 24 + 16 * 8 * 8 + 100);
     assert_eq!(after.activations, 16 * 12 * 12 + 16 * 4 * 4 + 100);
     assert_eq!(after.products, before.products);
-    assert!(rows.iter().any(|r| r.pass == "max-pool before relu" && r.after.activations < r.before.activations));
+    assert!(
+        rows.iter().any(|r| r.pass == "max-pool before relu" && r.after.activations < r.before.activations)
+    );
 
     let graph = zoo::lenet(&mut rng).expect("fixed shapes");
     let (merged, _) = run(&graph).expect("runs");

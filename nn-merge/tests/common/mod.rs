@@ -16,8 +16,10 @@ pub(crate) const NETWORKS: [(&str, &str); 7] = [
 
 /// The folder of the shared data (`HUSHNET_DATA`, else `../shared/data` beside the workspace); `None`, loudly, if absent.
 pub(crate) fn data() -> Option<PathBuf> {
-    let path = std::env::var_os("HUSHNET_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")), PathBuf::from);
+    let path = std::env::var_os("HUSHNET_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
+        PathBuf::from,
+    );
     if path.is_dir() {
         return Some(path);
     }

@@ -32,7 +32,9 @@ use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::output::{Console, StageCost, Stages, hex, print, print_json};
 use crate::progress::Progress;
-use crate::session::{Answers, Session, bundles, first_largest, fresh_seed, network_input, quantised, wanted};
+use crate::session::{
+    Answers, Session, bundles, first_largest, fresh_seed, network_input, quantised, wanted,
+};
 
 use samples::{NAME, NETWORK};
 use server::ServerProcess;
@@ -151,7 +153,11 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
         },
         peak_memory_bytes: peak_memory_bytes(),
     };
-    if arguments.json { print_json(&document)? } else { print(&document.text(console))? }
+    if arguments.json {
+        print_json(&document)?
+    } else {
+        print(&document.text(console))?
+    }
     document.check()
 }
 
@@ -159,7 +165,8 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
 fn merged(images: &[Image]) -> Result<(Graph, Model, MergeReport), Failure> {
     let graph = onnx::import(NETWORK).map_err(embedded)?;
     let options = options(NAME, ProfileName::Wide)?;
-    let scaled = |image: &Image| image.chw.iter().map(|&pixel| (f64::from(pixel) * options.scale) as f32).collect();
+    let scaled =
+        |image: &Image| image.chw.iter().map(|&pixel| (f64::from(pixel) * options.scale) as f32).collect();
     let calibration: Vec<Vec<f32>> = samples::shifted(images, SIDE, SIDE).iter().map(scaled).collect();
     let (model, report) =
         build(&graph, &calibration, &options, &mut fresh_seed()?.stream()).map_err(embedded)?;
@@ -193,7 +200,13 @@ fn plaintext(graph: &Graph, manifest: &Manifest, images: &[Image]) -> Result<Vec
     Ok(outputs.into_iter().map(|row| row.into_iter().map(f64::from).collect()).collect())
 }
 
-fn digits(images: &[Image], drawn: &[usize], labels: &Answers, fine: &Answers, plain: Vec<Vec<f64>>) -> Vec<Digit> {
+fn digits(
+    images: &[Image],
+    drawn: &[usize],
+    labels: &Answers,
+    fine: &Answers,
+    plain: Vec<Vec<f64>>,
+) -> Vec<Digit> {
     let private = fine.logits.iter().flatten();
     images
         .iter()

@@ -26,7 +26,8 @@ macro_rules! digits {
 
 /// Name, whose first character is the label, and PNG file of every drawing.
 const DIGITS: [(&str, &[u8]); 16] = digits![
-    "0_a", "0_b", "1_a", "1_b", "2_a", "2_b", "3_a", "4_a", "4_b", "5_a", "6_a", "7_a", "7_b", "8_a", "9_a", "9_b",
+    "0_a", "0_b", "1_a", "1_b", "2_a", "2_b", "3_a", "4_a", "4_b", "5_a", "6_a", "7_a", "7_b", "8_a", "9_a",
+    "9_b",
 ];
 
 /// Writes the drawings into a folder and reads them as any others; gives the drawn labels with them.
@@ -45,10 +46,13 @@ pub(super) fn digits(folder: &Path, want: Wanted) -> Result<(Vec<Image>, Vec<usi
 /// The drawings in nine places each, for calibration.
 pub(super) fn shifted(images: &[Image], height: usize, width: usize) -> Vec<Image> {
     let steps = || -SHIFT..=SHIFT;
-    let places: Vec<(isize, isize)> = steps().flat_map(|rows| steps().map(move |columns| (rows, columns))).collect();
+    let places: Vec<(isize, isize)> =
+        steps().flat_map(|rows| steps().map(move |columns| (rows, columns))).collect();
     images
         .iter()
-        .flat_map(|image| places.iter().map(move |&(rows, columns)| shift(image, height, width, rows, columns)))
+        .flat_map(|image| {
+            places.iter().map(move |&(rows, columns)| shift(image, height, width, rows, columns))
+        })
         .collect()
 }
 

@@ -30,8 +30,7 @@ impl ServerProcess {
     /// # Errors
     /// [`Failure::System`] with the server's own words when it does not come to listen.
     pub(super) fn start(model: &Path) -> Result<Self, Failure> {
-        let failed =
-            |reason: String| Failure::System { doing: "starting the server's process", reason };
+        let failed = |reason: String| Failure::System { doing: "starting the server's process", reason };
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut child = Command::new(program)
             .args(["--quiet", "serve"])

@@ -7,8 +7,8 @@ use crate::terminal::{Paint, Picture, draw, table};
 /// Columns of the page.
 const COLUMNS: usize = 80;
 
-/// Pixels cut off on each side of a drawing: most of its border is black.
-const CUT: usize = 3;
+/// Rows and columns cut off on each side of a drawing: its border is black, and four fit side by side without it.
+const CUT: [usize; 2] = [3, 5];
 
 impl Document {
     /// The page.
@@ -28,7 +28,7 @@ impl Document {
             "{right} of {} private labels equal the plaintext ones; {drawn} are what was drawn.\n\
              Labels come from a session whose only output is the label; logits from a second one, to compare:\n\
              private logits differ from the float network's by at most {:.4} (of {:.1}), and from the\n\
-             fixed-point network's by at most {:.4} (bound {:.3}).\n\n",
+             fixed-point network's by at most {:.4} (worst case over all inputs: {:.1}).\n\n",
             self.digits.len(),
             self.largest_logit_difference,
             self.largest_logit(),
@@ -36,26 +36,30 @@ impl Document {
             self.logit_bound,
         ));
         let stages = &self.stages;
-        let rows: Vec<(&str, StageCost)> =
-            std::iter::once(("merging (once per model)", stages.merging)).chain(stages.labels.rows()).collect();
+        let rows: Vec<(&str, StageCost)> = std::iter::once(("merging (once per model)", stages.merging))
+            .chain(stages.labels.rows())
+            .collect();
         text.push_str(&format!(
             "{}\n{}\n\n",
             console.heading(&format!("Cost of {} labels, as the client sees it", self.digits.len())),
             stage_table(&rows, self.digits.len())
         ));
-        text.push_str(&format!("{}\n{}\n", console.heading("Security parameters in force"), self.security_table()));
+        text.push_str(&format!(
+            "{}\n{}\n",
+            console.heading("Security parameters in force"),
+            self.security_table()
+        ));
         text.push_str("\nBy hand, in two terminals: `hushnet --help`\n");
         text
     }
 
     fn pictures(&self, console: &Console) -> String {
         let picture = |digit: &Digit| {
-            let side = SIDE - 2 * CUT;
-            let rows = digit.pixels.chunks(SIDE).skip(CUT).take(side);
-            let inner: Vec<f32> = rows.flat_map(|row| row[CUT..CUT + side].iter().copied()).collect();
-            let sign = if digit.private_label == digit.plaintext_label { "=" } else { "≠" };
-            let caption = format!("private {} {sign} {} plain", digit.private_label, digit.plaintext_label);
-            Picture::new(&inner, side, side, &caption)
+            let [height, width] = CUT.map(|cut| SIDE - 2 * cut);
+            let rows = digit.pixels.chunks(SIDE).skip(CUT[0]).take(height);
+            let inner: Vec<f32> = rows.flat_map(|row| row[CUT[1]..][..width].iter().copied()).collect();
+            let caption = format!("private {}, plain {}", digit.private_label, digit.plaintext_label);
+            Picture::new(&inner, height, width, &caption)
         };
         let pictures: Vec<Picture> = self.digits.iter().map(picture).collect();
         draw(&pictures, Paint::detect(console.stdout), COLUMNS)
@@ -97,7 +101,8 @@ impl Document {
                 ),
             ),
         ];
-        let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+        let rows: Vec<Vec<String>> =
+            rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
         table(&["parameter", "value"], &rows)
     }
 }
