@@ -62,10 +62,17 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Global {
     /// Print results and errors only: no progress, no log
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Everywhere",
+        display_order = 100
+    )]
     pub(crate) quiet: bool,
     /// Print more tables, and log to stderr; twice for details
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Everywhere", display_order = 101)]
     pub(crate) verbose: u8,
 }
 
@@ -91,9 +98,10 @@ pub(crate) enum Command {
 /// `hushnet demo`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Starts a server as a second process on a free port of this machine, merges a small embedded network, prepares, and
-classifies sixteen drawn digits: once with the label as the only output, once with logits, for comparison with the
-network in plaintext. Ends with exit code 8 if a private label differs from the plaintext one.
+Starts a server as a second process on a free port of this machine, merges a small embedded
+network, prepares, and classifies sixteen drawn digits: once with the label as the only output,
+once with logits, to compare them with the network in plaintext. Ends with exit code 8 if a
+private label differs from the plaintext one.
 
 Examples:
   hushnet demo
@@ -107,13 +115,13 @@ pub(crate) struct Demo {
 /// `hushnet merge`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Calibration runs sample images through the network and picks ranges and ring widths from what it sees; without
---calibrate, random inputs are used with a wider margin. Inputs of the network are (x·scale − mean) / std of raw
-pixels 0..255; the model remembers this, and clients apply it.
+Calibration runs sample images through the network and picks ranges from what it sees; without
+--calibrate, random inputs are used with a wider margin. Inputs of the network are
+(x·scale − mean) / std of raw pixels 0..255; the model remembers this, and clients apply it.
 
 Examples:
   hushnet merge mnist.onnx -o mnist.hush --calibrate train-images-idx3-ubyte.gz
-  hushnet merge mnist-8.onnx -o mnist-8.hush --scale 1
+  hushnet merge mnist-8.onnx -o mnist-8.hush --profile narrow
   hushnet merge resnet.onnx -o resnet.hush --calibrate samples/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26")]
 pub(crate) struct Merge {
     /// The network
@@ -177,9 +185,9 @@ pub(crate) struct Inspect {
 /// `hushnet serve`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints `listening on ADDR` on stdout when ready, and one line per ended session on stderr. SIGTERM and SIGINT end it.
-Whoever can connect can use it: there is no encryption or authentication of the connection yet, so listen on
-this machine or a trusted network only.
+Prints `listening on ADDR` on stdout when ready, and one line per ended session on stderr.
+SIGTERM and SIGINT end it. Whoever can connect can use it: the connection is neither encrypted
+nor authenticated, so listen on this machine or on a trusted network only.
 
 Examples:
   hushnet serve mnist.hush
@@ -221,8 +229,8 @@ pub(crate) struct Serve {
 /// `hushnet prepare`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A prepared bundle is one-time material: half of it lies in DIR, the other half in the server's memory until the
-server ends. `infer --pool DIR` uses it up and is then as fast as it gets.
+A prepared bundle is one-time material: half of it lies in DIR, the other half in the server's
+memory until the server ends. `infer --pool DIR` uses it up and is then as fast as it gets.
 
 Examples:
   hushnet prepare --pool pool/ --count 64
@@ -251,8 +259,8 @@ pub(crate) struct Prepare {
 /// `hushnet infer`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-IMAGES is a PNG, JPEG or PGM picture, a folder of them, MNIST idx (plain or .gz), CIFAR binary (.bin), or .npy:
-bytes are pixels, floats are network input as they are.
+IMAGES is a PNG, JPEG or PGM picture, a folder of them, MNIST idx (plain or .gz), CIFAR
+binary (.bin), or NumPy .npy: there, bytes are pixels, floats are network input as they are.
 
 Examples:
   hushnet infer digit.png

@@ -12,7 +12,7 @@
 //! | 7 | no prepared bundle |
 //! | 8 | a self-check failed |
 //!
-//! The codes are an interface, documented in `--help`; each has a test that runs the program.
+//! The codes are an interface, documented in `--help`; each but 8 has a test that runs the program into it.
 
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -64,6 +64,8 @@ pub(crate) enum Failure {
         /// Why.
         source: ProtocolError,
     },
+    /// The folder of prepared bundles can't be used.
+    Pool(ProtocolError),
     /// The folder of prepared bundles has none that fits.
     NoBundle {
         /// The folder.
@@ -87,6 +89,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// What ended a session with the server at `address`: the session itself, or our folder of bundles.
+    pub(crate) fn session(address: &str, source: ProtocolError) -> Self {
+        match source {
+            ProtocolError::Store { .. } => Self::Pool(source),
+            _ => Self::Session { address: address.to_owned(), source },
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
@@ -147,7 +157,7 @@ impl fmt::Display for Failure {
             Self::Usage(sentence) | Self::SelfCheck(sentence) => f.write_str(sentence),
             Self::File { path, doing, source } => write!(f, "{doing} {}: {source}", path.display()),
             Self::Model { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::Unservable(source) | Self::Listening(source) => write!(f, "{source}"),
+            Self::Unservable(source) | Self::Listening(source) | Self::Pool(source) => write!(f, "{source}"),
             Self::Images(source) => write!(f, "{source}"),
             Self::Value { name, source } => write!(f, "{name}: {source}"),
             Self::Session { address, source } => write!(f, "server {address}: {source}"),
@@ -170,7 +180,8 @@ impl std::error::Error for Failure {
         match self {
             Self::File { source, .. } | Self::Output(source) => Some(source),
             Self::Model { source, .. } | Self::Value { source, .. } => Some(source),
-            Self::Unservable(source) | Self::Listening(source) | Self::Session { source, .. } => Some(source),
+            Self::Unservable(source) | Self::Listening(source) | Self::Pool(source) => Some(source),
+            Self::Session { source, .. } => Some(source),
             Self::Images(source) => Some(source),
             _ => None,
         }

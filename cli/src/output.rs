@@ -87,7 +87,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Writes one JSON document to standard output, indented.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub(crate) fn print_json<T: Serialize>(document: &T) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(document).map_err(|error| Failure::Output(error.into()))?;
     print(&text)

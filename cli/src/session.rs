@@ -6,7 +6,6 @@
 
 use std::path::Path;
 
-pub(crate) use he_core::Seed;
 use nn_merge::fixed_point::quantize_image;
 use nn_merge::model::Manifest;
 use protocol::channel::{TcpOptions, connect};
@@ -15,7 +14,7 @@ use protocol::plan::MAX_IMAGES;
 use protocol::report::Report;
 use protocol::session::Ready;
 use protocol::store::Store;
-use protocol::{Client, Output, OutputMode, ProtocolError};
+use protocol::{Client, Output, OutputMode, ProtocolError, Seed};
 
 use crate::args::checked_address;
 use crate::error::Failure;
@@ -113,7 +112,7 @@ impl Session {
     /// No such server, a refusal, another version.
     pub(crate) fn open(address: &str, logits: bool) -> Result<Self, Failure> {
         let address = checked_address(address).map_err(Failure::Usage)?.to_owned();
-        let failed = |source| Failure::Session { address: address.clone(), source };
+        let failed = |source| Failure::session(&address, source);
         let seed = fresh_seed()?;
         let channel = connect(&address, TcpOptions::default()).map_err(failed)?;
         let client =
@@ -179,7 +178,7 @@ impl Session {
         pool: &Path,
         progress: &Progress,
     ) -> Result<Answers, Failure> {
-        let store = Store::open(pool).map_err(|source| self.failed(source))?;
+        let store = Store::open(pool).map_err(Failure::Pool)?;
         let (mut answers, mut rest) = (Answers::default(), inputs);
         progress.doing("inferring");
         while !rest.is_empty() {
@@ -216,7 +215,7 @@ impl Session {
     /// What ended the session.
     pub(crate) fn finish(self) -> Result<Report, Failure> {
         let Self { client, address } = self;
-        client.finish().map_err(|source| Failure::Session { address, source })
+        client.finish().map_err(|source| Failure::session(&address, source))
     }
 
     fn prepare(
@@ -267,7 +266,7 @@ impl Session {
     }
 
     fn failed(&self, source: ProtocolError) -> Failure {
-        Failure::Session { address: self.address.clone(), source }
+        Failure::session(&self.address, source)
     }
 }
 

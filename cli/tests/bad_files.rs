@@ -1,5 +1,7 @@
 //! Files that are damaged, of another kind, or not there: one clear error and an exit code each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod common;
 
 use common::{Run, Server, digits, hushnet, model, network, text};

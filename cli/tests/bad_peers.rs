@@ -1,5 +1,7 @@
 //! Peers that refuse, hang up, speak another version, or are not there: one clear error and an exit code each.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod common;
 
 use std::io::{Read, Write};

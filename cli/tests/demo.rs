@@ -1,5 +1,7 @@
 //! The demonstration, as a document and as a page.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod common;
 
 use common::{digit_labels, hushnet};
@@ -18,6 +20,7 @@ fn the_document_holds_every_fact() {
     }
     let number = |value: &serde_json::Value| value.as_f64().unwrap_or_else(|| panic!("{value}"));
     assert!(number(&document["largest_logit_difference"]) > 0.0);
+    assert_eq!(document["within_bounds"], true);
     assert!(number(&document["largest_fixed_point_difference"]) <= number(&document["logit_bound"]));
     let stages = &document["stages"];
     assert!(number(&stages["merging"]["seconds"]) > 0.0);

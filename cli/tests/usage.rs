@@ -1,5 +1,7 @@
 //! Help, completions and wrong usage.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod common;
 
 use common::hushnet;

@@ -255,6 +255,7 @@ fn layer_noise(params: &Params, spec: &LayerSpec, own: &LayerWeights, k: u32) ->
     // Outputs that share a polynomial share its noise, so all weights of the layer may count.
     let sum: f64 = own.weights.iter().map(|&w| f64::from(w.abs())).sum();
     let squares: f64 = own.weights.iter().map(|&w| f64::from(w).powi(2)).sum();
+    // The mask's random rounding to p bits, and the lift's.
     let rounding = sum * (q / f64::from(spec.masked_bits + 1).exp2() + 1.0);
     let sigma = dither_log2_sigma(params.modulus().value(), k);
     let dither = sample::dither_width(params.modulus(), sigma).map_or(q, |width| 2.0 * width as f64);

@@ -335,15 +335,34 @@ fn every_truncation_is_an_error() {
     }
 }
 
-/// Whatever imports must also survive the passes and an evaluation.
-fn exercise(bytes: &[u8]) {
-    let Ok(graph) = import(bytes) else { return };
-    if graph.nodes().iter().map(|n| n.elements()).sum::<usize>() > 1 << 16 {
-        return;
+#[test]
+fn single_byte_changes_are_refused_or_survive_everything() {
+    let bytes = rich();
+    let (mut imported, mut refused) = (0, 0);
+    for place in 0..bytes.len() {
+        for value in [0, 1, 0x7f, 0xff, bytes[place].wrapping_add(1), bytes[place] ^ 0x10] {
+            let mut mutated = bytes.clone();
+            mutated[place] = value;
+            match exercise(&mutated) {
+                true => imported += 1,
+                false => refused += 1,
+            }
+        }
     }
-    let Ok((merged, _)) = nn_merge::pass::run(&graph) else { return };
+    println!("{imported} changed models still import, {refused} are refused");
+    assert!(imported > 500 && refused > 500, "one side was hardly tested: {imported}, {refused}");
+}
+
+/// Whatever imports must also survive the passes and an evaluation. Whether it imported.
+fn exercise(bytes: &[u8]) -> bool {
+    let Ok(graph) = import(bytes) else { return false };
+    if graph.nodes().iter().map(|n| n.elements()).sum::<usize>() > 1 << 16 {
+        return true;
+    }
+    let Ok((merged, _)) = nn_merge::pass::run(&graph) else { return true };
     let _ = run_f64(&merged, &vec![0.5; merged.input_len()]);
     let _ = nn_merge::lower::lower(&merged);
+    true
 }
 
 proptest! {

@@ -61,8 +61,11 @@ fn main() -> Result<()> {
     // What came out, beside the same layer in the clear.
     let exact = evaluate_exact(&oracle, &inputs, Some(16))?;
     let (expected, bound) = (exact.logits, exact.bounds.iter().copied().fold(0.0, f64::max));
-    let worst =
-        values[0].iter().zip(&expected).map(|(&value, exact)| (value as f64 * unit - exact).abs()).fold(0.0, f64::max);
+    let worst = values[0]
+        .iter()
+        .zip(&expected)
+        .map(|(&value, exact)| (value as f64 * unit - exact).abs())
+        .fold(0.0, f64::max);
     println!("{} outputs, largest error {worst:.6}, stated bound {bound:.6}", expected.len());
     for stage in [Stage::Setup, Stage::Preprocessing, Stage::Online] {
         let total = report.total(stage);
@@ -81,7 +84,8 @@ fn main() -> Result<()> {
 /// A model of this one layer: weights of 12 bits, outputs in ±32.
 fn model(geometry: &ConvGeometry) -> Result<Model> {
     let (bound, masked_bits, weight_scale) = (32.0, 46, 1024.0);
-    let weights = (0..geometry.weights_len()).map(|i| ((i as f64 * 1.7).cos() * weight_scale) as i32).collect();
+    let weights =
+        (0..geometry.weights_len()).map(|i| ((i as f64 * 1.7).cos() * weight_scale) as i32).collect();
     let layers = vec![LayerWeights { weights, bias: vec![0; geometry.shape().out_channels] }];
     let salt = [0; 32];
     let manifest = Manifest {

@@ -104,7 +104,9 @@ pub enum RefusalCode {
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connection { during, source } => write!(f, "the connection failed while {during}: {source}"),
+            Self::Connection { during, source } => {
+                write!(f, "the connection failed while {during}: {source}")
+            }
             Self::TimedOut { during, seconds } => {
                 write!(f, "the other side did not answer within {seconds} s while {during}")
             }
@@ -131,7 +133,9 @@ impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unexpected { expected, got } => write!(f, "expected {expected}, got {got}"),
-            Self::Length { what, expected, got } => write!(f, "{what} of {got} bytes, {expected} were agreed"),
+            Self::Length { what, expected, got } => {
+                write!(f, "{what} of {got} bytes, {expected} were agreed")
+            }
             Self::Malformed { what, reason } => write!(f, "malformed {what}: {reason}"),
         }
     }

@@ -108,11 +108,18 @@ pub fn greet(channel: &mut Channel, nonce: [u8; 32]) -> Result<Greeting, Protoco
         .ok_or_else(|| PeerFault::Malformed { what: "welcome", reason: "shorter than a version".into() })?;
     let version = u32::from_le_bytes(*version);
     if version != PROTOCOL_VERSION {
-        return Err(ProtocolError::Incompatible(version_refusal("server", version, "client", PROTOCOL_VERSION)));
+        return Err(ProtocolError::Incompatible(version_refusal(
+            "server",
+            version,
+            "client",
+            PROTOCOL_VERSION,
+        )));
     }
     let welcome: Welcome = decode(rest, "welcome")?;
     let offer = welcome.offer;
-    if !matches!(offer.field_bits, 1 | 2 | 4 | 8) || offer.logit_bits.is_some_and(|bits| !(6..=20).contains(&bits)) {
+    if !matches!(offer.field_bits, 1 | 2 | 4 | 8)
+        || offer.logit_bits.is_some_and(|bits| !(6..=20).contains(&bits))
+    {
         return Err(PeerFault::Malformed { what: "welcome", reason: "an impossible offer".into() }.into());
     }
     let manifest = Manifest::decode(&welcome.manifest).or_malformed("manifest")?;
@@ -206,10 +213,15 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, ProtocolError> 
     postcard::to_stdvec(value).map_err(|error| ProtocolError::Caller(error.to_string()))
 }
 
-pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, ProtocolError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    what: &'static str,
+) -> Result<T, ProtocolError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(PeerFault::Malformed { what, reason: format!("{} bytes too many", rest.len()) }.into()),
+        Ok((_, rest)) => {
+            Err(PeerFault::Malformed { what, reason: format!("{} bytes too many", rest.len()) }.into())
+        }
         Err(error) => Err(PeerFault::Malformed { what, reason: error.to_string() }.into()),
     }
 }
@@ -217,6 +229,8 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &'static str
 fn version_refusal(one: &str, version: u32, other: &str, own: u32) -> Refusal {
     Refusal {
         code: RefusalCode::Version,
-        reason: format!("the {one} speaks protocol version {version}, the {other} version {own}: use equal releases"),
+        reason: format!(
+            "the {one} speaks protocol version {version}, the {other} version {own}: use equal releases"
+        ),
     }
 }

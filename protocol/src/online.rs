@@ -47,7 +47,11 @@ pub fn client(
     let ClientBundle { plan, input_mask, gates, output, .. } = bundle;
     let (steps, first) = (plan.gates().len() + 2, &plan.layers()[0]);
     if inputs.len() != input_mask.len() {
-        return Err(ProtocolError::Caller(format!("{} input values, {} expected", inputs.len(), input_mask.len())));
+        return Err(ProtocolError::Caller(format!(
+            "{} input values, {} expected",
+            inputs.len(),
+            input_mask.len()
+        )));
     }
     let start = Start::now(channel);
     let ring = Z2k::new(first.masked_bits).or_malformed("manifest")?;
@@ -95,7 +99,10 @@ pub fn client(
             }
         }
         OutputMode::Logits { .. } => Ok(Output::Logits(
-            values.chunks(plan.classes()).map(|image| image.iter().map(|&v| ring.signed(v)).collect()).collect(),
+            values
+                .chunks(plan.classes())
+                .map(|image| image.iter().map(|&v| ring.signed(v)).collect())
+                .collect(),
         )),
     }
 }
@@ -184,7 +191,8 @@ fn play<'a>(
             .collect();
         let gated = run_gate(channel, at, step, gate, differences[0].clone(), differences)?;
         for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
-            let winners: Vec<u64> = gated.iter().zip(level.second(values)).map(|(&z, b)| ring.add(z, b)).collect();
+            let winners: Vec<u64> =
+                gated.iter().zip(level.second(values)).map(|(&z, b)| ring.add(z, b)).collect();
             *values = level.advance(values, &winners);
         }
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
@@ -203,7 +211,8 @@ fn run_gate(
     lanes: Vec<Vec<u64>>,
 ) -> Result<Vec<Vec<u64>>, ProtocolError> {
     let sizes = step.spec.message_bytes(step.elements);
-    let (message, gate) = gate.begin(compare, lanes).map_err(|error| ProtocolError::Caller(error.to_string()))?;
+    let (message, gate) =
+        gate.begin(compare, lanes).map_err(|error| ProtocolError::Caller(error.to_string()))?;
     channel.send(Kind::Gate, at, &message)?;
     let message = channel.receive(Kind::Gate, at, sizes[2])?;
     let (message, gate) = gate.combine(&message).or_malformed("gate message")?;

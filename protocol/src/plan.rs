@@ -20,10 +20,14 @@ use ss_core::gate::GateSpec;
 use ss_core::maximum::Tournament;
 use ss_core::ring::Switch;
 
-use crate::error::{PeerResult, ProtocolError};
+use crate::error::{PeerFault, PeerResult, ProtocolError};
 
 /// Most images in one bundle.
 pub const MAX_IMAGES: usize = 256;
+/// Most tensor elements (inputs with their borders, outputs, cells of pooling windows) that one bundle may touch. The
+/// material of a bundle takes some hundred bytes for each, so beyond this it would not fit a machine; and
+/// a manifest of a few bytes that describes such a network must cost its reader nothing.
+pub const MAX_ELEMENTS: u64 = 1 << 26;
 
 /// What the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,17 +114,20 @@ impl Plan {
     /// Lowers a (validated) manifest.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] for an impossible number of images or bits, [`ProtocolError::Peer`] for a
-    /// manifest whose numbers do not fit together.
+    /// [`ProtocolError::Caller`] for an impossible number of images or bits or a bundle beyond [`MAX_ELEMENTS`],
+    /// [`ProtocolError::Peer`] for a manifest whose numbers do not fit together or whose single image is beyond it.
     pub fn new(manifest: &Manifest, images: usize, mode: OutputMode) -> Result<Self, ProtocolError> {
         if !(1..=MAX_IMAGES).contains(&images) {
-            return Err(ProtocolError::Caller(format!("a bundle holds 1 to {MAX_IMAGES} images, not {images}")));
+            return Err(ProtocolError::Caller(format!(
+                "a bundle holds 1 to {MAX_IMAGES} images, not {images}"
+            )));
         }
         if let OutputMode::Logits { bits } = mode
             && !(6..=20).contains(&bits)
         {
             return Err(ProtocolError::Caller(format!("logits are rounded to 6 to 20 bits, not {bits}")));
         }
+        check_size(manifest, images)?;
         let params = Params::new(manifest.profile);
         let (mut layers, mut gates) = (Vec::new(), Vec::new());
         for (index, spec) in manifest.layers.iter().enumerate() {
@@ -131,7 +138,8 @@ impl Plan {
             };
             let layer = LayerPlan::new(&params, index, spec, images, bits)?;
             if let Some(activation) = &spec.activation {
-                let comparison = Comparison::new(spec.ring_bits, activation.ignored_bits).or_malformed("manifest")?;
+                let comparison =
+                    Comparison::new(spec.ring_bits, activation.ignored_bits).or_malformed("manifest")?;
                 if let Some(pool) = &layer.pool {
                     let spec = GateSpec::maximum(comparison, None).or_malformed("manifest")?;
                     gates.extend(pool.levels().iter().map(|level| GateStep {
@@ -146,7 +154,10 @@ impl Plan {
                     layer: index,
                     part: "ReLU",
                     spec: GateSpec::relu(comparison, next, activation.shift).or_malformed("manifest")?,
-                    elements: layer.pool.as_ref().map_or(images * layer.geometry.output_len(), Tournament::outputs),
+                    elements: layer
+                        .pool
+                        .as_ref()
+                        .map_or(images * layer.geometry.output_len(), Tournament::outputs),
                 });
             }
             layers.push(layer);
@@ -199,6 +210,37 @@ impl Plan {
     }
 }
 
+/// Before anything is allocated: a manifest is the peer's word.
+fn check_size(manifest: &Manifest, images: usize) -> Result<(), ProtocolError> {
+    let layer = |spec: &LayerSpec| {
+        let (shape, geometry) = (spec.geometry.shape(), &spec.geometry);
+        let [top, left, bottom, right] = shape.padding;
+        let plane = (shape.in_height + top + bottom) as u64 * (shape.in_width + left + right) as u64;
+        let pool =
+            spec.activation.as_ref().and_then(|activation| activation.pool.as_ref()).map_or(0, |pool| {
+                let [height, width] = pool.shape().kernel;
+                (pool.output_len() as u64).saturating_mul(height as u64 * width as u64)
+            });
+        (shape.in_channels as u64)
+            .saturating_mul(plane)
+            .saturating_add(geometry.output_len() as u64)
+            .saturating_add(pool)
+    };
+    let elements = manifest.layers.iter().map(layer).fold(0, u64::saturating_add);
+    if elements > MAX_ELEMENTS {
+        let reason =
+            format!("its layers touch {elements} elements for one image, at most {MAX_ELEMENTS} can be run");
+        return Err(PeerFault::Malformed { what: "manifest", reason }.into());
+    }
+    if elements.saturating_mul(images as u64) > MAX_ELEMENTS {
+        let most = MAX_ELEMENTS / elements.max(1);
+        return Err(ProtocolError::Caller(format!(
+            "a bundle of this network holds at most {most} images, not {images}"
+        )));
+    }
+    Ok(())
+}
+
 impl LayerPlan {
     fn new(
         params: &Params,
@@ -209,7 +251,8 @@ impl LayerPlan {
     ) -> Result<Self, ProtocolError> {
         let (q, n, geometry) = (params.modulus().value(), params.n(), &spec.geometry);
         // The spare bits that keep the reply's rounding below one unit of the result stay the same for rounded logits.
-        let reply_bits = (ring_bits + spec.reply_bits).saturating_sub(spec.ring_bits).min(params.modulus().bits() - 1);
+        let reply_bits =
+            (ring_bits + spec.reply_bits).saturating_sub(spec.ring_bits).min(params.modulus().bits() - 1);
         let cost = PackingCost {
             reply_bits,
             zero_bits: spec.masked_bits,
@@ -264,13 +307,19 @@ impl LayerPlan {
 }
 
 impl ArgMax {
-    fn new(last: &LayerSpec, classes: usize, images: usize, gates: &mut Vec<GateStep>) -> Result<Self, ProtocolError> {
+    fn new(
+        last: &LayerSpec,
+        classes: usize,
+        images: usize,
+        gates: &mut Vec<GateStep>,
+    ) -> Result<Self, ProtocolError> {
         let windows: Vec<Vec<u32>> =
             (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
         let tournament = Tournament::new(images * classes, &windows).or_malformed("manifest")?;
         let index_bits = (usize::BITS - (classes - 1).leading_zeros()).max(1);
         // The finest test that the comparison allows: a label should not hang on ignored bits.
-        let comparison = Comparison::new(last.ring_bits, last.ring_bits.saturating_sub(17)).or_malformed("manifest")?;
+        let comparison =
+            Comparison::new(last.ring_bits, last.ring_bits.saturating_sub(17)).or_malformed("manifest")?;
         let spec = GateSpec::maximum(comparison, Some(index_bits)).or_malformed("manifest")?;
         let layer = gates.last().map_or(0, |gate| gate.layer + 1);
         gates.extend(tournament.levels().iter().map(|level| GateStep {

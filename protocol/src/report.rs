@@ -51,8 +51,15 @@ impl Report {
 
     /// The sum over a stage.
     pub fn total(&self, stage: Stage) -> Row {
-        let empty =
-            Row { stage, layer: String::new(), part: "total", seconds: 0.0, bytes_sent: 0, bytes_received: 0, rounds: 0 };
+        let empty = Row {
+            stage,
+            layer: String::new(),
+            part: "total",
+            seconds: 0.0,
+            bytes_sent: 0,
+            bytes_received: 0,
+            rounds: 0,
+        };
         self.rows.iter().filter(|row| row.stage == stage).fold(empty, |sum, row| Row {
             seconds: sum.seconds + row.seconds,
             bytes_sent: sum.bytes_sent + row.bytes_sent,
@@ -63,18 +70,22 @@ impl Report {
     }
 
     /// Adds what happened on `channel` since `start`.
-    pub(crate) fn add(&mut self, stage: Stage, layer: &str, part: &'static str, start: &Start, channel: &Channel) {
+    pub(crate) fn add(
+        &mut self,
+        stage: Stage,
+        layer: &str,
+        part: &'static str,
+        start: &Start,
+        channel: &Channel,
+    ) {
         let traffic = channel.traffic() - start.traffic;
         let seconds = start.time.elapsed().as_secs_f64();
-        let known = self.rows.iter_mut().find(|row| row.stage == stage && row.layer == layer && row.part == part);
+        let known =
+            self.rows.iter_mut().find(|row| row.stage == stage && row.layer == layer && row.part == part);
         let row = match known {
             Some(row) => row,
             None => {
-                self.rows.push(Row {
-                    layer: layer.to_owned(),
-                    part,
-                    ..Self::default().total(stage)
-                });
+                self.rows.push(Row { layer: layer.to_owned(), part, ..Self::default().total(stage) });
                 self.rows.last_mut().expect("pushed just now")
             }
         };

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use he_core::Seed;
@@ -14,6 +14,8 @@ use crate::session::{Served, Server};
 
 /// How often the listener looks at the stop flag.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a client that will be refused may take to say hello.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,11 @@ impl Listener {
     /// [`ProtocolError::Connection`]: the port is taken, the address is not ours, …
     pub fn bind(address: &str, options: ListenOptions) -> Result<Self, ProtocolError> {
         let failed = |source: io::Error| {
-            let hint = if source.kind() == io::ErrorKind::AddrInUse { " (is another server running there?)" } else { "" };
+            let hint = if source.kind() == io::ErrorKind::AddrInUse {
+                " (is another server running there?)"
+            } else {
+                ""
+            };
             let source = io::Error::new(source.kind(), format!("{address}: {source}{hint}"));
             ProtocolError::Connection { during: "opening the listening port", source }
         };
@@ -78,7 +84,11 @@ impl Listener {
                 Ok((stream, address)) => self.start(server, stream, address, &ended, &active),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(POLL),
                 // A client that left before we picked it up, or a signal: not the listener's problem.
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) => {}
                 Err(source) => return Err(ProtocolError::Connection { during: "accepting clients", source }),
             }
         }
@@ -96,6 +106,10 @@ impl Listener {
         let (server, ended, active, options) = (server.clone(), ended.clone(), active.clone(), self.options);
         let count = active.fetch_add(1, Ordering::SeqCst);
         let place = Place(active);
+        if count >= 2 * options.clients {
+            // Even saying no takes a thread: beyond this the connection is just closed.
+            return;
+        }
         let session = move || {
             let _place = place;
             let result = stream
@@ -105,12 +119,16 @@ impl Listener {
                 .and_then(|mut channel| {
                     if count >= options.clients {
                         // Read what it said first: closing on unread bytes would reset the connection.
+                        channel.set_patience(REFUSAL_PATIENCE);
                         channel.receive_up_to(Kind::Hello, 1024)?;
-                        let reason = format!("this server already serves {} clients: try again later", options.clients);
+                        let reason = format!(
+                            "this server already serves {} clients: try again later",
+                            options.clients
+                        );
                         return Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }));
                     }
                     let seed = Seed::from_os().map_err(|error| ProtocolError::Caller(error.to_string()))?;
-                    server.serve(&mut channel, options.tcp.message, &seed)
+                    server.serve(&mut channel, &address.ip().to_string(), options.tcp.message, &seed)
                 });
             ended(address, result);
         };

@@ -54,7 +54,8 @@ impl Store {
     /// [`ProtocolError::Store`]: disk full, no rights, …
     pub fn keep(&self, bundle: ClientBundle, digest: &[u8; 32]) -> Result<PathBuf, ProtocolError> {
         let name: String = bundle.id.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let (path, temporary) = (self.folder.join(format!("{name}.{EXTENSION}")), self.folder.join(format!("{name}.part")));
+        let (path, temporary) =
+            (self.folder.join(format!("{name}.{EXTENSION}")), self.folder.join(format!("{name}.part")));
         let bytes = encode(bundle, digest);
         let result = (|| -> io::Result<()> {
             let mut options = OpenOptions::new();
@@ -79,9 +80,16 @@ impl Store {
     ///
     /// # Errors
     /// [`ProtocolError::Store`] for a damaged file or a folder that does not sync: the bundle is burnt all the same.
-    pub fn claim(&self, manifest: &Manifest, digest: &[u8; 32], mode: OutputMode, images: usize) -> Result<Option<ClientBundle>, ProtocolError> {
+    pub fn claim(
+        &self,
+        manifest: &Manifest,
+        digest: &[u8; 32],
+        mode: OutputMode,
+        images: usize,
+    ) -> Result<Option<ClientBundle>, ProtocolError> {
         let entries = fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, &error))?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        let mut paths: Vec<PathBuf> =
+            entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         paths.sort();
         for path in paths {
@@ -97,7 +105,10 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(&path, &error)),
             }
-            let damaged = || ProtocolError::Store { path: path.clone(), reason: "the file is damaged; it was removed".into() };
+            let damaged = || ProtocolError::Store {
+                path: path.clone(),
+                reason: "the file is damaged; it was removed".into(),
+            };
             let header = header.ok_or_else(damaged)?;
             let plan = Arc::new(Plan::new(manifest, header.images, mode)?);
             return decode(&bytes, header, plan).ok_or_else(damaged).map(Some);
@@ -108,7 +119,9 @@ impl Store {
     /// Number of bundles waiting (of any model).
     pub fn waiting(&self) -> usize {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION)).count()
+        entries
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == EXTENSION))
+            .count()
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -169,7 +182,9 @@ fn decode(bytes: &[u8], header: Header, plan: Arc<Plan>) -> Option<ClientBundle>
         rest = more;
         Some(part)
     };
-    let words = |part: &[u8]| Share::new(part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect());
+    let words = |part: &[u8]| {
+        Share::new(part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    };
     let inputs = plan.images() * plan.layers().first()?.geometry.input_len();
     let outputs = plan.images() * if plan.arg_max().is_some() { 1 } else { plan.classes() };
     let input_mask = words(take(8 * inputs)?);

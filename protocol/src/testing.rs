@@ -15,7 +15,7 @@ use crate::error::ProtocolError;
 use crate::offline::linear::{client_keys, client_open, server_reply};
 use crate::offline::stage::replay_operands;
 use crate::plan::Plan;
-use crate::session::{Client, Greeted, Server, Served};
+use crate::session::{Client, Greeted, Served, Server};
 
 /// Deadline of in-process messages: generous, since debug builds on busy machines are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -29,9 +29,13 @@ pub fn in_process<T: Send>(
 ) -> (Result<T, ProtocolError>, Result<Served, ProtocolError>) {
     let (left, right) = pair();
     std::thread::scope(|scope| {
-        let serving = scope.spawn(move || server.serve(&mut Channel::new(right, PATIENCE), PATIENCE, server_seed));
+        let serving = scope.spawn(move || {
+            server.serve(&mut Channel::new(right, PATIENCE), "in process", PATIENCE, server_seed)
+        });
         let result = Client::connect(Channel::new(left, PATIENCE), client_seed).and_then(act);
-        let served = serving.join().unwrap_or_else(|_| Err(ProtocolError::Caller("the server's thread panicked".into())));
+        let served = serving
+            .join()
+            .unwrap_or_else(|_| Err(ProtocolError::Caller("the server's thread panicked".into())));
         (result, served)
     })
 }
@@ -40,7 +44,13 @@ pub fn in_process<T: Send>(
 ///
 /// # Errors
 /// As the preprocessing stage itself.
-pub fn replay(server: &Server, plan: &Arc<Plan>, client: &Seed, serving: &Seed, bundle: u64) -> Result<Tape, ProtocolError> {
+pub fn replay(
+    server: &Server,
+    plan: &Arc<Plan>,
+    client: &Seed,
+    serving: &Seed,
+    bundle: u64,
+) -> Result<Tape, ProtocolError> {
     let (client, serving) = (client.fork("bundle", &[bundle]), serving.fork("bundle", &[bundle]));
     let hints = server.hints(plan);
     let (mut masks, mut shares, mut server_masks): (Vec<Share>, Vec<Share>, Vec<Share>) = Default::default();

@@ -41,7 +41,8 @@ fn logits_equal_the_oracle_given_the_runs_noise() {
         let server = server(Profile::Wide, Some(bits), &seed);
         let inputs = inputs(server.model(), images, &seed);
         let outputs = run(&server, bytes, true, images, &inputs);
-        let plan = Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Logits { bits }).unwrap());
+        let plan =
+            Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Logits { bits }).unwrap());
         for (bundle, output) in outputs.iter().enumerate() {
             let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), bundle as u64).unwrap();
             let (expected, _) = evaluate_with(server.model(), images, &inputs, &tape, Some(bits)).unwrap();
@@ -54,7 +55,10 @@ fn logits_equal_the_oracle_given_the_runs_noise() {
                 let worst = logit_bound(server.model(), Some(bits));
                 for ((&logit, exact), &bound) in logits.iter().zip(&exact.logits).zip(&exact.bounds) {
                     let distance = (logit as f64 * unit - exact).abs();
-                    assert!(distance <= bound && bound <= worst, "{distance}, bound {bound}, worst case {worst}");
+                    assert!(
+                        distance <= bound && bound <= worst,
+                        "{distance}, bound {bound}, worst case {worst}"
+                    );
                 }
             }
         }
@@ -103,7 +107,8 @@ fn labels_equal_the_oracle_in_every_profile() {
 fn logits_are_refused_by_a_server_that_gives_labels() {
     let seed = Seed::from_bytes(fresh_seed("session"));
     let server = server(Profile::Wide, None, &seed);
-    let (result, served) = in_process(&server, &seed.fork("serving", &[]), seed, |client| client.agree(true).map(drop));
+    let (result, served) =
+        in_process(&server, &seed.fork("serving", &[]), seed, |client| client.agree(true).map(drop));
     match result {
         Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Output),
         other => panic!("{other:?}"),
@@ -124,10 +129,11 @@ fn profiles_without_room_for_dither_never_serve_logits() {
 #[test]
 fn quotas_and_bundle_limits_are_refusals() {
     let seed = Seed::from_bytes(fresh_seed("session"));
-    let mut policy = Policy { quota: 3, ..Policy::default() };
-    policy.offer.max_images = 2;
+    let mut policy = Policy { quota: 5, ..Policy::default() };
+    policy.offer.max_images = 3;
     let server = Server::new(model(Profile::Wide, &seed), policy, &seed).unwrap();
-    for (bundles, images) in [(2, 2), (1, 3)] {
+    // Too many at once; then within the quota; then beyond it on another connection, since the client is the same.
+    for (bundles, images, refused) in [(1, 4, true), (2, 2, false), (1, 2, true)] {
         let bytes = fresh_seed("client");
         let (result, _) = in_process(&server, &seed, Seed::from_bytes(bytes), |client| {
             let mut client = client.agree(false)?;
@@ -137,7 +143,10 @@ fn quotas_and_bundle_limits_are_refusals() {
             Ok(())
         });
         match result {
-            Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Limit),
+            Err(ProtocolError::Refused(refusal)) => {
+                assert_eq!((refusal.code, refused), (RefusalCode::Limit, true))
+            }
+            Ok(()) => assert!(!refused, "{images} images were given"),
             other => panic!("{other:?}"),
         }
     }

@@ -41,8 +41,10 @@ fn images(path: &Path, count: usize) -> Vec<Vec<f32>> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).unwrap();
     flate2::read::GzDecoder::new(file).take(16 + 784 * count as u64).read_to_end(&mut bytes).unwrap();
-    let images: Vec<Vec<f32>> =
-        bytes[16..].chunks_exact(784).map(|image| image.iter().map(|&p| f32::from(p) / 255.0).collect()).collect();
+    let images: Vec<Vec<f32>> = bytes[16..]
+        .chunks_exact(784)
+        .map(|image| image.iter().map(|&p| f32::from(p) / 255.0).collect())
+        .collect();
     assert_eq!(images.len(), count, "{}", path.display());
     images
 }
@@ -121,7 +123,8 @@ fn check(name: &str, file: &Path, data: &Path) {
                             assert!(distance <= bound, "{name}: {distance} beyond the stated bound {bound}");
                             (worst, widest) = (worst.max(distance), widest.max(bound));
                         }
-                        let label = (0..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best });
+                        let label = (0..values.len())
+                            .fold(0, |best, i| if values[i] > values[best] { i } else { best });
                         logits_agree += usize::from(label == *float);
                     }
                 }
@@ -143,7 +146,11 @@ fn check(name: &str, file: &Path, data: &Path) {
 #[test]
 fn our_own_network() {
     if let Some(data) = data() {
-        check("mnist_cnn", &Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/assets/mnist_cnn.onnx"), &data);
+        check(
+            "mnist_cnn",
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/assets/mnist_cnn.onnx"),
+            &data,
+        );
     }
 }
 

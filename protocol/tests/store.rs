@@ -95,7 +95,11 @@ fn damage_anywhere_is_found_and_the_file_burnt() {
     for at in (0..whole.len()).step_by(whole.len() / 50).chain([whole.len() - 1]) {
         for cut in [false, true] {
             let mut bytes = whole.clone();
-            if cut { bytes.truncate(at) } else { bytes[at] ^= 16 }
+            if cut {
+                bytes.truncate(at)
+            } else {
+                bytes[at] ^= 16
+            }
             std::fs::write(&file, bytes).unwrap();
             let result = store.claim(manifest, &digest, OutputMode::Label, 2);
             assert!(matches!(result, Err(ProtocolError::Store { .. })), "byte {at} cut {cut}: {result:?}");

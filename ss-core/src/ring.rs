@@ -93,9 +93,24 @@ impl Switch {
 
     /// round(v·2^bits/q) mod 2^bits for v in [0, q).
     pub fn down(&self, v: u64) -> u64 {
-        debug_assert!(v < self.q);
-        let numerator = (u128::from(v) << self.bits) + u128::from(self.q / 2);
-        // The estimate is at most two too small: the reciprocal and the shift are floored, q/2 is left out.
+        self.divide(v, self.q / 2)
+    }
+
+    /// The same walk for a *mask*: exactly uniform on Z_2^bits when v is uniform on Z_q and `fraction` on \[0, 2^bits).
+    ///
+    /// Rounding to the nearest would not do: 2^bits does not divide q, so some results would have one preimage more
+    /// than others. With a random fraction below it, v becomes uniform on q·2^bits values, of which every result
+    /// gets q. The result is off by at most half a unit of 2^-bits plus half a unit of 1/q.
+    pub fn down_mask(&self, v: u64, fraction: u64) -> u64 {
+        debug_assert!(fraction < 1 << self.bits);
+        self.divide(v, fraction + (self.q - (1 << self.bits)) / 2)
+    }
+
+    /// floor((v·2^bits + extra)/q) mod 2^bits for extra below q.
+    fn divide(&self, v: u64, extra: u64) -> u64 {
+        debug_assert!(v < self.q && extra < self.q);
+        let numerator = (u128::from(v) << self.bits) + u128::from(extra);
+        // The estimate is at most two too small: the reciprocal and the shift are floored, `extra` is left out.
         let mut quotient = ((u128::from(v) * u128::from(self.reciprocal)) >> 63) as u64;
         let mut rest = (numerator - u128::from(quotient) * u128::from(self.q)) as u64;
         for _ in 0..2 {
@@ -178,6 +193,27 @@ mod tests {
             let off = ring.signed(ring.sub(sum, switch.down(value)));
             prop_assert!(off.abs() <= 1, "{off} units off");
         }
+    }
+
+    #[test]
+    fn masks_are_exactly_uniform() {
+        // All values and fractions of a small ring: every result has exactly q of them.
+        let (q, bits) = (97u64, 4);
+        let switch = Switch::new(q, bits).unwrap();
+        let mut counts = [0u64; 16];
+        let mut plain = [0u64; 16];
+        for v in 0..q {
+            plain[switch.down(v) as usize] += 1;
+            for fraction in 0..16 {
+                let result = switch.down_mask(v, fraction);
+                counts[result as usize] += 1;
+                let off = (result as f64 - v as f64 * 16.0 / 97.0 + 8.0).rem_euclid(16.0) - 8.0;
+                assert!(off.abs() <= 0.5 + 8.0 / 97.0 + 1e-9, "{v} {fraction}: {off}");
+            }
+        }
+        assert_eq!(counts, [q; 16]);
+        // The twin: plain rounding is not uniform, and this test would see it.
+        assert_ne!(plain, [plain[0]; 16]);
     }
 
     #[test]

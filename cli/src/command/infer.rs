@@ -3,8 +3,8 @@
 //! The model's public manifest comes from the server and says how large images are and how pixels become the network's
 //! input; so the session is opened first, and an image that does not fit ends it before anything is prepared.
 
+use protocol::OutputMode;
 use protocol::report::{Report, Row, peak_memory_bytes};
-use protocol::{OutputMode, Plan};
 use serde::Serialize;
 
 use crate::args::Infer;
@@ -72,6 +72,9 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             source,
         })?;
     }
+    if let Some(pool) = arguments.pool.as_ref().filter(|pool| !pool.is_dir()) {
+        return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
+    }
     let mut session = Session::open(&arguments.connect, arguments.logits)?;
     let want = wanted(session.manifest());
     let images = read(&arguments.images, want, arguments.first, arguments.count)?;
@@ -123,11 +126,6 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     if !console.quiet {
         text.push_str(&costs(&report, images.len(), console));
     }
-    tracing::debug!(
-        layers = Plan::new(&manifest, answers.bundles.first().copied().unwrap_or(1), mode)
-            .map_or(0, |plan| plan.layers().len()),
-        "session over"
-    );
     print(&text)
 }
 

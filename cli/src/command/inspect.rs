@@ -73,7 +73,7 @@ struct Security {
 pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure> {
     let model = read_model(&arguments.model)?;
     let manifest = &model.manifest;
-    let lattice = lattice(manifest)?;
+    let lattice = lattice(manifest);
     let plan = plan(manifest, arguments.bundle)?;
     let (labels, logits) =
         (noise(&model, lattice.modulus, None), noise(&model, lattice.modulus, Some(arguments.logit_bits)));

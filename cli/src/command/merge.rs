@@ -12,6 +12,7 @@ use nn_merge::model::Manifest;
 use nn_merge::onnx::{self, MAX_ONNX_BYTES};
 use nn_merge::pass::Cost;
 use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build};
+use protocol::{Profile, Seed};
 use serde::Serialize;
 
 use super::read_file;
@@ -20,7 +21,7 @@ use crate::error::Failure;
 use crate::images::{Image, read};
 use crate::output::{Console, counted, hex, print, print_json};
 use crate::progress::Progress;
-use crate::session::{Seed, fresh_seed, network_input, wanted};
+use crate::session::{fresh_seed, network_input, wanted};
 use crate::terminal::{bytes, seconds, table};
 
 #[derive(Serialize)]
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &Merge, console: &Console) -> Result<(), Failure> {
     progress.at(1);
     progress.doing("calibrating");
     let name = arguments.name.clone().unwrap_or_else(|| stem(&arguments.network));
-    let mut options = options(&name, arguments.profile)?;
+    let mut options = BuildOptions::new(profile(arguments.profile), &name);
     options.scale = arguments.scale.0;
     options.margin = arguments.margin;
     let mut calibration = Vec::new();
@@ -91,21 +92,19 @@ pub(super) fn run(arguments: &Merge, console: &Console) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Options of a build with the profile's defaults.
-///
-/// # Errors
-/// None for the names of this program: they are those of the profiles.
-pub(super) fn options(name: &str, profile: ProfileName) -> Result<BuildOptions, Failure> {
-    let profile = profile.to_string();
-    let known = profile.parse().map_err(|_| Failure::Usage(format!("there is no profile `{profile}`")))?;
-    Ok(BuildOptions::new(known, name))
+fn profile(name: ProfileName) -> Profile {
+    match name {
+        ProfileName::Tiny => Profile::Tiny,
+        ProfileName::Narrow => Profile::Narrow,
+        ProfileName::Wide => Profile::Wide,
+    }
 }
 
 /// A manifest of the network as far as images are concerned: their size and order. It is made without sample images,
 /// since reading those needs it.
 fn sketch(graph: &Graph, options: &BuildOptions, seed: &Seed) -> Result<Manifest, NnError> {
     // The widest profile: precision is not what is asked here.
-    let wide = BuildOptions { profile: Default::default(), margin: Some(1.0), ..options.clone() };
+    let wide = BuildOptions { profile: Profile::Wide, margin: Some(1.0), ..options.clone() };
     build(graph, &[], &wide, &mut seed.stream()).map(|(model, _)| model.manifest)
 }
 

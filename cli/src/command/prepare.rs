@@ -31,8 +31,7 @@ struct Document {
 /// # Errors
 /// A folder that can't be written, or what ended the session; bundles made until then stay.
 pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure> {
-    let store = Store::open(&arguments.pool)
-        .map_err(|source| Failure::Session { address: arguments.connect.clone(), source })?;
+    let store = Store::open(&arguments.pool).map_err(Failure::Pool)?;
     let mut session = Session::open(&arguments.connect, arguments.logits)?;
     let sizes = bundles(arguments.count, arguments.bundle, session.most_images());
     let progress = Progress::new(console, arguments.json, sizes.len());

@@ -15,7 +15,7 @@
 use nn_merge::fixed_point::dither_log2_sigma;
 use nn_merge::model::{LayerSpec, LayerWeights, Manifest, Model};
 use protocol::offline::linear::{keys_bytes, replies_bytes};
-use protocol::{OutputMode, Plan};
+use protocol::{OutputMode, Params, Plan};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -66,20 +66,16 @@ pub(super) struct Messages {
 }
 
 /// The parameters that a manifest's profile fixes.
-///
-/// # Errors
-/// [`Failure::Unservable`] for a manifest that can't be planned.
-pub(super) fn lattice(manifest: &Manifest) -> Result<Lattice, Failure> {
-    let plan = Plan::new(manifest, 1, OutputMode::Label).map_err(Failure::Unservable)?;
-    let params = plan.params();
+pub(super) fn lattice(manifest: &Manifest) -> Lattice {
+    let params = Params::new(manifest.profile);
     let modulus = params.modulus().value();
-    Ok(Lattice {
+    Lattice {
         profile: manifest.profile.to_string(),
         ring_degree: params.n(),
         modulus,
         log2_q: (modulus as f64).log2(),
         security_bits: params.security_bits(),
-    })
+    }
 }
 
 /// The noise of every layer, with the last layer's result in `last_bits` bits (`None`: as in label mode).
@@ -103,10 +99,10 @@ pub(super) fn least_ratio(noise: &[Noise]) -> f64 {
     noise.iter().map(|layer| layer.ratio).fold(f64::INFINITY, f64::min)
 }
 
-/// Messages of every layer for a bundle of `images`.
+/// What both parties do for a bundle of `images`.
 ///
 /// # Errors
-/// As [`lattice`].
+/// [`Failure::Unservable`] for a manifest that can't be planned.
 pub(super) fn plan(manifest: &Manifest, images: usize) -> Result<Plan, Failure> {
     Plan::new(manifest, images, OutputMode::Label).map_err(Failure::Unservable)
 }

@@ -19,7 +19,8 @@ pub struct MemoryStream {
 /// Two connected ends.
 pub fn pair() -> (MemoryStream, MemoryStream) {
     let ((left_out, right_in), (right_out, left_in)) = (channel(), channel());
-    let end = |outgoing, incoming| MemoryStream { outgoing, incoming, buffer: VecDeque::new(), deadline: None };
+    let end =
+        |outgoing, incoming| MemoryStream { outgoing, incoming, buffer: VecDeque::new(), deadline: None };
     (end(left_out, left_in), end(right_out, right_in))
 }
 
@@ -27,7 +28,9 @@ impl Read for MemoryStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.buffer.is_empty() {
             let chunk = match self.deadline {
-                Some(deadline) => self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+                Some(deadline) => {
+                    self.incoming.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
                 None => self.incoming.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match chunk {

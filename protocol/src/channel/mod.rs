@@ -153,8 +153,9 @@ impl Channel {
     /// # Errors
     /// [`ProtocolError`] when the stream fails or the payload exceeds 4 GiB.
     pub fn send(&mut self, kind: Kind, layer: usize, payload: &[u8]) -> Result<(), ProtocolError> {
-        let length = u32::try_from(payload.len())
-            .map_err(|_| ProtocolError::Caller(format!("a message of {} bytes exceeds the frame limit", payload.len())))?;
+        let length = u32::try_from(payload.len()).map_err(|_| {
+            ProtocolError::Caller(format!("a message of {} bytes exceeds the frame limit", payload.len()))
+        })?;
         let mut header = [0; HEADER];
         header[0] = kind as u8;
         header[2..4].copy_from_slice(&(layer as u16).to_le_bytes());
@@ -190,7 +191,12 @@ impl Channel {
     pub fn receive(&mut self, kind: Kind, layer: usize, length: usize) -> Result<Vec<u8>, ProtocolError> {
         let got = self.header(kind, layer)?;
         if got as usize != length {
-            return Err(PeerFault::Length { what: kind.name(), expected: length as u64, got: u64::from(got) }.into());
+            return Err(PeerFault::Length {
+                what: kind.name(),
+                expected: length as u64,
+                got: u64::from(got),
+            }
+            .into());
         }
         self.payload(length, kind)
     }
@@ -226,7 +232,8 @@ impl Channel {
         let mut header = [0; HEADER];
         self.stream.read_exact(&mut header).map_err(|error| self.failed(error, kind.name()))?;
         self.traffic.received += HEADER as u64;
-        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (got_layer, number, length) = (u16::from_le_bytes([header[2], header[3]]), word(4), word(8));
         if header[0] == Kind::Refusal as u8 && (length as usize) <= REFUSAL_CAP {
             let payload = self.payload(length as usize, Kind::Refusal)?;
@@ -235,7 +242,11 @@ impl Channel {
             })?;
             return Err(ProtocolError::Refused(refusal));
         }
-        if header[0] != kind as u8 || header[1] != 0 || usize::from(got_layer) != layer || number != self.received_frames {
+        if header[0] != kind as u8
+            || header[1] != 0
+            || usize::from(got_layer) != layer
+            || number != self.received_frames
+        {
             let got = format!("frame {number} of kind {} for layer {got_layer}", header[0]);
             return Err(PeerFault::Unexpected { expected: kind.name(), got }.into());
         }

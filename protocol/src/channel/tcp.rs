@@ -44,10 +44,11 @@ pub fn connect(address: &str, options: TcpOptions) -> Result<Channel, ProtocolEr
 /// [`ProtocolError::Connection`] when the socket is gone already.
 pub fn accept(stream: TcpStream, options: TcpOptions) -> Result<Channel, ProtocolError> {
     // Small messages must not wait for each other.
-    stream.set_nodelay(true).map_err(|source| ProtocolError::Connection { during: "opening the channel", source })?;
+    stream
+        .set_nodelay(true)
+        .map_err(|source| ProtocolError::Connection { during: "opening the channel", source })?;
     Ok(Channel::new(Timed { stream, deadline: None }, options.message))
 }
-
 
 /// A socket whose every read and write gets what is left of the message's time.
 struct Timed {

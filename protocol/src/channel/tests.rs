@@ -24,11 +24,16 @@ fn bytes_and_rounds_are_counted_on_both_sides() {
 
 #[test]
 fn any_other_frame_is_the_peers_fault() {
-    for (kind, layer, length) in [(Kind::Gate, 1, 3), (Kind::Input, 2, 3), (Kind::Input, 1, 4), (Kind::Input, 1, 2)] {
+    for (kind, layer, length) in
+        [(Kind::Gate, 1, 3), (Kind::Input, 2, 3), (Kind::Input, 1, 4), (Kind::Input, 1, 2)]
+    {
         let (mut left, mut right) = ends();
         left.send(Kind::Input, 1, b"abc").unwrap();
         left.flush().unwrap();
-        assert!(matches!(right.receive(kind, layer, length), Err(ProtocolError::Peer(_))), "{kind:?} {layer} {length}");
+        assert!(
+            matches!(right.receive(kind, layer, length), Err(ProtocolError::Peer(_))),
+            "{kind:?} {layer} {length}"
+        );
     }
 }
 
@@ -40,7 +45,10 @@ fn a_replayed_frame_is_refused() {
     raw.write_all(&frame).unwrap();
     raw.write_all(&frame).unwrap();
     right.receive(Kind::Gate, 0, 0).unwrap();
-    assert!(matches!(right.receive(Kind::Gate, 0, 0), Err(ProtocolError::Peer(PeerFault::Unexpected { .. }))));
+    assert!(matches!(
+        right.receive(Kind::Gate, 0, 0),
+        Err(ProtocolError::Peer(PeerFault::Unexpected { .. }))
+    ));
 }
 
 #[test]
@@ -51,7 +59,10 @@ fn a_length_bomb_is_refused_before_it_is_read() {
     frame[0] = Kind::Welcome as u8;
     frame[8..].copy_from_slice(&u32::MAX.to_le_bytes());
     raw.write_all(&frame).unwrap();
-    assert!(matches!(right.receive_up_to(Kind::Welcome, 1 << 20), Err(ProtocolError::Peer(PeerFault::Length { .. }))));
+    assert!(matches!(
+        right.receive_up_to(Kind::Welcome, 1 << 20),
+        Err(ProtocolError::Peer(PeerFault::Length { .. }))
+    ));
 }
 
 #[test]

@@ -5,13 +5,18 @@
 //! mask of the next linear layer. So all operands of all its gates are fixed now ([`client_operands`]), and the
 //! gates of all layers are prepared in one go.
 
+use std::ops::Range;
+
+use he_core::Seed;
 use rand_core::CryptoRng;
+use ss_core::SsError;
 use ss_core::gate::{ClientGate, ClientInputs, ServerGate, choices};
 use ss_core::maximum::Tournament;
-use ss_core::ot::{ExtensionReceiver, ExtensionSender, RotReceiver};
+use ss_core::ot::{ExtensionParams, ExtensionReceiver, ExtensionSender, RotReceiver};
 use ss_core::ring::Z2k;
 use ss_core::share::Share;
 
+use super::stage::Transfers;
 use crate::error::{PeerResult, ProtocolError};
 use crate::plan::{GateStep, OutputMode, Plan};
 
@@ -107,6 +112,29 @@ fn negate(ring: Z2k, values: &[u64]) -> Vec<u64> {
     values.iter().map(|&value| ring.sub(0, value)).collect()
 }
 
+/// Elements of a gate that are prepared at a time: what is in flight stays in the cache and out of the memory bill.
+/// A multiple of eight, so that the chunks' packed messages join without padding.
+const CHUNK: usize = 2048;
+
+/// The chunks of a gate of `elements`.
+fn chunks(elements: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..elements).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(elements))
+}
+
+/// Bytes of a gate's two extension messages: server choosing, client choosing.
+///
+/// # Errors
+/// [`ProtocolError::Caller`] for a batch beyond the extension's limit.
+pub fn extension_bytes(step: &GateStep, params: ExtensionParams) -> Result<[usize; 2], ProtocolError> {
+    let too_large = |error: SsError| ProtocolError::Caller(error.to_string());
+    chunks(step.elements).try_fold([0, 0], |[server, client], chunk| {
+        let server_len =
+            params.random_message_len(chunk.len() * step.spec.server_transfers()).map_err(too_large)?;
+        let client_len = params.message_len(chunk.len() * step.spec.client_transfers()).map_err(too_large)?;
+        Ok([server + server_len, client + client_len])
+    })
+}
+
 /// Client: one gate from its operands and the server's extension message. Gives its own extension message, its
 /// corrections, and the prepared gate.
 ///
@@ -115,35 +143,57 @@ fn negate(ring: Z2k, values: &[u64]) -> Vec<u64> {
 pub fn client_gate(
     step: &GateStep,
     operands: &Operands,
-    sender: &mut ExtensionSender,
-    receiver: &mut ExtensionReceiver,
+    transfers: &mut Transfers,
     extension: &[u8],
-    rng: &mut impl CryptoRng,
+    seed: &Seed,
 ) -> Result<(Vec<u8>, Vec<u8>, ClientGate), ProtocolError> {
-    let sent = sender
-        .extend_random(step.elements * step.spec.server_transfers(), extension)
-        .or_malformed("transfer extension")?;
-    let choices = choices(&step.spec, operands.compare.values(), rng);
-    let (message, received) = receiver.extend(&choices).or_malformed("transfer extension")?;
-    let lanes: Vec<&[u64]> = operands.lanes.iter().map(Share::values).collect();
-    let constants: Vec<&[u64]> = operands.constants.iter().map(Share::values).collect();
-    let inputs = ClientInputs { compare: operands.compare.values(), lanes: &lanes, constants: &constants };
-    let (corrections, gate) =
-        ClientGate::prepare(&step.spec, &inputs, sent, received, rng).or_malformed("transfer extension")?;
-    Ok((message, corrections, gate))
+    let Transfers { sender, receiver } = transfers;
+    let params = sender.params();
+    let (mut messages, mut corrections, mut gate) = (Vec::new(), Vec::new(), None::<ClientGate>);
+    let mut rest = extension;
+    for (at, chunk) in chunks(step.elements).enumerate() {
+        let seed = seed.fork("chunk", &[at as u64]);
+        let count = chunk.len() * step.spec.server_transfers();
+        let (own, more) = rest.split_at(params.random_message_len(count).or_malformed("transfer extension")?);
+        rest = more;
+        let compare = &operands.compare.values()[chunk.clone()];
+        let choices = choices(&step.spec, compare, &mut seed.fork("choices", &[]).stream());
+        let (sent, received) = rayon::join(|| sender.extend_random(count, own), || receiver.extend(&choices));
+        let (sent, (message, received)) =
+            (sent.or_malformed("transfer extension")?, received.or_malformed("transfer extension")?);
+        let part = |shares: &[Share]| -> Vec<Vec<u64>> {
+            shares.iter().map(|share| share.values()[chunk.clone()].to_vec()).collect()
+        };
+        let (lanes, constants) = (part(&operands.lanes), part(&operands.constants));
+        let inputs = ClientInputs { compare, lanes: &lanes, constants: &constants };
+        let mut rng = seed.fork("tables", &[]).stream();
+        let (correction, prepared) = ClientGate::prepare(&step.spec, &inputs, sent, received, &mut rng)
+            .or_malformed("transfer extension")?;
+        messages.extend_from_slice(&message);
+        corrections.extend_from_slice(&correction);
+        gate = Some(joined(gate, prepared, ClientGate::append)?);
+    }
+    let gate = gate.ok_or_else(|| ProtocolError::Caller("a gate without elements".into()))?;
+    Ok((messages, corrections, gate))
 }
 
-/// Server: the transfers of one gate in which it chooses, at random.
+/// Server: the transfers of one gate in which it chooses, at random; chunk by chunk.
 ///
 /// # Errors
 /// [`ProtocolError::Caller`] for a batch beyond the extension's limit.
 pub fn server_extension(
     step: &GateStep,
     receiver: &mut ExtensionReceiver,
-) -> Result<(Vec<u8>, RotReceiver), ProtocolError> {
-    receiver
-        .extend_random(step.elements * step.spec.server_transfers())
-        .map_err(|error| ProtocolError::Caller(error.to_string()))
+) -> Result<(Vec<u8>, Vec<RotReceiver>), ProtocolError> {
+    let (mut messages, mut received) = (Vec::new(), Vec::new());
+    for chunk in chunks(step.elements) {
+        let (message, transfers) = receiver
+            .extend_random(chunk.len() * step.spec.server_transfers())
+            .map_err(|error| ProtocolError::Caller(error.to_string()))?;
+        messages.extend_from_slice(&message);
+        received.push(transfers);
+    }
+    Ok((messages, received))
 }
 
 /// Server: one prepared gate from the client's two messages.
@@ -152,12 +202,37 @@ pub fn server_extension(
 /// [`ProtocolError::Peer`] for messages that do not fit.
 pub fn server_gate(
     step: &GateStep,
-    received: RotReceiver,
+    received: Vec<RotReceiver>,
     sender: &mut ExtensionSender,
     extension: &[u8],
     corrections: &[u8],
 ) -> Result<ServerGate, ProtocolError> {
-    let sent =
-        sender.extend(step.elements * step.spec.client_transfers(), extension).or_malformed("transfer extension")?;
-    ServerGate::prepare(&step.spec, step.elements, received, sent, corrections).or_malformed("gate corrections")
+    let params = sender.params();
+    let (mut extension, mut corrections, mut gate) = (extension, corrections, None::<ServerGate>);
+    for (chunk, received) in chunks(step.elements).zip(received) {
+        let count = chunk.len() * step.spec.client_transfers();
+        let (own, more) = extension.split_at(params.message_len(count).or_malformed("transfer extension")?);
+        let sent = sender.extend(count, own).or_malformed("transfer extension")?;
+        let (correction, later) = corrections.split_at(step.spec.message_bytes(chunk.len())[0]);
+        let prepared = ServerGate::prepare(&step.spec, chunk.len(), received, sent, correction)
+            .or_malformed("gate corrections")?;
+        (extension, corrections) = (more, later);
+        gate = Some(joined(gate, prepared, ServerGate::append)?);
+    }
+    gate.ok_or_else(|| ProtocolError::Caller("a gate without elements".into()))
+}
+
+/// The chunks so far and one more.
+fn joined<G>(
+    gate: Option<G>,
+    more: G,
+    append: impl FnOnce(&mut G, G) -> Result<(), SsError>,
+) -> Result<G, ProtocolError> {
+    match gate {
+        None => Ok(more),
+        Some(mut gate) => {
+            append(&mut gate, more).or_malformed("transfer extension")?;
+            Ok(gate)
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Preprocessing of one linear layer with the `split` construction (protocol statement, section 3).
 //!
 //! Client: a fresh secret s per group, its key polynomial, masks r_j = a_j·s + e_j of the group's input
-//! polynomials. Of a mask only its value in Z_2^p survives: r_p = round(r·2^p/q); the server will hold
+//! polynomials. Of a mask only its value in Z_2^p survives, r_p = r·2^p/q rounded at random; the server will hold
 //! X_p = D − r_p mod 2^p for every coefficient, data or known zero (D = 0).
 //!
 //! Server: per output polynomial a masked reply (an RLWE sample under a fresh u added to the hint) and its own mask
@@ -18,6 +18,7 @@ use he_core::seed::Seed;
 use he_core::split::{ClientSecret, Epoch, Hint, PublicKey, Reply, masked_reply};
 use he_core::{Params, wire};
 use nn_merge::fixed_point::dither_log2_sigma;
+use rand_core::Rng;
 use rayon::prelude::*;
 use ss_core::share::Share;
 
@@ -39,17 +40,26 @@ impl LayerHints {
     pub fn new(params: &Params, epoch: &Epoch, layer: &LayerPlan, weights: &[i32]) -> Self {
         let packing = &layer.packing;
         let place = layer.index as u32;
-        let a: Vec<Poly<Ntt>> =
-            (0..packing.input_polys()).into_par_iter().map(|j| epoch.public_a(params, place, j as u32)).collect();
+        let a: Vec<Poly<Ntt>> = (0..packing.input_polys())
+            .into_par_iter()
+            .map(|j| epoch.public_a(params, place, j as u32))
+            .collect();
         let (hints, kept) = (0..packing.output_polys())
             .into_par_iter()
             .map(|o| {
                 let terms: Vec<(usize, Poly<Ntt>)> = packing
                     .pairs(o)
                     .into_iter()
-                    .map(|j| (j, Poly::from_signed(params.table(), &packing.weight_terms(o, j, weights)).into_ntt(params.table())))
+                    .map(|j| {
+                        (
+                            j,
+                            Poly::from_signed(params.table(), &packing.weight_terms(o, j, weights))
+                                .into_ntt(params.table()),
+                        )
+                    })
                     .collect();
-                let products: Vec<(&Poly<Ntt>, &Poly<Ntt>)> = terms.iter().map(|(j, w)| (w, &a[*j])).collect();
+                let products: Vec<(&Poly<Ntt>, &Poly<Ntt>)> =
+                    terms.iter().map(|(j, w)| (w, &a[*j])).collect();
                 let hint = Hint::new(params, &products);
                 (hint, if layer.zeros() > 0 { terms } else { Vec::new() })
             })
@@ -85,8 +95,10 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
     let params = plan.params();
     let place = layer.index as u32;
     let public_a = epoch.public_key_a(params, place);
-    let a: Vec<Poly<Ntt>> =
-        (0..layer.packing.input_polys()).into_par_iter().map(|j| epoch.public_a(params, place, j as u32)).collect();
+    let a: Vec<Poly<Ntt>> = (0..layer.packing.input_polys())
+        .into_par_iter()
+        .map(|j| epoch.public_a(params, place, j as u32))
+        .collect();
     let groups: Vec<(ClientSecret, Vec<u8>, Vec<Vec<u64>>)> = (0..layer.groups)
         .into_par_iter()
         .map(|g| {
@@ -97,7 +109,11 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
                 .into_par_iter()
                 .map(|j| {
                     let mask = secret.mask(params, &a[j], &mut own.fork("mask noise", &[j as u64]).stream());
-                    layer.masked.down_all(mask.coefficients())
+                    // A random fraction below the mask makes its value in Z_2^p exactly as uniform as the mask in Z_q.
+                    let mut fractions = own.fork("mask fraction", &[j as u64]).stream();
+                    let full = (1u64 << layer.masked_bits) - 1;
+                    let round = |&r: &u64| layer.masked.down_mask(r, fractions.next_u64() & full);
+                    mask.coefficients().iter().map(round).collect()
                 })
                 .collect();
             (secret, key.to_bytes(), masks)
@@ -127,7 +143,12 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
 ///
 /// # Errors
 /// [`ProtocolError::Peer`] for replies that do not decode.
-pub fn client_open(plan: &Plan, layer: &LayerPlan, own: ClientLayer, replies: &[u8]) -> Result<(Share, Share), ProtocolError> {
+pub fn client_open(
+    plan: &Plan,
+    layer: &LayerPlan,
+    own: ClientLayer,
+    replies: &[u8],
+) -> Result<(Share, Share), ProtocolError> {
     let (params, polys) = (plan.params(), layer.packing.output_polys());
     let size = Reply::wire_len(params, layer.reply_bits);
     let opened: Vec<Vec<u64>> = replies
@@ -141,7 +162,9 @@ pub fn client_open(plan: &Plan, layer: &LayerPlan, own: ClientLayer, replies: &[
     let mut share = Vec::with_capacity(plan.images() * layer.geometry.output_len());
     for (g, polys) in opened.chunks(polys).enumerate() {
         let used = layer.group(g, plan.images()).len() * layer.geometry.output_len();
-        share.extend(layer.output_index[..used].iter().map(|&(o, i)| layer.ring.down(polys[o as usize][i as usize])));
+        share.extend(
+            layer.output_index[..used].iter().map(|&(o, i)| layer.ring.down(polys[o as usize][i as usize])),
+        );
     }
     Ok((own.input_mask, Share::new(share)))
 }
@@ -162,7 +185,12 @@ pub fn server_reply(
     let (key_len, zeros_len) = (PublicKey::wire_len(params), zeros_bytes(layer));
     let expected = keys_bytes(plan, layer);
     if keys.len() != expected {
-        return Err(PeerFault::Length { what: "layer keys", expected: expected as u64, got: keys.len() as u64 }.into());
+        return Err(PeerFault::Length {
+            what: "layer keys",
+            expected: expected as u64,
+            got: keys.len() as u64,
+        }
+        .into());
     }
     let polys = layer.packing.output_polys();
     let mut message = Vec::with_capacity(replies_bytes(plan, layer));
@@ -176,7 +204,8 @@ pub fn server_reply(
             .map(|o| {
                 let fresh = own.fork("reply", &[o as u64]);
                 let (reply, mask) =
-                    masked_reply(params, &hints.hints[o], &hints.public_a, &key, layer.reply_bits, fresh).or_malformed("layer keys")?;
+                    masked_reply(params, &hints.hints[o], &hints.public_a, &key, layer.reply_bits, fresh)
+                        .or_malformed("layer keys")?;
                 let mut mask = mask.into_poly();
                 if !zeros.is_empty() {
                     let terms: Vec<(&Poly<Ntt>, &Poly<Ntt>)> =
@@ -196,10 +225,12 @@ pub fn server_reply(
         sample::dither(&mut own.fork("dither", &[]).stream(), q, sigma, &mut dither)
             .map_err(|error| ProtocolError::Caller(error.to_string()))?;
         let plane = layer.geometry.out_height() * layer.geometry.out_width();
-        masks.extend(layer.output_index[..used].iter().zip(dither).enumerate().map(|(at, (&(o, i), dither))| {
-            let mask = replies[o as usize].1.coefficients()[i as usize];
-            q.add(q.add(mask, dither), bias[at % outputs / plane])
-        }));
+        masks.extend(layer.output_index[..used].iter().zip(dither).enumerate().map(
+            |(at, (&(o, i), dither))| {
+                let mask = replies[o as usize].1.coefficients()[i as usize];
+                q.add(q.add(mask, dither), bias[at % outputs / plane])
+            },
+        ));
     }
     Ok((message, Share::new(masks)))
 }
@@ -209,7 +240,8 @@ fn known_zeros(params: &Params, layer: &LayerPlan, bytes: &[u8]) -> Result<Vec<P
     if layer.zeros() == 0 {
         return Ok(Vec::new());
     }
-    let values = wire::unpack(bytes, layer.zeros(), layer.masked_bits).or_malformed("masks of known zeros")?;
+    let values =
+        wire::unpack(bytes, layer.zeros(), layer.masked_bits).or_malformed("masks of known zeros")?;
     let mut rest = values.as_slice();
     let mut polys = Vec::with_capacity(layer.zero_reads.len());
     for reads in &layer.zero_reads {
@@ -219,7 +251,10 @@ fn known_zeros(params: &Params, layer: &LayerPlan, bytes: &[u8]) -> Result<Vec<P
         for (&at, &value) in reads.iter().zip(own) {
             coefficients[at as usize] = layer.masked.up(value);
         }
-        polys.push(Poly::<Coeff>::from_coefficients(params.table(), coefficients).or_malformed("masks of known zeros")?);
+        polys.push(
+            Poly::<Coeff>::from_coefficients(params.table(), coefficients)
+                .or_malformed("masks of known zeros")?,
+        );
     }
     Ok(polys.into_par_iter().map(|poly| poly.into_ntt(params.table())).collect())
 }

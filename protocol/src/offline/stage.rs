@@ -6,13 +6,15 @@ use he_core::seed::Seed;
 use he_core::split::Epoch;
 use ss_core::ot::{ExtensionReceiver, ExtensionSender};
 
-use super::correlations::{Operands, client_gate, client_operands, server_extension, server_gate};
+use super::correlations::{
+    Operands, client_gate, client_operands, extension_bytes, server_extension, server_gate,
+};
 use super::linear::{LayerHints, client_keys, client_open, keys_bytes, replies_bytes, server_reply};
 use super::{BundleId, ClientBundle, ServerBundle};
 use crate::channel::{Channel, Kind};
-use crate::error::{PeerResult, ProtocolError};
+use crate::error::ProtocolError;
 use crate::online::Progress;
-use crate::plan::{GateStep, Plan};
+use crate::plan::Plan;
 use crate::report::{Report, Stage, Start};
 
 /// The oblivious-transfer extensions of one session, both directions.
@@ -64,17 +66,17 @@ pub fn client(
         tick();
     }
 
-    let mut rng = seed.fork("activations", &[]).stream();
-    let (operands, output) = client_operands(plan, &shares, &masks, &mut rng)?;
+    let (operands, output) =
+        client_operands(plan, &shares, &masks, &mut seed.fork("activations", &[]).stream())?;
     // All the server's extensions first: it sends them in one stretch, and may not wait for us in between.
     let mut gates = Vec::with_capacity(plan.gates().len());
     let mut answers = Vec::with_capacity(plan.gates().len());
     for (at, (step, operands)) in plan.gates().iter().zip(&operands).enumerate() {
         let start = Start::now(channel);
-        let length = extension_bytes(step, transfers)?;
+        let [length, _] = extension_bytes(step, transfers.sender.params())?;
         let extension = channel.receive(Kind::Extension, at, length)?;
-        let (message, corrections, gate) =
-            client_gate(step, operands, &mut transfers.sender, &mut transfers.receiver, &extension, &mut rng)?;
+        let seed = seed.fork("gate", &[at as u64]);
+        let (message, corrections, gate) = client_gate(step, operands, transfers, &extension, &seed)?;
         answers.push((message, corrections));
         gates.push(gate);
         report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
@@ -130,25 +132,14 @@ pub fn server(
     let mut gates = Vec::with_capacity(plan.gates().len());
     for (at, (step, received)) in plan.gates().iter().zip(received).enumerate() {
         let start = Start::now(channel);
-        let length = transfers
-            .sender
-            .params()
-            .message_len(step.elements * step.spec.client_transfers())
-            .or_malformed("transfer extension")?;
+        let [_, length] = extension_bytes(step, transfers.sender.params())?;
         let extension = channel.receive(Kind::Extension, at, length)?;
-        let corrections = channel.receive(Kind::Corrections, at, step.spec.message_bytes(step.elements)[0])?;
+        let corrections =
+            channel.receive(Kind::Corrections, at, step.spec.message_bytes(step.elements)[0])?;
         gates.push(server_gate(step, received, &mut transfers.sender, &extension, &corrections)?);
         report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
     }
     Ok(ServerBundle { plan: plan.clone(), masks, gates })
-}
-
-fn extension_bytes(step: &GateStep, transfers: &Transfers) -> Result<usize, ProtocolError> {
-    transfers
-        .sender
-        .params()
-        .random_message_len(step.elements * step.spec.server_transfers())
-        .or_malformed("transfer extension")
 }
 
 /// Replays what the client's operands were, for the oracle of tests that recorded the seed.

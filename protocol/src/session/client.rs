@@ -69,7 +69,13 @@ impl Client<Greeted> {
         self.report.add(Stage::Setup, "handshake", "handshake", &start, &self.channel);
         let session = self.greeting.session(mode);
         let state = Ready { mode, session, transfers: None, bundles: 0, plan: None };
-        Ok(Client { channel: self.channel, seed: self.seed, report: self.report, greeting: self.greeting, state })
+        Ok(Client {
+            channel: self.channel,
+            seed: self.seed,
+            report: self.report,
+            greeting: self.greeting,
+            state,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ mod client;
 mod server;
 
 pub use client::{Client, Greeted, Ready};
-pub use server::{Policy, Server, Served};
+pub use server::{Policy, Served, Server};
 
 use he_core::Seed;
 use ss_core::ot::setup::{MESSAGE1_BYTES, MESSAGE2_BYTES, MESSAGE3_BYTES};
@@ -47,7 +47,8 @@ fn set_up_transfers(
         }
     };
     let theirs = exchange(&offer, MESSAGE1_BYTES)?;
-    let (points, sender) = SenderSetup::begin(&sending, params, &mut rng, &theirs).or_malformed("base transfers")?;
+    let (points, sender) =
+        SenderSetup::begin(&sending, params, &mut rng, &theirs).or_malformed("base transfers")?;
     let theirs = exchange(&points, MESSAGE2_BYTES)?;
     let (sums, receiver) = receiver.finish(&mut rng, &theirs).or_malformed("base transfers")?;
     let theirs = exchange(&sums, MESSAGE3_BYTES)?;

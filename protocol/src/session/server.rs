@@ -22,12 +22,15 @@ use crate::online;
 use crate::plan::{OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
 
+/// Clients whose quota is kept count of.
+const MOST_CLIENTS: usize = 1 << 16;
+
 /// What a server gives, and how much.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// Shown to every client.
     pub offer: Offer,
-    /// Images that one session may ask for; aborted ones count.
+    /// Images that one client (one address) may ask for while the server runs; aborted ones count.
     pub quota: u64,
     /// Images of kept bundles in memory, over all clients.
     pub shelf: usize,
@@ -60,6 +63,8 @@ pub struct Server {
     biases: Vec<Vec<u64>>,
     hints: Mutex<HashMap<(usize, Layout), Arc<LayerHints>>>,
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
+    /// Images asked for by each client so far.
+    asked: Mutex<HashMap<String, u64>>,
 }
 
 /// What a session did, for the server's log.
@@ -93,7 +98,9 @@ impl Server {
             .layers
             .iter()
             .zip(&model.layers)
-            .map(|(spec, own)| PreparedConv::new(spec.geometry.clone(), q, &own.weights, choose(&spec.geometry, &q)))
+            .map(|(spec, own)| {
+                PreparedConv::new(spec.geometry.clone(), q, &own.weights, choose(&spec.geometry, &q))
+            })
             .collect::<Result<_, _>>()
             .map_err(|error| caller(&error))?;
         // Biases are in units of 2^-62 of the torus.
@@ -115,6 +122,7 @@ impl Server {
             biases,
             hints: Mutex::default(),
             shelf: Mutex::default(),
+            asked: Mutex::default(),
         })
     }
 
@@ -150,11 +158,17 @@ impl Server {
             .collect()
     }
 
-    /// Serves one client to its end. All randomness of the session comes from `seed`.
+    /// Serves one client to its end; `who` names it for its quota. All randomness of the session comes from `seed`.
     ///
     /// # Errors
     /// Why the session ended early. Its bundles are gone, kept ones excepted.
-    pub fn serve(&self, channel: &mut Channel, message: Duration, seed: &Seed) -> Result<Served, ProtocolError> {
+    pub fn serve(
+        &self,
+        channel: &mut Channel,
+        who: &str,
+        message: Duration,
+        seed: &Seed,
+    ) -> Result<Served, ProtocolError> {
         let (start, mut report) = (Start::now(channel), Report::default());
         let mut nonce = [0; 32];
         seed.fork("nonce", &[]).stream().fill_bytes(&mut nonce);
@@ -164,7 +178,7 @@ impl Server {
         let session = session(&nonces, &self.digest, &self.epoch, mode);
 
         let (mut transfers, mut own, mut plan) = (None, HashMap::new(), None::<Arc<Plan>>);
-        let (mut asked, mut bundles, mut images_run) = (0u64, 0u64, 0);
+        let (mut bundles, mut images_run) = (0u64, 0);
         loop {
             channel.set_patience(self.policy.idle);
             let request = next_request(channel)?;
@@ -179,8 +193,10 @@ impl Server {
                     report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
                 }
                 Request::Prepare { images } => {
-                    let Some(transfers) = transfers.as_mut() else { return Err(unexpected("a bundle before base transfers")) };
-                    self.check_quota(channel, images, &mut asked)?;
+                    let Some(transfers) = transfers.as_mut() else {
+                        return Err(unexpected("a bundle before base transfers"));
+                    };
+                    self.check_quota(channel, who, images)?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     let current = match plan.take() {
                         Some(plan) if plan.images() == images => plan,
@@ -190,8 +206,15 @@ impl Server {
                     let id = derive(&session, "bundle", bundles);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;
-                    let bundle =
-                        stage::server(channel, transfers, &current, &hints, &self.biases, &seed, &mut report)?;
+                    let bundle = stage::server(
+                        channel,
+                        transfers,
+                        &current,
+                        &hints,
+                        &self.biases,
+                        &seed,
+                        &mut report,
+                    )?;
                     // One waiting bundle per session: what a client piles up it must ask us to keep.
                     own.clear();
                     own.insert(id, bundle);
@@ -203,7 +226,10 @@ impl Server {
                     let kept: usize = shelf.values().map(|bundle| bundle.plan().images()).sum();
                     if kept + bundle.plan().images() > self.policy.shelf {
                         drop(shelf);
-                        let reason = format!("this server keeps at most {} prepared images, and its shelf is full", self.policy.shelf);
+                        let reason = format!(
+                            "this server keeps at most {} prepared images, and its shelf is full",
+                            self.policy.shelf
+                        );
                         return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
                     }
                     shelf.insert(id, bundle);
@@ -232,14 +258,18 @@ impl Server {
             return Err(unexpected("a request before the agreement"));
         };
         if digest != self.digest {
-            let reason = "client and server understand the model's manifest differently: use equal releases".to_owned();
+            let reason = "client and server understand the model's manifest differently: use equal releases"
+                .to_owned();
             return Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }));
         }
         if let OutputMode::Logits { bits } = mode
             && self.policy.offer.logit_bits != Some(bits)
         {
             let reason = match self.policy.offer.logit_bits {
-                None => "this server gives labels only: ask without --logits, or start it with --output logits".to_owned(),
+                None => {
+                    "this server gives labels only: ask without --logits, or start it with --output logits"
+                        .to_owned()
+                }
                 Some(own) => format!("this server gives logits of {own} bits, not of {bits}"),
             };
             return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
@@ -249,23 +279,39 @@ impl Server {
         Ok(mode)
     }
 
-    fn check_quota(&self, channel: &mut Channel, images: usize, asked: &mut u64) -> Result<(), ProtocolError> {
+    fn check_quota(&self, channel: &mut Channel, who: &str, images: usize) -> Result<(), ProtocolError> {
         let most = self.policy.offer.max_images;
         if images == 0 || images > most {
-            let reason = format!("a bundle of {images} images was asked for, this server prepares 1 to {most} at once");
+            let reason = format!(
+                "a bundle of {images} images was asked for, this server prepares 1 to {most} at once"
+            );
             return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
         }
-        // Counted before the work: what is aborted counts too.
-        *asked = asked.saturating_add(images as u64);
-        if *asked > self.policy.quota {
-            let reason = format!("this server answers at most {} images per session", self.policy.quota);
+        if self.policy.quota == u64::MAX {
+            return Ok(());
+        }
+        let mut all = lock(&self.asked);
+        // Who is new when the book is full is not served: better than forgetting somebody's count.
+        let over = if all.len() >= MOST_CLIENTS && !all.contains_key(who) {
+            true
+        } else {
+            // Counted before the work: what is aborted counts too.
+            let asked = all.entry(who.to_owned()).or_default();
+            *asked = asked.saturating_add(images as u64);
+            *asked > self.policy.quota
+        };
+        drop(all);
+        if over {
+            let reason = format!("this server answers at most {} images per client", self.policy.quota);
             return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
         }
         Ok(())
     }
 
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
-        let reason = "the named bundle is not here: used already, never prepared, or lost when the server restarted".to_owned();
+        let reason =
+            "the named bundle is not here: used already, never prepared, or lost when the server restarted"
+                .to_owned();
         channel.refuse(Refusal { code: RefusalCode::Bundle, reason })
     }
 }

@@ -63,7 +63,9 @@ pub fn model(profile: Profile, seed: &Seed) -> Model {
         let ring_bits = if last { numbers.last_ring_bits } else { k };
         weights.push(LayerWeights {
             weights: (0..geometry.weights_len()).map(|_| weight(&mut rng)).collect(),
-            bias: (0..geometry.shape().out_channels).map(|_| ((rng.next_u64() >> 6) as i64 - (1 << 57)) >> 3).collect(),
+            bias: (0..geometry.shape().out_channels)
+                .map(|_| ((rng.next_u64() >> 6) as i64 - (1 << 57)) >> 3)
+                .collect(),
         });
         // Sums of up to 48 products of 6 bits each: far from half a turn, so that nothing wraps.
         let shift = (p - k).saturating_sub(9);

@@ -5,8 +5,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{GateSpec, lane_pad};
 use crate::bits::BitWriter;
-use crate::error::{SsError, expect_length};
 use crate::compare::digit_table;
+use crate::error::{SsError, expect_length};
 use crate::ot::pads::{permute_xor, sender_pads};
 use crate::ot::{RotReceiver, RotSender};
 
@@ -16,9 +16,9 @@ pub struct ClientInputs<'a> {
     /// Its share of the compared value, k bits.
     pub compare: &'a [u64],
     /// Per lane its share of the gated value (signed meaning is taken from the ring of the comparison for a lifted lane).
-    pub lanes: &'a [&'a [u64]],
+    pub lanes: &'a [Vec<u64>],
     /// Per lane the constant κ, in the lane's output ring.
-    pub constants: &'a [&'a [u64]],
+    pub constants: &'a [Vec<u64>],
 }
 
 /// Fresh random verdict shares d_C and the choice bits of the transfers in which the client receives:
@@ -120,7 +120,11 @@ impl ClientGate {
                 let (own, rest) = pairs.split_at(width as usize);
                 gate.table_pads.push(sender_pads(own, planes) as u32);
                 pairs = rest;
-                if d + 1 == digits { top_share = u64::from(greater) } else { shift |= greater << d }
+                if d + 1 == digits {
+                    top_share = u64::from(greater)
+                } else {
+                    shift |= greater << d
+                }
                 if d > 0 {
                     shift |= equal << (digits + d - 2);
                 }
@@ -138,12 +142,15 @@ impl ClientGate {
 
             for (l, lane) in spec.lanes.iter().enumerate() {
                 let (ring, output) = (lane.ring(), lane.output());
-                let value = if spec.lifted { sign_extend(spec, inputs.lanes[l][i]) } else { inputs.lanes[l][i] };
+                let value =
+                    if spec.lifted { sign_extend(spec, inputs.lanes[l][i]) } else { inputs.lanes[l][i] };
                 // Δ = C·(1 − 2d_C); f = 1 turns −P0 into Δ + P0.
                 let delta = value.wrapping_sub(value.wrapping_mul(2 * verdict));
                 let (zero, one) = (lane_pad(select[0][0], l), lane_pad(select[0][1], l));
-                corrections.push(ring.from_signed(zero.wrapping_sub(one).wrapping_add(delta) as i64), lane.bits);
-                let mut own = lane_pad(pads[0], l).wrapping_add(value.wrapping_mul(verdict)).wrapping_sub(zero);
+                corrections
+                    .push(ring.from_signed(zero.wrapping_sub(one).wrapping_add(delta) as i64), lane.bits);
+                let mut own =
+                    lane_pad(pads[0], l).wrapping_add(value.wrapping_mul(verdict)).wrapping_sub(zero);
                 if spec.lifted {
                     let lifts = lane_pad(pads[1], 0).wrapping_add(lane_pad(pads[2], 0));
                     own = own.wrapping_add(lifts << test.ring_bits());
@@ -153,6 +160,25 @@ impl ClientGate {
             }
         }
         Ok((corrections.finish(), gate))
+    }
+
+    /// Puts the elements of `other`, a gate of the same shape, behind these.
+    ///
+    /// # Errors
+    /// [`SsError::BadValue`] for a gate of another shape.
+    pub fn append(&mut self, mut other: Self) -> Result<(), SsError> {
+        if self.spec != other.spec {
+            return Err(SsError::BadValue { what: "gates of one shape can be joined" });
+        }
+        self.n += other.n;
+        self.tables.append(&mut other.tables);
+        self.table_pads.append(&mut other.table_pads);
+        self.combine.append(&mut other.combine);
+        self.combine_pads.append(&mut other.combine_pads);
+        self.bits.append(&mut other.bits);
+        self.base.iter_mut().zip(&mut other.base).for_each(|(own, more)| own.append(more));
+        self.flip.iter_mut().zip(&mut other.flip).for_each(|(own, more)| own.append(more));
+        Ok(())
     }
 
     /// Number of elements.

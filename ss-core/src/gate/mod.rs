@@ -87,7 +87,9 @@ impl GateSpec {
     /// [`SsError::BadValue`] unless ring_bits + shift ≤ output_bits ≤ 60.
     pub fn relu(comparison: Comparison, output_bits: u32, shift: u32) -> Result<Self, SsError> {
         if comparison.ring_bits() + shift > output_bits {
-            return Err(SsError::BadValue { what: "ReLU (the output ring is too narrow for the lifted value)" });
+            return Err(SsError::BadValue {
+                what: "ReLU (the output ring is too narrow for the lifted value)",
+            });
         }
         Ok(Self { comparison, lanes: vec![Lane::new(output_bits - shift, shift)?], lifted: true })
     }

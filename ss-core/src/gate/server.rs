@@ -58,7 +58,8 @@ impl ServerGate {
         let mut reader = spec.open(0, n, corrections)?;
         for i in 0..n {
             let per = spec.server_transfers();
-            let (mut choices, mut pads) = (&received.choices()[i * per..][..per], &received.pads()[i * per..][..per]);
+            let (mut choices, mut pads) =
+                (&received.choices()[i * per..][..per], &received.pads()[i * per..][..per]);
             let mut draw = |count: u32, planes: u32| {
                 let (own, rest) = (choices.split_at(count as usize), pads.split_at(count as usize));
                 (choices, pads) = (own.1, rest.1);
@@ -94,6 +95,30 @@ impl ServerGate {
         Ok(gate)
     }
 
+    /// Puts the elements of `other`, a gate of the same shape, behind these.
+    ///
+    /// # Errors
+    /// [`SsError::BadValue`] for a gate of another shape.
+    pub fn append(&mut self, mut other: Self) -> Result<(), SsError> {
+        if self.spec != other.spec {
+            return Err(SsError::BadValue { what: "gates of one shape can be joined" });
+        }
+        self.n += other.n;
+        self.digits.append(&mut other.digits);
+        self.combine.append(&mut other.combine);
+        self.select.append(&mut other.select);
+        let lanes = [
+            (&mut self.chosen, &mut other.chosen),
+            (&mut self.base, &mut other.base),
+            (&mut self.difference, &mut other.difference),
+        ];
+        for (own, more) in lanes {
+            own.iter_mut().zip(more).for_each(|(own, more)| own.append(more));
+        }
+        self.lifts.append(&mut other.lifts);
+        Ok(())
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.n
@@ -111,7 +136,11 @@ impl ServerGate {
     pub fn begin(self, compare: Vec<u64>, lanes: Vec<Vec<u64>>) -> Result<(Vec<u8>, ServerCombine), SsError> {
         let wrong = |got| SsError::WrongLength { what: "operands of a gate", expected: self.n, got };
         if lanes.len() != self.spec.lanes.len() {
-            return Err(SsError::WrongLength { what: "lanes of a gate", expected: self.spec.lanes.len(), got: lanes.len() });
+            return Err(SsError::WrongLength {
+                what: "lanes of a gate",
+                expected: self.spec.lanes.len(),
+                got: lanes.len(),
+            });
         }
         if let Some(bad) = lanes.iter().chain([&compare]).find(|values| values.len() != self.n) {
             return Err(wrong(bad.len()));
@@ -154,7 +183,11 @@ impl ServerCombine {
                 let entry = u32::from(gate.digits[i * digits + d]);
                 let table = reader.read(planes << width);
                 let greater = (table >> (entry & 15)) as u32 & 1 ^ (entry >> 4 & 1);
-                if d + 1 == digits { top = greater } else { index |= greater << d }
+                if d + 1 == digits {
+                    top = greater
+                } else {
+                    index |= greater << d
+                }
                 if d > 0 {
                     let equal = (table >> ((entry & 15) + (1 << width))) as u32 & 1 ^ (entry >> 5 & 1);
                     index |= equal << (digits + d - 2);

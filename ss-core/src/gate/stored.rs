@@ -38,7 +38,8 @@ impl ClientGate {
         let (digits, lanes) = (spec.comparison().digits(), spec.lanes().len());
         let (narrow, rest) = bytes.split_at(8 * n * digits);
         let (wide, bits) = rest.split_at(rest.len() - n);
-        let narrow: Vec<u32> = narrow.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let narrow: Vec<u32> =
+            narrow.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         let wide: Vec<u64> = wide.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let part = |at: usize| wide[at * n..(at + 1) * n].to_vec();
         Ok(Self {

@@ -32,7 +32,11 @@ struct Setup<'a> {
 }
 
 /// Runs one gate through all its messages; `tamper` may change any of them.
-fn run(rng: &mut ChaCha20Rng, setup: Setup<'_>, mut tamper: impl FnMut(usize, &mut Vec<u8>)) -> Result<Vec<Vec<u64>>, SsError> {
+fn run(
+    rng: &mut ChaCha20Rng,
+    setup: Setup<'_>,
+    mut tamper: impl FnMut(usize, &mut Vec<u8>),
+) -> Result<Vec<Vec<u64>>, SsError> {
     let Setup { spec, client, compare, lanes } = setup;
     let n = compare.len();
     let own = choices(spec, client.compare, rng);
@@ -73,18 +77,27 @@ fn values(rng: &mut ChaCha20Rng, n: usize, test: Comparison) -> Vec<i64> {
         .collect()
 }
 
-fn relu_case(rng: &mut ChaCha20Rng, k: u32, h: u32, p: u32, j: u32, n: usize, fault: Option<usize>) -> (usize, i64) {
+fn relu_case(
+    rng: &mut ChaCha20Rng,
+    k: u32,
+    h: u32,
+    p: u32,
+    j: u32,
+    n: usize,
+    fault: Option<usize>,
+) -> (usize, i64) {
     let test = Comparison::new(k, h).unwrap();
     let spec = GateSpec::relu(test, p, j).unwrap();
     let (small, large) = (Z2k::new(k).unwrap(), Z2k::new(p).unwrap());
     let y = values(rng, n, test);
-    let client: Vec<u64> = (0..n).map(|i| if i % 3 == 0 { rng.next_u64() & 3 } else { rng.next_u64() } & small.mask()).collect();
+    let client: Vec<u64> =
+        (0..n).map(|i| if i % 3 == 0 { rng.next_u64() & 3 } else { rng.next_u64() } & small.mask()).collect();
     let server: Vec<u64> = y.iter().zip(&client).map(|(&y, &c)| small.sub(small.from_signed(y), c)).collect();
     let masks: Vec<u64> = (0..n).map(|_| rng.next_u64() & large.mask()).collect();
     let constants: Vec<u64> = masks.iter().map(|&r| large.sub(0, r)).collect();
     let setup = Setup {
         spec: &spec,
-        client: ClientInputs { compare: &client, lanes: &[&client], constants: &[&constants] },
+        client: ClientInputs { compare: &client, lanes: &[client.clone()], constants: &[constants] },
         compare: server.clone(),
         lanes: vec![server],
     };
@@ -112,7 +125,15 @@ fn relu_case(rng: &mut ChaCha20Rng, k: u32, h: u32, p: u32, j: u32, n: usize, fa
 #[test]
 fn relu_is_exact_but_for_the_stated_miss() {
     let mut rng = fresh_rng();
-    for (k, h, p, j) in [(18, 6, 46, 10), (18, 6, 46, 28), (16, 4, 28, 12), (14, 3, 22, 0), (20, 3, 46, 5), (10, 4, 12, 1), (18, 2, 40, 3)] {
+    for (k, h, p, j) in [
+        (18, 6, 46, 10),
+        (18, 6, 46, 28),
+        (16, 4, 28, 12),
+        (14, 3, 22, 0),
+        (20, 3, 46, 5),
+        (10, 4, 12, 1),
+        (18, 2, 40, 3),
+    ] {
         let (wrong, worst) = relu_case(&mut rng, k, h, p, j, 5000, None);
         assert_eq!(wrong, 0, "k={k} h={h} p={p} j={j}");
         assert!(worst < 1 << h, "k={k} h={h} p={p} j={j}: {worst}");
@@ -141,11 +162,16 @@ fn maximum_with_an_index_riding_along() {
         (ring.sub(value, client), client)
     };
     let (server, client): (Vec<_>, Vec<_>) = y.iter().map(|&y| share(ring, ring.from_signed(y))).unzip();
-    let (server_index, client_index): (Vec<_>, Vec<_>) = (0..n as u64).map(|i| share(index_ring, i % 32)).unzip();
+    let (server_index, client_index): (Vec<_>, Vec<_>) =
+        (0..n as u64).map(|i| share(index_ring, i % 32)).unzip();
     let zeros = vec![0; n];
     let setup = Setup {
         spec: &spec,
-        client: ClientInputs { compare: &client, lanes: &[&client, &client_index], constants: &[&zeros, &zeros] },
+        client: ClientInputs {
+            compare: &client,
+            lanes: &[client.clone(), client_index],
+            constants: &[zeros.clone(), zeros],
+        },
         compare: server.clone(),
         lanes: vec![server, server_index],
     };
@@ -170,20 +196,23 @@ fn messages_of_the_wrong_size_are_refused() {
             let shares = vec![5; 9];
             let setup = Setup {
                 spec: &spec,
-                client: ClientInputs { compare: &shares, lanes: &[&shares], constants: &[&shares] },
+                client: ClientInputs {
+                    compare: &shares,
+                    lanes: &[shares.clone()],
+                    constants: &[shares.clone()],
+                },
                 compare: shares.clone(),
                 lanes: vec![shares.clone()],
             };
             let result = run(&mut rng, setup, |at, message| {
                 if at == step {
-                    if longer {
-                        message.push(0)
-                    } else {
-                        message.truncate(message.len() - 1)
-                    }
+                    if longer { message.push(0) } else { message.truncate(message.len() - 1) }
                 }
             });
-            assert!(matches!(result, Err(SsError::WrongLength { .. })), "step {step} longer {longer}: {result:?}");
+            assert!(
+                matches!(result, Err(SsError::WrongLength { .. })),
+                "step {step} longer {longer}: {result:?}"
+            );
         }
     }
 }
@@ -192,5 +221,9 @@ fn messages_of_the_wrong_size_are_refused() {
 fn online_bytes_of_the_default_profile() {
     let spec = GateSpec::relu(Comparison::new(18, 6).unwrap(), 46, 14).unwrap();
     let bits: usize = spec.message_bytes(8)[1..].iter().sum();
-    assert_eq!(bits, 11 + 64 + 4 + 16 + (1 + 32 + 2 * 14) + 46, "bits per element: eight elements fill whole bytes");
+    assert_eq!(
+        bits,
+        11 + 64 + 4 + 16 + (1 + 32 + 2 * 14) + 46,
+        "bits per element: eight elements fill whole bytes"
+    );
 }

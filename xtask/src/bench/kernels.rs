@@ -69,12 +69,26 @@ fn transforms(bench: &mut Bench<'_>, profile: Profile, seed: &Seed) -> Result<()
         let table = NttTable::with_kernel(n, modulus, kernel)?;
         let name = |what: &str| format!("{what} N={n} {kernel:?}");
         let profile = profile.to_string();
-        bench.row(name("ntt forward"), &profile, ("transform", 1), || table.forward(black_box(&mut words)), "portable", || {
-            portable.forward(black_box(&mut other));
-        });
-        bench.row(name("ntt inverse"), &profile, ("transform", 1), || table.inverse(black_box(&mut words)), "portable", || {
-            portable.inverse(black_box(&mut other));
-        });
+        bench.row(
+            name("ntt forward"),
+            &profile,
+            ("transform", 1),
+            || table.forward(black_box(&mut words)),
+            "portable",
+            || {
+                portable.forward(black_box(&mut other));
+            },
+        );
+        bench.row(
+            name("ntt inverse"),
+            &profile,
+            ("transform", 1),
+            || table.inverse(black_box(&mut words)),
+            "portable",
+            || {
+                portable.inverse(black_box(&mut other));
+            },
+        );
     }
     Ok(())
 }
@@ -148,7 +162,8 @@ fn convolutions(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
     })?;
     let modulus: Modulus = *Params::new(Profile::Wide).modulus();
     let mut rng = seed.fork("convolutions", &[]).stream();
-    let weights: Vec<i32> = (0..geometry.weights_len()).map(|_| (rng.next_u32() % 4095) as i32 - 2047).collect();
+    let weights: Vec<i32> =
+        (0..geometry.weights_len()).map(|_| (rng.next_u32() % 4095) as i32 - 2047).collect();
     let slow: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
     let mut input = vec![0; geometry.input_len()];
     sample::uniform(&mut rng, &modulus, &mut input);

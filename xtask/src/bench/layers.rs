@@ -28,7 +28,9 @@ const LAYERS: &[(&str, usize, usize, usize, usize, usize)] = &[
 /// All layers.
 pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for &(name, channels, side, outputs, kernel, stride) in LAYERS.iter().filter(|layer| options.wants(layer.0)) {
+    for &(name, channels, side, outputs, kernel, stride) in
+        LAYERS.iter().filter(|layer| options.wants(layer.0))
+    {
         let pad = if kernel == 3 { 1 } else { 0 };
         let geometry = ConvGeometry::new(ConvShape {
             in_channels: channels,
@@ -46,7 +48,12 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
         for bundle in if options.smoke() { vec![1] } else { vec![1, 8] } {
             let measured = measure(&model, bundle, if options.smoke() { 1 } else { 9 }, true)?;
             let session = SessionFigures::new(measured, bundle, "direct f64", plain);
-            rows.push(Row { name: name.into(), profile: "wide".into(), kernel: None, session: Some(session) });
+            rows.push(Row {
+                name: name.into(),
+                profile: "wide".into(),
+                kernel: None,
+                session: Some(session),
+            });
         }
     }
     Ok(rows)

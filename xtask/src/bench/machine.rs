@@ -42,7 +42,13 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gib = self.memory_bytes as f64 / 1_073_741_824.0;
-        write!(f, "{}, {} cores, {gib:.0} GiB, kernels {}", self.processor, self.cores, self.kernels.join(", "))
+        write!(
+            f,
+            "{}, {} cores, {gib:.0} GiB, kernels {}",
+            self.processor,
+            self.cores,
+            self.kernels.join(", ")
+        )
     }
 }
 

@@ -130,7 +130,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let empty = rows.is_empty();
     if options.json {
-        let document = Document { schema, machine: machine::Machine::read(), commit: machine::commit(), rows };
+        let document =
+            Document { schema, machine: machine::Machine::read(), commit: machine::commit(), rows };
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {
         println!("{}", machine::Machine::read());
@@ -172,8 +173,18 @@ fn print_table(rows: &[Row]) {
         }
         if let Some(figures) = &row.session {
             table.set_header([
-                "name", "profile", "images", "pre ms", "online ms", "pre KB", "online KB", "rounds", "client MB",
-                "server MB", "plain ms", "ratio",
+                "name",
+                "profile",
+                "images",
+                "pre ms",
+                "online ms",
+                "pre KB",
+                "online KB",
+                "rounds",
+                "client MB",
+                "server MB",
+                "plain ms",
+                "ratio",
             ]);
             cells.extend([
                 figures.bundle.to_string(),
@@ -200,7 +211,9 @@ fn print_table(rows: &[Row]) {
             1e3 * figures.setup_seconds,
             figures.setup_bytes as f64 / 1e3
         );
-        for row in rows.iter().filter(|row| row.session.as_ref().is_some_and(|figures| figures.layers.len() > 2)) {
+        for row in
+            rows.iter().filter(|row| row.session.as_ref().is_some_and(|figures| figures.layers.len() > 2))
+        {
             println!("\n{} ({}), per layer:", row.name, row.profile);
             print_layers(&row.session.as_ref().map(|figures| figures.layers.clone()).unwrap_or_default());
         }
@@ -242,7 +255,11 @@ impl SessionFigures {
             baseline_seconds,
             ratio: online_seconds / baseline_seconds,
             layers: layers
-                .map(|cost| party::LayerCost { seconds: cost.seconds / images, bytes: cost.bytes / count, ..cost })
+                .map(|cost| party::LayerCost {
+                    seconds: cost.seconds / images,
+                    bytes: cost.bytes / count,
+                    ..cost
+                })
                 .collect(),
         }
     }

@@ -51,12 +51,18 @@ fn measure_network(file: &Path, name: &str, options: &Options, rows: &mut Vec<Ro
     let plain = plain_seconds(&graph, options.smoke())?;
     let profiles = if options.smoke() { vec![Profile::Wide] } else { vec![Profile::Wide, Profile::Narrow] };
     for profile in profiles {
-        let (model, _) = build(&graph, &[], &BuildOptions::new(profile, name), &mut Seed::from_os()?.stream())?;
+        let (model, _) =
+            build(&graph, &[], &BuildOptions::new(profile, name), &mut Seed::from_os()?.stream())?;
         for bundle in if options.smoke() { vec![1] } else { vec![1, 16] } {
             let bundles = if options.smoke() { 1 } else { 32usize.div_ceil(bundle).max(5) };
             let measured = measure(&model, bundle, bundles, false)?;
             let session = SessionFigures::new(measured, bundle, "plain f32, this crate", plain);
-            rows.push(Row { name: name.into(), profile: profile.to_string(), kernel: None, session: Some(session) });
+            rows.push(Row {
+                name: name.into(),
+                profile: profile.to_string(),
+                kernel: None,
+                session: Some(session),
+            });
         }
     }
     Ok(())

@@ -84,7 +84,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
 }
 
-
 /// Measures a model with both parties on this machine, label mode unless `logits`.
 pub(super) fn measure(model: &Model, bundle: usize, bundles: usize, logits: bool) -> Result<Measured> {
     let folder = Folder::new()?;
@@ -142,7 +141,8 @@ fn serve(args: &Args) -> Result<()> {
 fn client(args: &Args) -> Result<Measured> {
     let seed = Seed::from_os()?;
     let mut rng = seed.fork("inputs", &[]).stream();
-    let mut client = Client::connect(connect(&args.what, TcpOptions::default())?, seed)?.agree(args.logits)?;
+    let mut client =
+        Client::connect(connect(&args.what, TcpOptions::default())?, seed)?.agree(args.logits)?;
     let input = client.manifest().input.clone();
     let elements = args.bundle * client.manifest().input_len();
     let (mut preprocessing, mut online) = (Vec::new(), Vec::new());
@@ -177,7 +177,8 @@ fn client(args: &Args) -> Result<Measured> {
         let bytes = all.bytes_sent + all.bytes_received - first.bytes_sent - first.bytes_received;
         (bytes / bundles, (all.rounds - first.rounds) / bundles)
     };
-    let ((preprocessing_bytes, a), (online_bytes, b)) = (per_bundle(Stage::Preprocessing), per_bundle(Stage::Online));
+    let ((preprocessing_bytes, a), (online_bytes, b)) =
+        (per_bundle(Stage::Preprocessing), per_bundle(Stage::Online));
     let count = bundles as f64 + 1.0;
     let layers = report
         .rows()

@@ -9,7 +9,7 @@
 //! | plaintext | this process | the network in single precision, and the fixed-point network without noise |
 //!
 //! Checked, with exit code 8 if not so: every private label equals the plaintext one; every private logit lies within
-//! the stated bound of the fixed-point network's.
+//! its bound of the fixed-point network's, and within 2 % of the largest logit of the float network's.
 
 mod samples;
 mod server;
@@ -18,16 +18,16 @@ mod text;
 use std::time::Instant;
 
 use nn_merge::evaluate::Evaluator;
-use nn_merge::fixed_point::{evaluate_exact, logit_bound};
+use nn_merge::fixed_point::evaluate_exact;
 use nn_merge::model::{Manifest, Model};
-use nn_merge::{Graph, MergeReport, NnError, build, onnx};
-use protocol::OutputMode;
+use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build, onnx};
 use protocol::report::peak_memory_bytes;
+use protocol::{OutputMode, Profile};
 use serde::Serialize;
 
-use super::merge::{options, write_privately};
+use super::merge::write_privately;
 use super::security::{Lattice, lattice, least_ratio, noise};
-use crate::args::{Demo, ProfileName};
+use crate::args::Demo;
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::output::{Console, StageCost, Stages, hex, print, print_json};
@@ -42,6 +42,9 @@ use server::ServerProcess;
 /// Side of the network's images.
 const SIDE: usize = 28;
 
+/// How far a private logit may be from the float network's, as a share of the largest logit.
+const TOLERANCE: f64 = 0.02;
+
 #[derive(Serialize)]
 struct Document {
     schema: &'static str,
@@ -51,13 +54,23 @@ struct Document {
     labels_agree: bool,
     /// Private logits against those of the network in single precision.
     largest_logit_difference: f64,
-    /// Private logits against those of the fixed-point network without noise, and the bound on it.
-    largest_fixed_point_difference: f64,
-    logit_bound: f64,
+    #[serde(flatten)]
+    fixed_point: FixedPoint,
     merging_error: f64,
     stages: StageDocument,
     security: Security,
     peak_memory_bytes: Option<u64>,
+}
+
+/// Private logits against those of the fixed-point network without noise.
+#[derive(Serialize)]
+struct FixedPoint {
+    /// Over all logits.
+    largest_fixed_point_difference: f64,
+    /// The largest of the bounds that these inputs have, one per logit.
+    logit_bound: f64,
+    /// Every logit is within its own.
+    within_bounds: bool,
 }
 
 #[derive(Serialize)]
@@ -124,7 +137,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     };
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
-    let lattice = lattice(&model.manifest)?;
+    let lattice = lattice(&model.manifest);
     let ratio = least_ratio(&noise(&model, lattice.modulus, None));
     let document = Document {
         schema: "hushnet-demo/1",
@@ -135,8 +148,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
             .iter()
             .map(|digit| difference(&digit.private_logits, &digit.plaintext_logits))
             .fold(0.0, f64::max),
-        largest_fixed_point_difference: fixed_point_difference(&model, &images, &digits)?,
-        logit_bound: logit_bound(&model, bits),
+        fixed_point: fixed_point(&model, &images, &digits, bits)?,
         merging_error: report.merging_error,
         digits,
         stages: StageDocument { merging, labels, logits },
@@ -164,7 +176,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
 /// The embedded network as a model.
 fn merged(images: &[Image]) -> Result<(Graph, Model, MergeReport), Failure> {
     let graph = onnx::import(NETWORK).map_err(embedded)?;
-    let options = options(NAME, ProfileName::Wide)?;
+    let options = BuildOptions::new(Profile::Wide, NAME);
     let scaled =
         |image: &Image| image.chw.iter().map(|&pixel| (f64::from(pixel) * options.scale) as f32).collect();
     let calibration: Vec<Vec<f32>> = samples::shifted(images, SIDE, SIDE).iter().map(scaled).collect();
@@ -225,15 +237,26 @@ fn digits(
         .collect()
 }
 
-/// Largest distance of the private logits from the fixed-point network's without noise.
-fn fixed_point_difference(model: &Model, images: &[Image], digits: &[Digit]) -> Result<f64, Failure> {
+/// Compares with the fixed-point network, each logit with the bound that holds for it.
+fn fixed_point(
+    model: &Model,
+    images: &[Image],
+    digits: &[Digit],
+    bits: Option<u32>,
+) -> Result<FixedPoint, Failure> {
     let inputs = quantised(&model.manifest, images)?;
-    let mut largest = 0.0f64;
+    let mut result =
+        FixedPoint { largest_fixed_point_difference: 0.0, logit_bound: 0.0, within_bounds: true };
     for (input, digit) in inputs.iter().zip(digits) {
-        let exact = evaluate_exact(model, input).map_err(embedded)?;
-        largest = largest.max(difference(&exact.logits, &digit.private_logits));
+        let exact = evaluate_exact(model, input, bits).map_err(embedded)?;
+        for ((own, private), &bound) in exact.logits.iter().zip(&digit.private_logits).zip(&exact.bounds) {
+            let difference = (own - private).abs();
+            result.largest_fixed_point_difference = result.largest_fixed_point_difference.max(difference);
+            result.logit_bound = result.logit_bound.max(bound);
+            result.within_bounds &= difference <= bound;
+        }
     }
-    Ok(largest)
+    Ok(result)
 }
 
 fn difference(one: &[f64], other: &[f64]) -> f64 {
@@ -253,12 +276,95 @@ impl Document {
                 digit.name, digit.private_label, digit.plaintext_label
             )));
         }
-        if self.digits.is_empty() || self.largest_fixed_point_difference > self.logit_bound {
+        if !self.fixed_point.within_bounds {
             return Err(Failure::SelfCheck(format!(
-                "a private logit is {} away from the fixed-point network's, {} is the bound",
-                self.largest_fixed_point_difference, self.logit_bound
+                "a private logit is further from the fixed-point network's than its bound (differences up to {}, \
+                 bounds up to {})",
+                self.fixed_point.largest_fixed_point_difference, self.fixed_point.logit_bound
+            )));
+        }
+        if self.largest_logit_difference > TOLERANCE * self.largest_logit() {
+            return Err(Failure::SelfCheck(format!(
+                "a private logit is {} away from the float network's, more than {TOLERANCE} of the largest, {}",
+                self.largest_logit_difference,
+                self.largest_logit()
             )));
         }
         Ok(())
+    }
+
+    /// The largest magnitude of a plaintext logit.
+    fn largest_logit(&self) -> f64 {
+        let logits = self.digits.iter().flat_map(|digit| &digit.plaintext_logits);
+        logits.fold(0.0, |largest, logit| largest.max(logit.abs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document of one digit that passes the check.
+    fn document() -> Document {
+        let cost = StageCost::default();
+        let stages = Stages { setup: cost, preprocessing: cost, online: cost };
+        let lattice = Lattice {
+            profile: "wide".to_owned(),
+            ring_degree: 2048,
+            modulus: 97,
+            log2_q: 6.6,
+            security_bits: 128.0,
+        };
+        Document {
+            schema: "hushnet-demo/1",
+            model: NAME.to_owned(),
+            digest: String::new(),
+            digits: vec![Digit {
+                name: "digit_1_a.png".to_owned(),
+                drawn: 1,
+                private_label: 1,
+                plaintext_label: 1,
+                private_logits: vec![-3.0, 10.1],
+                plaintext_logits: vec![-3.0, 10.0],
+                pixels: vec![0.0; SIDE * SIDE],
+            }],
+            labels_agree: true,
+            largest_logit_difference: 0.1,
+            fixed_point: FixedPoint {
+                largest_fixed_point_difference: 0.1,
+                logit_bound: 1.0,
+                within_bounds: true,
+            },
+            merging_error: 0.0,
+            stages: StageDocument { merging: cost, labels: stages, logits: stages },
+            security: Security {
+                lattice,
+                one_time_masks: true,
+                output: "label",
+                compared_logit_bits: Some(12),
+                least_ratio: 1024.0,
+                log2_queries: 20.0,
+                server_process: 1,
+                client_process: 2,
+                address: String::new(),
+            },
+            peak_memory_bytes: None,
+        }
+    }
+
+    #[test]
+    fn every_planted_difference_is_found() {
+        document().check().unwrap();
+        let plants: [fn(&mut Document); 3] = [
+            |document| document.digits[0].private_label = 7,
+            |document| document.fixed_point.within_bounds = false,
+            |document| document.largest_logit_difference = 0.3,
+        ];
+        for plant in plants {
+            let mut planted = document();
+            plant(&mut planted);
+            let failure = planted.check().unwrap_err();
+            assert_eq!(failure.code(), 8, "{failure}");
+        }
     }
 }

@@ -28,12 +28,12 @@ impl Document {
             "{right} of {} private labels equal the plaintext ones; {drawn} are what was drawn.\n\
              Labels come from a session whose only output is the label; logits from a second one, to compare:\n\
              private logits differ from the float network's by at most {:.4} (of {:.1}), and from the\n\
-             fixed-point network's by at most {:.4} (worst case over all inputs: {:.1}).\n\n",
+             fixed-point network's by at most {:.4} (bound for these inputs {:.2}).\n\n",
             self.digits.len(),
             self.largest_logit_difference,
             self.largest_logit(),
-            self.largest_fixed_point_difference,
-            self.logit_bound,
+            self.fixed_point.largest_fixed_point_difference,
+            self.fixed_point.logit_bound,
         ));
         let stages = &self.stages;
         let rows: Vec<(&str, StageCost)> = std::iter::once(("merging (once per model)", stages.merging))
@@ -63,11 +63,6 @@ impl Document {
         };
         let pictures: Vec<Picture> = self.digits.iter().map(picture).collect();
         draw(&pictures, Paint::detect(console.stdout), COLUMNS)
-    }
-
-    fn largest_logit(&self) -> f64 {
-        let logits = self.digits.iter().flat_map(|digit| &digit.plaintext_logits);
-        logits.fold(0.0, |largest, logit| largest.max(logit.abs()))
     }
 
     fn security_table(&self) -> String {

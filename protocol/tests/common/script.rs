@@ -1,0 +1,204 @@
+//! Recording an honest session and playing one side of it back, frame by frame: the tools of the hostile-peer tests.
+//!
+//! Sessions are deterministic in their seeds, so a real party that is given the recorded seed and the other side's
+//! recorded frames walks through the very same session again, and any deviation is planted by changing those bytes.
+//! A [`Script`] needs no second thread: reads come from the recorded bytes, writes are counted and swallowed.
+
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use he_core::Seed;
+use protocol::channel::{Channel, MemoryStream, Stream, pair};
+use protocol::offline::BundleId;
+use protocol::session::Served;
+use protocol::{Client, Output, ProtocolError, Server};
+
+/// Bytes of a frame's header.
+pub const HEADER: usize = 12;
+/// Images of the recorded bundle.
+pub const IMAGES: usize = 2;
+/// Deadline of a message in these tests.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Copies everything that passes: sent, received.
+struct Recorder {
+    inner: MemoryStream,
+    log: Arc<Mutex<[Vec<u8>; 2]>>,
+}
+
+impl Read for Recorder {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.log.lock().unwrap()[1].extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+impl Write for Recorder {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(buffer)?;
+        self.log.lock().unwrap()[0].extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Stream for Recorder {
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.inner.set_deadline(deadline);
+    }
+}
+
+/// What a script does when its bytes are used up.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// The connection closes.
+    HangUp,
+    /// Nothing comes any more.
+    Silence,
+}
+
+/// A peer that says what it was told to say, whatever it hears.
+pub struct Script {
+    incoming: io::Cursor<Vec<u8>>,
+    end: End,
+    writable: usize,
+    deadline: Option<Instant>,
+}
+
+impl Script {
+    /// Says `bytes`, then ends.
+    pub fn new(bytes: Vec<u8>, end: End) -> Self {
+        Self { incoming: io::Cursor::new(bytes), end, writable: usize::MAX, deadline: None }
+    }
+
+    /// Says `bytes`, but is gone after it heard `writable` bytes.
+    pub fn deaf_after(bytes: Vec<u8>, writable: usize) -> Self {
+        Self { writable, ..Self::new(bytes, End::HangUp) }
+    }
+}
+
+impl Read for Script {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (self.incoming.read(buffer)?, self.end) {
+            (0, End::Silence) => {
+                let deadline = self.deadline.expect("the channel sets a deadline before it reads");
+                std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            (count, _) => Ok(count),
+        }
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.writable == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = buffer.len().min(self.writable);
+        self.writable -= count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Script {
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+}
+
+/// One honest session: handshake, base transfers, a bundle that is kept and then run, goodbye.
+pub struct Recording {
+    seed: [u8; 32],
+    inputs: Vec<i64>,
+    /// The client's frames, headers included.
+    pub client: Vec<Vec<u8>>,
+    /// The server's frames.
+    pub server: Vec<Vec<u8>>,
+    /// What the client got, and the bundle's name.
+    pub result: (BundleId, Output),
+}
+
+impl Recording {
+    /// Runs and records a session.
+    pub fn new(server: &Server, seed: [u8; 32], inputs: &[i64]) -> Self {
+        let (left, right) = pair();
+        let log = Arc::default();
+        let recorder = Recorder { inner: left, log: Arc::clone(&log) };
+        let patience = Duration::from_secs(60);
+        let result = std::thread::scope(|scope| {
+            let seeds = Seed::from_bytes(seed);
+            let serving = scope.spawn(move || {
+                server.serve(&mut Channel::new(right, patience), "test", patience, &seeds.fork("serving", &[]))
+            });
+            let result = whole_session(Channel::new(recorder, patience), Seed::from_bytes(seed), inputs);
+            serving.join().unwrap().unwrap();
+            result.unwrap()
+        });
+        let [client, server] = &*log.lock().unwrap();
+        Self { seed, inputs: inputs.to_vec(), client: frames(client), server: frames(server), result }
+    }
+
+    /// The real client of this session against a scripted server.
+    pub fn client_meets(
+        &self,
+        script: Script,
+        patience: Duration,
+    ) -> Result<(BundleId, Output), ProtocolError> {
+        whole_session(Channel::new(script, patience), Seed::from_bytes(self.seed), &self.inputs)
+    }
+
+    /// The real server of this session against a scripted client.
+    pub fn server_meets(
+        &self,
+        server: &Server,
+        script: Script,
+        patience: Duration,
+    ) -> Result<Served, ProtocolError> {
+        server.serve(
+            &mut Channel::new(script, patience),
+            patience,
+            &Seed::from_bytes(self.seed).fork("serving", &[]),
+        )
+    }
+}
+
+/// The client's side of a recorded session.
+fn whole_session(channel: Channel, seed: Seed, inputs: &[i64]) -> Result<(BundleId, Output), ProtocolError> {
+    let mut client = Client::connect(channel, seed)?.agree(false)?;
+    let bundle = client.prepare(IMAGES, &mut |_, _| {})?;
+    let id = *bundle.id();
+    client.keep(&bundle)?;
+    let output = client.infer(bundle, inputs, &mut |_, _| {})?;
+    client.finish()?;
+    Ok((id, output))
+}
+
+/// Cuts a recorded direction into frames.
+fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let length = HEADER + u32::from_le_bytes(bytes[8..HEADER].try_into().unwrap()) as usize;
+        frames.push(bytes[..length].to_vec());
+        bytes = &bytes[length..];
+    }
+    frames
+}
+
+/// A frame written by hand.
+pub fn frame(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![kind, 0, 0, 0];
+    frame.extend(number.to_le_bytes());
+    frame.extend((payload.len() as u32).to_le_bytes());
+    frame.extend(payload);
+    frame
+}

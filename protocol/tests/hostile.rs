@@ -1,0 +1,512 @@
+//! A peer that deviates: every recorded frame of an honest session, in both directions, is dropped, repeated, moved,
+//! cut, stretched, flipped, relabelled or exchanged, and the real party on the other side must end with a typed error
+//! that blames the peer (or with wrong numbers where the payload is opaque: the protocol is semi-honest). Never
+//! a panic, never a hang, never memory for what a header merely announces.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod common;
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "common/script.rs"]
+mod script;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use common::{fresh_seed, inputs, model};
+use conv_fast::{ConvGeometry, ConvShape};
+use he_core::{Profile, Seed};
+use nn_merge::model::{Manifest, PoolGeometry, PoolShape};
+use proptest::prelude::*;
+use protocol::channel::{Channel, Kind, pair};
+use protocol::handshake::{PROTOCOL_VERSION, Request};
+use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, RefusalCode, Server};
+use rand_core::Rng;
+use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, frame};
+
+fn server(seed: &Seed) -> Server {
+    Server::new(model(Profile::Tiny, seed), Policy::default(), seed).unwrap()
+}
+
+/// A server, a recorded session with it, and a second one to take foreign frames from.
+fn recorded() -> (Server, Recording, Recording) {
+    let seed = Seed::from_bytes(fresh_seed("model"));
+    let server = server(&seed);
+    let inputs = inputs(server.model(), IMAGES, &seed);
+    let recording = Recording::new(&server, fresh_seed("session"), &inputs);
+    let other = Recording::new(&server, fresh_seed("other session"), &inputs);
+    (server, recording, other)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Deviation {
+    Drop,
+    Repeat,
+    SwapWithNext,
+    Truncate { fix_length: bool },
+    Extend { fix_length: bool },
+    FlipHeader,
+    FlipPayload,
+    WrongKind,
+    WrongLayer,
+    WrongNumber,
+    Bomb,
+    Refusal,
+    Foreign,
+}
+
+const DEVIATIONS: [Deviation; 15] = [
+    Deviation::Drop,
+    Deviation::Repeat,
+    Deviation::SwapWithNext,
+    Deviation::Truncate { fix_length: true },
+    Deviation::Truncate { fix_length: false },
+    Deviation::Extend { fix_length: true },
+    Deviation::Extend { fix_length: false },
+    Deviation::FlipHeader,
+    Deviation::FlipPayload,
+    Deviation::WrongKind,
+    Deviation::WrongLayer,
+    Deviation::WrongNumber,
+    Deviation::Bomb,
+    Deviation::Refusal,
+    Deviation::Foreign,
+];
+
+/// The bytes of one direction with one deviation at frame `at`; `None` where it changes nothing.
+fn deviate(
+    deviation: Deviation,
+    at: usize,
+    frames: &[Vec<u8>],
+    other: &[Vec<u8>],
+    rng: &mut impl Rng,
+) -> Option<Vec<u8>> {
+    let mut frames = frames.to_vec();
+    let length = frames[at].len();
+    let flip = |frame: &mut [u8], rng: &mut dyn Rng| {
+        let byte = rng.next_u32() as usize % frame.len();
+        frame[byte] ^= 1 << (rng.next_u32() % 8);
+    };
+    match deviation {
+        Deviation::Truncate { .. } | Deviation::FlipPayload if length == HEADER => return None,
+        Deviation::SwapWithNext if at + 1 == frames.len() => return None,
+        Deviation::FlipHeader => flip(&mut frames[at][..HEADER], rng),
+        Deviation::FlipPayload => flip(&mut frames[at][HEADER..], rng),
+        Deviation::Drop => drop(frames.remove(at)),
+        Deviation::Repeat => frames.insert(at, frames[at].clone()),
+        Deviation::SwapWithNext => frames.swap(at, at + 1),
+        Deviation::Truncate { fix_length } => {
+            let keep = HEADER + rng.next_u32() as usize % (length - HEADER);
+            frames[at].truncate(keep);
+            if fix_length {
+                frames[at][8..HEADER].copy_from_slice(&((keep - HEADER) as u32).to_le_bytes());
+            }
+        }
+        Deviation::Extend { fix_length } => {
+            let more = 1 + rng.next_u32() as usize % 20;
+            let mut extra = vec![0; more];
+            rng.fill_bytes(&mut extra);
+            frames[at].extend(extra);
+            if fix_length {
+                frames[at][8..HEADER].copy_from_slice(&((length - HEADER + more) as u32).to_le_bytes());
+            }
+        }
+        // Any kind but the right one and a refusal, which has a case of its own.
+        Deviation::WrongKind => {
+            let right = u32::from(frames[at][0]);
+            frames[at][0] = ((right + rng.next_u32() % 11) % 12 + 1) as u8;
+        }
+        Deviation::WrongLayer => frames[at][2] ^= 1 + (rng.next_u32() % 255) as u8,
+        Deviation::WrongNumber => {
+            frames[at][4 + rng.next_u32() as usize % 4] ^= 1 + (rng.next_u32() % 255) as u8
+        }
+        Deviation::Bomb => frames[at][8..HEADER].copy_from_slice(&u32::MAX.to_le_bytes()),
+        Deviation::Refusal => {
+            let refusal = protocol::Refusal { code: RefusalCode::Busy, reason: "go away".into() };
+            frames[at] = frame(Kind::Refusal as u8, at as u32, &postcard::to_stdvec(&refusal).unwrap());
+        }
+        Deviation::Foreign => frames[at] = other.get(at)?.clone(),
+    }
+    Some(frames.concat())
+}
+
+/// What may come of a deviation; `last`: nothing is read after this frame.
+fn acceptable<T>(deviation: Deviation, last: bool, result: &Result<T, ProtocolError>) -> bool {
+    use ProtocolError::{HungUp, Incompatible, Peer, Refused, TimedOut};
+    match deviation {
+        Deviation::Refusal => matches!(result, Err(Refused(refusal)) if refusal.reason == "go away"),
+        // Opaque bytes: wrong numbers, a finding, or a request for something that is not given.
+        Deviation::FlipPayload | Deviation::Foreign => {
+            matches!(result, Ok(_) | Err(Peer(_) | HungUp { .. } | Refused(_) | Incompatible(_)))
+        }
+        Deviation::Drop if last => matches!(result, Err(TimedOut { .. })),
+        Deviation::Repeat | Deviation::Extend { fix_length: false } if last => result.is_ok(),
+        // The stream is out of step from here on, so that the next header is made of payload.
+        Deviation::Truncate { fix_length: false } | Deviation::Extend { fix_length: false } => {
+            matches!(result, Err(Peer(_) | HungUp { .. } | Refused(_)))
+        }
+        // A flipped length of a control frame may swallow what follows, a flipped kind may be that of a refusal.
+        Deviation::FlipHeader => matches!(result, Err(Peer(_) | HungUp { .. } | Refused(_))),
+        _ => matches!(result, Err(Peer(_))),
+    }
+}
+
+/// Plays every deviation at every frame of `frames` to `party`; gives how often the party finished all the same.
+fn play_all<T: std::fmt::Debug>(
+    frames: &[Vec<u8>],
+    other: &[Vec<u8>],
+    party: impl Fn(Script, Duration) -> Result<T, ProtocolError>,
+) -> usize {
+    let mut rng = Seed::from_bytes(fresh_seed("deviations")).stream();
+    let mut finished = 0;
+    for at in 0..frames.len() {
+        for deviation in DEVIATIONS {
+            let Some(bytes) = deviate(deviation, at, frames, other, &mut rng) else { continue };
+            let script = match deviation {
+                Deviation::Drop => Script::new(bytes, End::Silence),
+                _ => Script::new(bytes, End::HangUp),
+            };
+            let patience = if deviation == Deviation::Drop { Duration::from_millis(300) } else { PATIENCE };
+            let start = Instant::now();
+            let result = catch_unwind(AssertUnwindSafe(|| party(script, patience)));
+            let result = result.unwrap_or_else(|_| panic!("{deviation:?} at frame {at}: a panic"));
+            assert!(
+                acceptable(deviation, at + 1 == frames.len(), &result),
+                "{deviation:?} at frame {at} of {}, kind {}: {result:?}",
+                frames.len(),
+                frames[at][0]
+            );
+            assert!(start.elapsed() < Duration::from_secs(20), "{deviation:?} at frame {at}: a hang");
+            finished += usize::from(result.is_ok());
+        }
+    }
+    finished
+}
+
+#[test]
+fn a_client_survives_every_deviation_of_its_server() {
+    let (_, recording, other) = recorded();
+    let honest =
+        recording.client_meets(Script::new(recording.server.concat(), End::HangUp), PATIENCE).unwrap();
+    assert_eq!(honest, recording.result, "the twin: an honest script gives the recorded result");
+    let finished = play_all(&recording.server, &other.server, |script, patience| {
+        recording.client_meets(script, patience)
+    });
+    println!("{} frames, {finished} sessions finished with what they were given", recording.server.len());
+}
+
+#[test]
+fn a_server_survives_every_deviation_of_its_client() {
+    let (server, recording, other) = recorded();
+    let play =
+        |script, patience| recording.server_meets(&server, script, patience).map(|served| served.images);
+    assert_eq!(
+        play(Script::new(recording.client.concat(), End::HangUp), PATIENCE).unwrap(),
+        IMAGES,
+        "the twin"
+    );
+    let finished = play_all(&recording.client, &other.client, play);
+    println!("{} frames, {finished} sessions finished with what they were given", recording.client.len());
+    // After all of that it still serves.
+    let next = Recording::new(
+        &server,
+        fresh_seed("next session"),
+        &inputs(server.model(), IMAGES, &Seed::from_bytes([1; 32])),
+    );
+    assert!(matches!(next.result.1, protocol::Output::Labels(labels) if labels.len() == IMAGES));
+}
+
+#[test]
+fn other_versions_are_refused_both_ways() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let server = server(&seed);
+    for version in [0, PROTOCOL_VERSION + 1, u32::MAX] {
+        // A client from elsewhere, which may have a longer hello: the server tells it so.
+        let (left, right) = pair();
+        let mut client = Channel::new(left, PATIENCE);
+        let hello = [b"hushnet\0".as_slice(), &version.to_le_bytes(), &[3; 50]].concat();
+        client.send(Kind::Hello, 0, &hello).unwrap();
+        client.flush().unwrap();
+        match server.serve(&mut Channel::new(right, PATIENCE), "test", PATIENCE, &seed) {
+            Err(ProtocolError::Incompatible(refusal)) => assert_eq!(refusal.code, RefusalCode::Version),
+            other => panic!("version {version}: {other:?}"),
+        }
+        match client.receive_up_to(Kind::Welcome, 1 << 16) {
+            Err(ProtocolError::Refused(refusal)) => {
+                assert_eq!(refusal.code, RefusalCode::Version);
+                for own in [version, PROTOCOL_VERSION] {
+                    assert!(refusal.reason.contains(&own.to_string()), "{}", refusal.reason);
+                }
+            }
+            other => panic!("version {version}: {other:?}"),
+        }
+        // A server from elsewhere: whatever follows its version.
+        let welcome =
+            frame(Kind::Welcome as u8, 0, &[version.to_le_bytes().as_slice(), b"anything"].concat());
+        match connect(Script::new(welcome, End::HangUp)) {
+            Err(ProtocolError::Incompatible(refusal)) => assert_eq!(refusal.code, RefusalCode::Version),
+            other => panic!("version {version}: {other:?}"),
+        }
+    }
+}
+
+fn connect(script: Script) -> Result<(), ProtocolError> {
+    protocol::Client::connect(Channel::new(script, PATIENCE), Seed::from_bytes([5; 32])).map(drop)
+}
+
+#[test]
+fn another_digest_is_refused() {
+    let (server, recording, _) = recorded();
+    let digest = server.model().manifest.digest().unwrap();
+    for (digest, fits) in [(digest, true), ([9; 32], false)] {
+        let agree = postcard::to_stdvec(&Request::Agree { mode: OutputMode::Label, digest }).unwrap();
+        let finish = postcard::to_stdvec(&Request::Finish).unwrap();
+        let mut bytes = recording.client[0].clone();
+        bytes.extend(frame(Kind::Request as u8, 1, &agree));
+        bytes.extend(frame(Kind::Request as u8, 2, &finish));
+        match recording.server_meets(&server, Script::new(bytes, End::HangUp), PATIENCE) {
+            Ok(_) => assert!(fits),
+            Err(ProtocolError::Incompatible(refusal)) => assert!(!fits && refusal.code == RefusalCode::Model),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn steps_out_of_order_are_the_peers_fault() {
+    let (server, recording, _) = recorded();
+    // The handshake, then a request that may not come yet.
+    let [prepare, agree] =
+        [Request::Prepare { images: 1 }, Request::Agree { mode: OutputMode::Label, digest: [0; 32] }];
+    for request in [prepare, agree] {
+        let request = frame(Kind::Request as u8, 2, &postcard::to_stdvec(&request).unwrap());
+        let script = Script::new([recording.client[..2].concat(), request].concat(), End::HangUp);
+        let result = recording.server_meets(&server, script, PATIENCE);
+        assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Unexpected { .. }))), "{result:?}");
+    }
+}
+
+/// The payload of a welcome around any manifest bytes.
+fn welcome(manifest: &[u8]) -> Vec<u8> {
+    let offer = Policy::default().offer;
+    let rest = postcard::to_stdvec(&([1u8; 32], [2u8; 32], offer, manifest.to_vec())).unwrap();
+    frame(Kind::Welcome as u8, 0, &[PROTOCOL_VERSION.to_le_bytes().as_slice(), &rest].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_an_error_and_no_panic(
+        raw in prop::collection::vec(any::<u8>(), 0..400),
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let seed = Seed::from_bytes([4; 32]);
+        thread_local! {
+            static SERVER: Server = server(&Seed::from_bytes([4; 32]));
+        }
+        SERVER.with(|server| {
+            let serve = |bytes: Vec<u8>| server.serve(&mut Channel::new(Script::new(bytes, End::HangUp), PATIENCE), "test", PATIENCE, &seed);
+            let hello = [b"hushnet\0".as_slice(), &PROTOCOL_VERSION.to_le_bytes(), &[7; 32]].concat();
+            // Bare, as a hello, as the rest of a hello, as a request.
+            prop_assert!(serve(raw.clone()).is_err());
+            prop_assert!(serve(frame(Kind::Hello as u8, 0, &raw)).is_err());
+            prop_assert!(serve(frame(Kind::Hello as u8, 0, &[&hello[..12], &raw].concat())).is_err());
+            let request = frame(Kind::Request as u8, 1, &raw);
+            prop_assert!(serve([frame(Kind::Hello as u8, 0, &hello), request].concat()).is_err());
+            // Bare, as a welcome, as the rest of a welcome, as a manifest, as a refusal.
+            let client = |bytes: Vec<u8>| connect(Script::new(bytes, End::HangUp));
+            prop_assert!(client(raw.clone()).is_err());
+            prop_assert!(client(frame(Kind::Welcome as u8, 0, &raw)).is_err());
+            let versioned = [PROTOCOL_VERSION.to_le_bytes().as_slice(), &raw].concat();
+            prop_assert!(client(frame(Kind::Welcome as u8, 0, &versioned)).is_err());
+            prop_assert!(client(welcome(&raw)).is_err());
+            prop_assert!(client(frame(Kind::Refusal as u8, 0, &raw)).is_err());
+            // A good manifest is taken; with one flipped bit it may be, but nothing panics, and plans of it neither.
+            let good = server.model().manifest.encode().unwrap();
+            prop_assert!(client(welcome(&good)).is_ok());
+            let mut bent = good;
+            let at = at.index(bent.len());
+            bent[at] ^= 1 << bit;
+            if let Ok(manifest) = Manifest::decode(&bent) {
+                let _ = Plan::new(&manifest, 1, OutputMode::Label);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// Peak of the process's virtual memory in bytes; lazily mapped pages count, so an allocation is seen even if unused.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// What `act` added to the peak, after a warm-up that settles threads and their arenas.
+fn growth(act: impl Fn()) -> u64 {
+    act();
+    let before = peak().unwrap_or(0);
+    act();
+    peak().unwrap_or(0) - before
+}
+
+/// Far above what an honest session of the test network takes, far below any bomb.
+const MEMORY_CAP: u64 = 1 << 30;
+
+#[test]
+fn what_is_merely_announced_is_never_allocated() {
+    let (server, recording, _) = recorded();
+    let bomb = |frames: &[Vec<u8>], at: usize| {
+        let mut bytes = frames[..at].concat();
+        bytes.extend_from_slice(&frames[at][..8]);
+        bytes.extend(u32::MAX.to_le_bytes());
+        Script::new(bytes, End::Silence)
+    };
+    let bombs = growth(|| {
+        for at in 0..recording.server.len() {
+            let result = recording.client_meets(bomb(&recording.server, at), PATIENCE);
+            assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Length { .. }))), "{at}: {result:?}");
+        }
+        for at in 0..recording.client.len() {
+            let result = recording.server_meets(&server, bomb(&recording.client, at), PATIENCE);
+            assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Length { .. }))), "{at}: {result:?}");
+        }
+    });
+    let monsters = growth(|| {
+        for (what, manifest) in monsters(&server) {
+            let manifest = Manifest::decode(&manifest.encode().unwrap())
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            let start = Instant::now();
+            match Plan::new(&manifest, 1, OutputMode::Label) {
+                Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })) => {}
+                other => panic!("{what}: {:?}", other.map(drop)),
+            }
+            assert!(start.elapsed() < Duration::from_secs(1), "{what} took its time");
+        }
+    });
+    println!("peak grew by {bombs} bytes over the length bombs, {monsters} over the monstrous networks");
+    assert!(bombs < MEMORY_CAP && monsters < MEMORY_CAP);
+    if peak().is_some() {
+        // The twin: a receiver that believed the header would have been seen.
+        let before = peak().unwrap_or(0);
+        drop(std::hint::black_box(vec![0u8; u32::MAX as usize]));
+        assert!(peak().unwrap_or(0) - before > MEMORY_CAP, "the measurement is blind");
+    }
+}
+
+/// Manifests that keep every rule of a manifest, of networks that no machine holds.
+fn monsters(server: &Server) -> Vec<(&'static str, Manifest)> {
+    let depthwise = |channels: usize, side: usize, stride: usize, padding: usize| ConvShape {
+        in_channels: channels,
+        in_height: side,
+        in_width: side,
+        out_channels: channels,
+        kernel: [1, 1],
+        stride: [stride; 2],
+        padding: [padding; 4],
+        dilation: [1, 1],
+        groups: channels,
+    };
+    let build = |shape: ConvShape, pool: Option<PoolShape>| {
+        let mut manifest = server.model().manifest.clone();
+        manifest.layers.remove(1);
+        let [first, last] = &mut manifest.layers[..] else { panic!("two layers are left") };
+        first.geometry = ConvGeometry::new(shape).unwrap();
+        let pool = pool.map(|pool| PoolGeometry::new(pool).unwrap());
+        let passed = pool.as_ref().map_or(first.geometry.output_len(), PoolGeometry::output_len);
+        first.activation.as_mut().unwrap().pool = pool;
+        last.geometry = ConvGeometry::fully_connected(passed, 5).unwrap();
+        (manifest.input.channels, manifest.input.height, manifest.input.width) =
+            (shape.in_channels, shape.in_height, shape.in_width);
+        manifest.input.mean = vec![0.0; shape.in_channels];
+        manifest.input.std = vec![1.0; shape.in_channels];
+        manifest
+    };
+    // 2^28 inputs in half a megabyte of manifest; one pixel per channel in a sea of border; windows upon windows.
+    let wide = ConvShape { in_channels: 1, groups: 1, ..depthwise(254, 32, 1, 0) };
+    let windows = PoolShape {
+        channels: 254,
+        in_height: 32,
+        in_width: 32,
+        kernel: [32; 2],
+        stride: [1; 2],
+        padding: [31; 4],
+    };
+    vec![
+        ("a huge input", build(depthwise(1 << 15, 48, 48, 0), None)),
+        ("huge borders", build(depthwise(1 << 16, 1, 45, 22), None)),
+        ("huge windows", build(wide, Some(windows))),
+    ]
+}
+
+#[test]
+fn manifests_that_break_a_rule_are_refused() {
+    let seed = Seed::from_bytes(fresh_seed("model"));
+    let good = server(&seed).model().manifest.clone();
+    type Bend = fn(&mut Manifest);
+    let bends: [Bend; 26] = [
+        |m| m.layers.clear(),
+        |m| m.classes = 0,
+        |m| m.classes = usize::MAX,
+        |m| m.layers[0].masked_bits = 0,
+        |m| m.layers[1].masked_bits = 63,
+        |m| m.layers[0].ring_bits = 0,
+        |m| m.layers[2].ring_bits = u32::MAX,
+        |m| m.layers[0].reply_bits = 0,
+        |m| m.layers[1].reply_bits = u32::MAX,
+        |m| m.layers[0].activation.as_mut().unwrap().ignored_bits = u32::MAX,
+        |m| m.layers[0].activation.as_mut().unwrap().shift = u32::MAX,
+        |m| m.layers[0].activation.as_mut().unwrap().pool = None,
+        |m| m.layers[1].activation = None,
+        |m| m.layers[2].activation = m.layers[1].activation.clone(),
+        |m| m.layers.swap(0, 1),
+        |m| m.layers = vec![m.layers[0].clone(); 1 << 12],
+        |m| m.input.channels = usize::MAX,
+        |m| m.input.height = 0,
+        |m| m.input.mean.clear(),
+        |m| m.input.std[1] = 0.0,
+        |m| m.input.units = f64::NAN,
+        |m| m.input.units = f64::INFINITY,
+        |m| m.input.limit = 1e300,
+        |m| m.input.scale = -1.0,
+        |m| m.logit_scale = f64::NAN,
+        |m| m.name = "n".repeat(1 << 16),
+    ];
+    for (at, bend) in bends.iter().enumerate() {
+        let mut manifest = good.clone();
+        bend(&mut manifest);
+        let result = connect(Script::new(welcome(&postcard::to_stdvec(&manifest).unwrap()), End::HangUp));
+        let named =
+            matches!(&result, Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })));
+        assert!(named, "rule {at}: {result:?}");
+    }
+    // Shapes that no checked type can hold, written into the bytes of the first layer.
+    let bytes = postcard::to_stdvec(&good).unwrap();
+    let shape = *good.layers[0].geometry.shape();
+    let own = postcard::to_stdvec(&shape).unwrap();
+    let place =
+        bytes.windows(own.len()).position(|window| window == own).expect("the shape is in the manifest");
+    let absurd = [
+        ConvShape { in_channels: 0, ..shape },
+        ConvShape { in_channels: usize::MAX, in_height: usize::MAX, in_width: usize::MAX, ..shape },
+        ConvShape { out_channels: usize::MAX, ..shape },
+        ConvShape { kernel: [0, 3], ..shape },
+        ConvShape { kernel: [usize::MAX; 2], padding: [usize::MAX; 4], ..shape },
+        ConvShape { stride: [0, 0], ..shape },
+        ConvShape { dilation: [usize::MAX; 2], ..shape },
+        ConvShape { groups: 3, ..shape },
+        ConvShape { groups: 0, ..shape },
+        ConvShape { kernel: [100, 100], ..shape },
+    ];
+    for shape in absurd.into_iter().map(|shape| (shape, false)).chain([(shape, true)]) {
+        let (shape, fits) = shape;
+        let mut bent = bytes[..place].to_vec();
+        bent.extend(postcard::to_stdvec(&shape).unwrap());
+        bent.extend(&bytes[place + own.len()..]);
+        let result = connect(Script::new(welcome(&bent), End::HangUp));
+        let named =
+            matches!(&result, Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })));
+        assert!(if fits { result.is_ok() } else { named }, "{shape:?}: {result:?}");
+    }
+}
