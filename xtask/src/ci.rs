@@ -23,12 +23,22 @@ use serde::Deserialize;
 
 /// The finished programs at work, after everything else has passed. Commands that print JSON name the members that the
 /// document must have, none of them empty.
-const SMOKES: &[Smoke] = &[Smoke {
-    name: "demo",
-    program: Program::Cargo,
-    arguments: &["run", "--release", "--locked", "--", "demo", "--json"],
-    json: &["schema"],
-}];
+const SMOKES: &[Smoke] = &[
+    Smoke {
+        name: "demo",
+        program: Program::Cargo,
+        arguments: &["run", "--release", "--locked", "--", "demo", "--json"],
+        json: &["schema"],
+    },
+    bench("bench kernels", &["bench", "kernels", "--effort", "smoke", "--json"]),
+    bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
+    bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
+];
+
+/// A bench that only has to run through.
+const fn bench(name: &'static str, arguments: &'static [&'static str]) -> Smoke {
+    Smoke { name, program: Program::Xtask, arguments, json: &["schema", "machine", "commit", "rows"] }
+}
 
 /// The checks that a run consists of.
 #[derive(clap::Args)]

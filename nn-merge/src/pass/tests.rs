@@ -1,3 +1,5 @@
+//! Every pass on random graphs: the same function before and after, and a planted wrong fold that is caught.
+
 use conv_fast::{ConvGeometry, ConvShape};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

@@ -29,7 +29,6 @@ pub struct Transfers {
 ///
 /// # Errors
 /// What the channel or the peer did.
-#[expect(clippy::too_many_arguments, reason = "the parts of a session, borrowed apart")]
 pub fn client(
     channel: &mut Channel,
     transfers: &mut Transfers,

@@ -15,11 +15,11 @@ use protocol::session::Served;
 use protocol::{Client, Output, ProtocolError, Server};
 
 /// Bytes of a frame's header.
-pub const HEADER: usize = 12;
+pub(crate) const HEADER: usize = 12;
 /// Images of the recorded bundle.
-pub const IMAGES: usize = 2;
+pub(crate) const IMAGES: usize = 2;
 /// Deadline of a message in these tests.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Copies everything that passes: sent, received.
 struct Recorder {
@@ -55,7 +55,7 @@ impl Stream for Recorder {
 
 /// What a script does when its bytes are used up.
 #[derive(Clone, Copy, Debug)]
-pub enum End {
+pub(crate) enum End {
     /// The connection closes.
     HangUp,
     /// Nothing comes any more.
@@ -63,7 +63,7 @@ pub enum End {
 }
 
 /// A peer that says what it was told to say, whatever it hears.
-pub struct Script {
+pub(crate) struct Script {
     incoming: io::Cursor<Vec<u8>>,
     end: End,
     writable: usize,
@@ -72,12 +72,12 @@ pub struct Script {
 
 impl Script {
     /// Says `bytes`, then ends.
-    pub fn new(bytes: Vec<u8>, end: End) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, end: End) -> Self {
         Self { incoming: io::Cursor::new(bytes), end, writable: usize::MAX, deadline: None }
     }
 
     /// Says `bytes`, but is gone after it heard `writable` bytes.
-    pub fn deaf_after(bytes: Vec<u8>, writable: usize) -> Self {
+    pub(crate) fn deaf_after(bytes: Vec<u8>, writable: usize) -> Self {
         Self { writable, ..Self::new(bytes, End::HangUp) }
     }
 }
@@ -117,20 +117,20 @@ impl Stream for Script {
 }
 
 /// One honest session: handshake, base transfers, a bundle that is kept and then run, goodbye.
-pub struct Recording {
+pub(crate) struct Recording {
     seed: [u8; 32],
     inputs: Vec<i64>,
     /// The client's frames, headers included.
-    pub client: Vec<Vec<u8>>,
+    pub(crate) client: Vec<Vec<u8>>,
     /// The server's frames.
-    pub server: Vec<Vec<u8>>,
+    pub(crate) server: Vec<Vec<u8>>,
     /// What the client got, and the bundle's name.
-    pub result: (BundleId, Output),
+    pub(crate) result: (BundleId, Output),
 }
 
 impl Recording {
     /// Runs and records a session.
-    pub fn new(server: &Server, seed: [u8; 32], inputs: &[i64]) -> Self {
+    pub(crate) fn new(server: &Server, seed: [u8; 32], inputs: &[i64]) -> Self {
         let (left, right) = pair();
         let log = Arc::default();
         let recorder = Recorder { inner: left, log: Arc::clone(&log) };
@@ -149,7 +149,7 @@ impl Recording {
     }
 
     /// The real client of this session against a scripted server.
-    pub fn client_meets(
+    pub(crate) fn client_meets(
         &self,
         script: Script,
         patience: Duration,
@@ -158,7 +158,7 @@ impl Recording {
     }
 
     /// The real server of this session against a scripted client.
-    pub fn server_meets(
+    pub(crate) fn server_meets(
         &self,
         server: &Server,
         script: Script,
@@ -166,6 +166,7 @@ impl Recording {
     ) -> Result<Served, ProtocolError> {
         server.serve(
             &mut Channel::new(script, patience),
+            "script",
             patience,
             &Seed::from_bytes(self.seed).fork("serving", &[]),
         )
@@ -195,7 +196,7 @@ fn frames(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A frame written by hand.
-pub fn frame(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![kind, 0, 0, 0];
     frame.extend(number.to_le_bytes());
     frame.extend((payload.len() as u32).to_le_bytes());
