@@ -12,21 +12,21 @@ pub enum ProtocolError {
     /// The network or the other process failed us.
     Connection {
         /// What we were doing.
-        during: &'static str,
+        during: String,
         /// The system's word.
         source: io::Error,
     },
     /// The other side did not answer within the deadline.
     TimedOut {
-        /// What we were waiting for.
-        during: &'static str,
+        /// What we were doing.
+        during: String,
         /// The deadline in seconds.
         seconds: u64,
     },
     /// The other side closed the connection before the session was over.
     HungUp {
-        /// What we were waiting for.
-        during: &'static str,
+        /// What we were doing.
+        during: String,
     },
     /// The other side broke the protocol.
     Peer(PeerFault),
@@ -105,12 +105,14 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection { during, source } => {
-                write!(f, "the connection failed while {during}: {source}")
+                write!(f, "the connection failed while we were {during}: {source}")
             }
             Self::TimedOut { during, seconds } => {
-                write!(f, "the other side did not answer within {seconds} s while {during}")
+                write!(f, "the other side did not answer within {seconds} s while we were {during}")
             }
-            Self::HungUp { during } => write!(f, "the other side closed the connection while {during}"),
+            Self::HungUp { during } => {
+                write!(f, "the other side closed the connection while we were {during}")
+            }
             Self::Peer(fault) => write!(f, "the other side broke the protocol: {fault}"),
             Self::Refused(refusal) => write!(f, "the other side refused: {}", refusal.reason),
             Self::Incompatible(refusal) => write!(f, "{}", refusal.reason),

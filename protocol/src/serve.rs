@@ -52,7 +52,7 @@ impl Listener {
                 ""
             };
             let source = io::Error::new(source.kind(), format!("{address}: {source}{hint}"));
-            ProtocolError::Connection { during: "opening the listening port", source }
+            ProtocolError::Connection { during: "opening the listening port".into(), source }
         };
         let socket = TcpListener::bind(address).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
@@ -64,7 +64,9 @@ impl Listener {
     /// # Errors
     /// [`ProtocolError::Connection`] when the socket is gone.
     pub fn address(&self) -> Result<SocketAddr, ProtocolError> {
-        self.socket.local_addr().map_err(|source| ProtocolError::Connection { during: "listening", source })
+        self.socket
+            .local_addr()
+            .map_err(|source| ProtocolError::Connection { during: "listening".into(), source })
     }
 
     /// Serves clients until `stop` is set; `ended` is told how each session ended. Running sessions are cut after
@@ -89,7 +91,9 @@ impl Listener {
                         error.kind(),
                         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
                     ) => {}
-                Err(source) => return Err(ProtocolError::Connection { during: "accepting clients", source }),
+                Err(source) => {
+                    return Err(ProtocolError::Connection { during: "accepting clients".into(), source });
+                }
             }
         }
         Ok(())
@@ -114,7 +118,7 @@ impl Listener {
             let _place = place;
             let result = stream
                 .set_nonblocking(false)
-                .map_err(|source| ProtocolError::Connection { during: "accepting clients", source })
+                .map_err(|source| ProtocolError::Connection { during: "accepting clients".into(), source })
                 .and_then(|()| accept(stream, options.tcp))
                 .and_then(|mut channel| {
                     if count >= options.clients {

@@ -73,7 +73,8 @@ fn a_server_whose_client_leaves_goes_on() {
     for at in 0..recording.client.len() {
         let before: usize = recording.client[..at].iter().map(Vec::len).sum();
         for cut in [before, before + 1, before + recording.client[at].len() - 1] {
-            let result = recording.server_meets(&server, Script::new(whole[..cut].to_vec(), End::HangUp), PATIENCE);
+            let result =
+                recording.server_meets(&server, Script::new(whole[..cut].to_vec(), End::HangUp), PATIENCE);
             assert!(hung_up(&result), "byte {cut}, frame {at}: {result:?}");
         }
         if at % 8 == 0 {
@@ -86,7 +87,10 @@ fn a_server_whose_client_leaves_goes_on() {
         assert!(hung_up(&result), "after {at} frames of the server: {result:?}");
         heard += frame.len();
     }
-    assert_eq!(recording.server_meets(&server, Script::deaf_after(whole, heard), PATIENCE).unwrap().images, IMAGES);
+    assert_eq!(
+        recording.server_meets(&server, Script::deaf_after(whole, heard), PATIENCE).unwrap().images,
+        IMAGES
+    );
     still_serves(&server, &inputs);
 }
 
@@ -102,7 +106,13 @@ fn real_ends_that_drop_are_seen_over_memory() {
         let mut channel = Channel::new(right, PATIENCE);
         let result = server.serve(&mut channel, "left", PATIENCE, &Seed::from_bytes(fresh_seed("serving")));
         // Frames of a session with other randomness are no less welcome until the end comes.
-        assert!(matches!(result, Err(ProtocolError::HungUp { .. } | ProtocolError::Incompatible(_) | ProtocolError::Peer(_))), "{at}: {result:?}");
+        assert!(
+            matches!(
+                result,
+                Err(ProtocolError::HungUp { .. } | ProtocolError::Incompatible(_) | ProtocolError::Peer(_))
+            ),
+            "{at}: {result:?}"
+        );
     }
     still_serves(&server, &inputs);
 }
@@ -128,7 +138,11 @@ fn a_bundle_whose_inference_was_cut_is_gone() {
         }
     };
     assert!(!ask(), "it was run to the end when it was recorded");
-    let first = recording.client.iter().position(|frame| frame[0] == Kind::Request as u8 && frame.ends_with(&infer)).unwrap();
+    let first = recording
+        .client
+        .iter()
+        .position(|frame| frame[0] == Kind::Request as u8 && frame.ends_with(&infer))
+        .unwrap();
     let cut = |frames: usize| {
         let script = Script::new(recording.client[..frames].concat(), End::HangUp);
         assert!(hung_up(&recording.server_meets(&server, script, PATIENCE)));
@@ -159,7 +173,11 @@ fn a_silent_client_is_cut_after_the_idle_time() {
         // Messages may take much longer than the silence between requests.
         let result = recording.server_meets(&server, script, Duration::from_secs(60));
         assert!(matches!(result, Err(ProtocolError::TimedOut { .. })), "{at}: {result:?}");
-        assert!(start.elapsed() >= idle && start.elapsed() < Duration::from_secs(20), "{at}: {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= idle && start.elapsed() < Duration::from_secs(20),
+            "{at}: {:?}",
+            start.elapsed()
+        );
     }
     still_serves(&server, &inputs);
 }
@@ -188,7 +206,8 @@ fn a_trickling_client_is_cut_at_the_deadline() {
     let (server, inputs) = server(Policy::default());
     let recording = Recording::new(&server, fresh_seed("session"), &inputs);
     let server = Arc::new(server);
-    let listener = Listener::bind("127.0.0.1:0", ListenOptions { tcp: TRICKLE, ..ListenOptions::default() }).unwrap();
+    let listener =
+        Listener::bind("127.0.0.1:0", ListenOptions { tcp: TRICKLE, ..ListenOptions::default() }).unwrap();
     let address = listener.address().unwrap();
     let stop = AtomicBool::new(false);
     let (tell, told) = mpsc::channel();

@@ -1,5 +1,7 @@
 //! Whole inferences in one process, against the oracle: bit for bit with the run's noise, within the bound without.
 
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 mod common;
 
 use std::sync::Arc;

@@ -75,8 +75,7 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
     let manifest = &model.manifest;
     let lattice = lattice(manifest);
     let plan = plan(manifest, arguments.bundle)?;
-    let (labels, logits) =
-        (noise(&model, lattice.modulus, None), noise(&model, lattice.modulus, Some(arguments.logit_bits)));
+    let (labels, logits) = (noise(&model, &plan, None), noise(&model, &plan, Some(arguments.logit_bits)));
     let (ratio, logit_ratio) = (least_ratio(&labels), least_ratio(&logits));
     let layers = manifest
         .layers

@@ -1,6 +1,7 @@
 //! The security parameters in force for a model, in figures.
 //!
-//! Per linear layer, in units of Z_q, for the output whose weights have the largest Euclidean norm ‖w‖:
+//! Per linear layer, in units of Z_q. Outputs that share a polynomial share its errors, so ‖w‖ is the Euclidean norm of
+//! the weights of as many outputs as share one, the largest of the layer:
 //!
 //! | figure | formula |
 //! |---|---|
@@ -15,6 +16,7 @@
 use nn_merge::fixed_point::dither_log2_sigma;
 use nn_merge::model::{LayerSpec, LayerWeights, Manifest, Model};
 use protocol::offline::linear::{keys_bytes, replies_bytes};
+use protocol::plan::LayerPlan;
 use protocol::{OutputMode, Params, Plan};
 use serde::Serialize;
 
@@ -79,19 +81,24 @@ pub(super) fn lattice(manifest: &Manifest) -> Lattice {
 }
 
 /// The noise of every layer, with the last layer's result in `last_bits` bits (`None`: as in label mode).
-pub(super) fn noise(model: &Model, modulus: u64, last_bits: Option<u32>) -> Vec<Noise> {
-    let layer = |(spec, own): (&LayerSpec, &LayerWeights)| {
+pub(super) fn noise(model: &Model, plan: &Plan, last_bits: Option<u32>) -> Vec<Noise> {
+    let modulus = plan.params().modulus().value();
+    let layer = |((spec, own), planned): ((&LayerSpec, &LayerWeights), &LayerPlan)| {
         let bits = match spec.activation {
             None => last_bits.unwrap_or(spec.ring_bits),
             Some(_) => spec.ring_bits,
         };
-        let known = known_deviation(largest_norm(spec, own), modulus, spec.masked_bits);
+        let known = known_deviation(
+            largest_norm(spec, own, planned.packing.layout().outputs),
+            modulus,
+            spec.masked_bits,
+        );
         let dither = dither_log2_sigma(modulus, bits).exp2();
         // A layer without weights leaks nothing; it must not divide by zero.
         let ratio = dither / known.max(f64::MIN_POSITIVE);
         Noise { result_bits: bits, known, dither, ratio, log2_queries: 2.0 * ratio.log2() }
     };
-    model.manifest.layers.iter().zip(&model.layers).map(layer).collect()
+    model.manifest.layers.iter().zip(&model.layers).zip(plan.layers()).map(layer).collect()
 }
 
 /// The least ratio of all layers.
@@ -120,11 +127,13 @@ fn known_deviation(norm: f64, modulus: u64, masked_bits: u32) -> f64 {
     norm * (ERROR_VARIANCE + (step * step + 1.0) / 12.0).sqrt()
 }
 
-/// Largest Euclidean norm of the weights of one output.
-fn largest_norm(spec: &LayerSpec, own: &LayerWeights) -> f64 {
+/// Largest Euclidean norm of the weights of `sharing` outputs together.
+fn largest_norm(spec: &LayerSpec, own: &LayerWeights, sharing: usize) -> f64 {
     let row = (spec.geometry.weights_len() / spec.geometry.shape().out_channels.max(1)).max(1);
     let square = |weights: &[i32]| weights.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>();
-    own.weights.chunks(row).map(square).fold(0.0, f64::max).sqrt()
+    let mut squares: Vec<f64> = own.weights.chunks(row).map(square).collect();
+    squares.sort_by(|a, b| b.total_cmp(a));
+    squares.iter().take(sharing.max(1)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]

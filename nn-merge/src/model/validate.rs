@@ -70,9 +70,9 @@ pub fn limits(profile: Profile) -> ProfileLimits {
             modulus_bits: 50,
             masked_bits: 46,
             ring_bits: 18,
-            last_ring_bits: 20,
+            last_ring_bits: 18,
             ignored_bits: 6,
-            weight_bits: 13,
+            weight_bits: 12,
         },
     }
 }

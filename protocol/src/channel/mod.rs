@@ -181,7 +181,7 @@ impl Channel {
         let stream = self.stream.get_mut();
         let result = stream.write_all(&self.outgoing).and_then(|()| stream.flush());
         self.outgoing.clear();
-        result.map_err(|error| self.failed(error, "sending"))
+        result.map_err(|error| self.failed(error, "sending".into()))
     }
 
     /// Receives the one frame that may come now, of exactly `length` bytes.
@@ -230,7 +230,9 @@ impl Channel {
         }
         self.start_clock();
         let mut header = [0; HEADER];
-        self.stream.read_exact(&mut header).map_err(|error| self.failed(error, kind.name()))?;
+        self.stream
+            .read_exact(&mut header)
+            .map_err(|error| self.failed(error, format!("waiting for the {}", kind.name())))?;
         self.traffic.received += HEADER as u64;
         let word =
             |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -256,7 +258,9 @@ impl Channel {
 
     fn payload(&mut self, length: usize, kind: Kind) -> Result<Vec<u8>, ProtocolError> {
         let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).map_err(|error| self.failed(error, kind.name()))?;
+        self.stream
+            .read_exact(&mut payload)
+            .map_err(|error| self.failed(error, format!("waiting for the {}", kind.name())))?;
         self.traffic.received += length as u64;
         Ok(payload)
     }
@@ -266,7 +270,7 @@ impl Channel {
         self.stream.get_mut().set_deadline(deadline);
     }
 
-    fn failed(&self, error: io::Error, during: &'static str) -> ProtocolError {
+    fn failed(&self, error: io::Error, during: String) -> ProtocolError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::BrokenPipe

@@ -27,7 +27,7 @@ impl Default for TcpOptions {
 /// # Errors
 /// [`ProtocolError::Connection`] when no address answers.
 pub fn connect(address: &str, options: TcpOptions) -> Result<Channel, ProtocolError> {
-    let failed = |source| ProtocolError::Connection { during: "connecting", source };
+    let failed = |source| ProtocolError::Connection { during: "connecting".into(), source };
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{address} names no address"));
     for resolved in address.to_socket_addrs().map_err(failed)? {
         match TcpStream::connect_timeout(&resolved, options.connect) {
@@ -46,7 +46,7 @@ pub fn accept(stream: TcpStream, options: TcpOptions) -> Result<Channel, Protoco
     // Small messages must not wait for each other.
     stream
         .set_nodelay(true)
-        .map_err(|source| ProtocolError::Connection { during: "opening the channel", source })?;
+        .map_err(|source| ProtocolError::Connection { during: "opening the channel".into(), source })?;
     Ok(Channel::new(Timed { stream, deadline: None }, options.message))
 }
 

@@ -1,5 +1,7 @@
 //! A small random network, built by hand: the protocol's tests need no file.
 
+#![allow(dead_code, reason = "every test file uses its part of this")]
+
 use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
 use nn_merge::model::{
@@ -8,7 +10,7 @@ use nn_merge::model::{
 use rand_core::Rng;
 
 /// A seed from the system, printed so that a failure can be replayed.
-pub fn fresh_seed(what: &str) -> [u8; 32] {
+pub(crate) fn fresh_seed(what: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).expect("the system has randomness");
     println!("{what} seed {bytes:?}");
@@ -16,7 +18,7 @@ pub fn fresh_seed(what: &str) -> [u8; 32] {
 }
 
 /// conv 3×3 (padded) → max-pool 2×2 → ReLU → strided conv → ReLU → fully connected, 5 classes, random weights.
-pub fn model(profile: Profile, seed: &Seed) -> Model {
+pub(crate) fn model(profile: Profile, seed: &Seed) -> Model {
     let mut rng = seed.fork("model", &[]).stream();
     let shapes = [
         (2, 8, 8, 4, [3, 3], [1, 1], [1, 1, 1, 1]),
@@ -108,7 +110,7 @@ pub fn model(profile: Profile, seed: &Seed) -> Model {
 }
 
 /// Random inputs in the declared range, image after image.
-pub fn inputs(model: &Model, images: usize, seed: &Seed) -> Vec<i64> {
+pub(crate) fn inputs(model: &Model, images: usize, seed: &Seed) -> Vec<i64> {
     let mut rng = seed.fork("inputs", &[]).stream();
     (0..images * model.manifest.input_len())
         .map(|_| model.manifest.input.quantize(f64::from(rng.next_u32()) / 4294967296.0 * 2.0 - 1.0))

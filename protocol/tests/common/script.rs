@@ -138,7 +138,12 @@ impl Recording {
         let result = std::thread::scope(|scope| {
             let seeds = Seed::from_bytes(seed);
             let serving = scope.spawn(move || {
-                server.serve(&mut Channel::new(right, patience), "test", patience, &seeds.fork("serving", &[]))
+                server.serve(
+                    &mut Channel::new(right, patience),
+                    "test",
+                    patience,
+                    &seeds.fork("serving", &[]),
+                )
             });
             let result = whole_session(Channel::new(recorder, patience), Seed::from_bytes(seed), inputs);
             serving.join().unwrap().unwrap();

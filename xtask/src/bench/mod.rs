@@ -155,9 +155,9 @@ impl Options {
 }
 
 fn print_table(rows: &[Row]) {
-    use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+    use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     let names = 2;
     for row in rows {
         let mut cells = vec![row.name.clone(), row.profile.clone()];

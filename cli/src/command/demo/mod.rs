@@ -26,7 +26,7 @@ use protocol::{OutputMode, Profile};
 use serde::Serialize;
 
 use super::merge::write_privately;
-use super::security::{Lattice, lattice, least_ratio, noise};
+use super::security::{Lattice, lattice, least_ratio, noise, plan};
 use crate::args::Demo;
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
@@ -138,7 +138,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
     let lattice = lattice(&model.manifest);
-    let ratio = least_ratio(&noise(&model, lattice.modulus, None));
+    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1)?, None));
     let document = Document {
         schema: "hushnet-demo/1",
         model: model.manifest.name.clone(),
