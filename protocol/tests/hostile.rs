@@ -24,7 +24,8 @@ use rand_core::Rng;
 use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, frame};
 
 fn server(seed: &Seed) -> Server {
-    Server::new(model(Profile::Tiny, seed), Policy::default(), seed).unwrap()
+    let policy = Policy { idle: Duration::from_millis(300), ..Policy::default() };
+    Server::new(model(Profile::Tiny, seed), policy, seed).unwrap()
 }
 
 /// A server, a recorded session with it, and a second one to take foreign frames from.
