@@ -14,7 +14,8 @@
 //! The attacker here is the strongest of its kind: it models every output as a linear function of *all* weights, with
 //! the coefficients that outputs read beside their own data (known zeros, whose masks it knows as well) included.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 mod common;
 
 use common::fresh_seed;
@@ -79,8 +80,11 @@ fn plan(profile: Profile, bits: u32, t: u32) -> Plan {
     Plan::new(&manifest, 1, OutputMode::Logits { bits }).unwrap()
 }
 
+/// Polynomial and coefficient that a weight meets at an output, and with which sign; none if they do not meet.
+type Meeting = Option<(usize, usize, f64)>;
+
 /// For every output and weight: the polynomial and coefficient of E that the weight meets there, and with which sign.
-fn meetings(layer: &LayerPlan, n: usize) -> Vec<Vec<Option<(usize, usize, f64)>>> {
+fn meetings(layer: &LayerPlan, n: usize) -> Vec<Vec<Meeting>> {
     let mut table = vec![vec![None; WEIGHTS]; OUTPUTS];
     for weight in 0..WEIGHTS {
         let mut unit = vec![0; WEIGHTS];
@@ -90,8 +94,11 @@ fn meetings(layer: &LayerPlan, n: usize) -> Vec<Vec<Option<(usize, usize, f64)>>
                 let terms = layer.packing.weight_terms(o as usize, j, &unit);
                 for (place, sign) in terms.into_iter().filter(|&(_, sign)| sign != 0) {
                     // X^place · X^from = ±X^at.
-                    let (from, wrap) =
-                        if at as usize >= place { (at as usize - place, 1.0) } else { (at as usize + n - place, -1.0) };
+                    let (from, wrap) = if at as usize >= place {
+                        (at as usize - place, 1.0)
+                    } else {
+                        (at as usize + n - place, -1.0)
+                    };
                     row[weight] = Some((j, from, sign as f64 * wrap));
                 }
             }
@@ -109,8 +116,9 @@ fn attack(profile: Profile, bits: u32, t: u32, view: View) -> f64 {
     let (layer, params) = (&plan.layers()[0], plan.params());
     let (q, n) = (*params.modulus(), params.n());
     let limit = 1i64 << (layer.masked_bits - 16);
-    let input: Vec<u64> =
-        (0..INPUTS).map(|_| (rng.next_u64() as i64 % limit) as u64 & ((1 << layer.masked_bits) - 1)).collect();
+    let input: Vec<u64> = (0..INPUTS)
+        .map(|_| (rng.next_u64() as i64 % limit) as u64 & ((1 << layer.masked_bits) - 1))
+        .collect();
     let epoch = Epoch::new([3; 32]);
     let hints = LayerHints::new(params, &epoch, layer, &weights);
     let meetings = meetings(layer, n);
@@ -144,7 +152,8 @@ fn attack(profile: Profile, bits: u32, t: u32, view: View) -> f64 {
         regressors.extend(known_errors(&plan, &epoch, &client, &secret, &input, &masked, &keys, &meetings));
         let fine = |with_dither: bool| -> Vec<f64> {
             let size = Reply::wire_len(params, layer.reply_bits);
-            let open = |bytes| secret.open(params, &Reply::from_bytes(params, layer.reply_bits, bytes).unwrap());
+            let open =
+                |bytes| secret.open(params, &Reply::from_bytes(params, layer.reply_bits, bytes).unwrap());
             let opened: Vec<Poly<Coeff>> = replies.chunks(size).map(open).collect();
             let one = |((&m, &dither), &(o, at)): ((&u64, &u64), &(u32, u32))| {
                 let c = opened[o as usize].coefficients()[at as usize];
@@ -158,7 +167,9 @@ fn attack(profile: Profile, bits: u32, t: u32, view: View) -> f64 {
             View::Fine => fine(true),
             View::Shipped => {
                 let unit = q.value() as f64 / f64::from(bits).exp2();
-                let sum = |(&m, &c): (&u64, &u64)| ((layer.ring.down(m).wrapping_add(c) << (64 - bits)) as i64 >> (64 - bits)) as f64;
+                let sum = |(&m, &c): (&u64, &u64)| {
+                    ((layer.ring.down(m).wrapping_add(c) << (64 - bits)) as i64 >> (64 - bits)) as f64
+                };
                 m.iter().zip(share.values()).map(|pair| sum(pair) * unit).collect()
             }
         });
@@ -185,7 +196,6 @@ fn dither(layer: &LayerPlan, q: u64, server: &Seed, modulus: &he_core::Modulus) 
 }
 
 /// Per output the row of regressors: E = X + a·s − D·q/2^p at every coefficient that the output reads.
-#[expect(clippy::too_many_arguments, reason = "all that a client holds")]
 fn known_errors(
     plan: &Plan,
     epoch: &Epoch,
@@ -194,7 +204,7 @@ fn known_errors(
     input: &[u64],
     masked: &[u64],
     keys: &[u8],
-    meetings: &[Vec<Option<(usize, usize, f64)>>],
+    meetings: &[Vec<Meeting>],
 ) -> Vec<Vec<f64>> {
     let (layer, params) = (&plan.layers()[0], plan.params());
     let q = params.modulus();
@@ -240,7 +250,8 @@ fn regress(mut rows: Vec<Vec<f64>>, outputs: &[f64]) -> Vec<f64> {
         let mean = targets.iter().skip(output).step_by(OUTPUTS).sum::<f64>() / queries;
         targets.iter_mut().skip(output).step_by(OUTPUTS).for_each(|target| *target -= mean);
         for weight in 0..WEIGHTS {
-            let mean = rows.iter().skip(output).step_by(OUTPUTS).map(|row| row[weight]).sum::<f64>() / queries;
+            let mean =
+                rows.iter().skip(output).step_by(OUTPUTS).map(|row| row[weight]).sum::<f64>() / queries;
             rows.iter_mut().skip(output).step_by(OUTPUTS).for_each(|row| row[weight] -= mean);
         }
     }
@@ -254,7 +265,9 @@ fn regress(mut rows: Vec<Vec<f64>>, outputs: &[f64]) -> Vec<f64> {
     }
     (0..WEIGHTS).for_each(|i| system[i][i] += 1e-6);
     for pivot in 0..WEIGHTS {
-        let best = (pivot..WEIGHTS).max_by(|&a, &b| system[a][pivot].abs().total_cmp(&system[b][pivot].abs())).unwrap();
+        let best = (pivot..WEIGHTS)
+            .max_by(|&a, &b| system[a][pivot].abs().total_cmp(&system[b][pivot].abs()))
+            .unwrap();
         system.swap(pivot, best);
         let own = system[pivot].clone();
         for (i, equation) in system.iter_mut().enumerate() {
@@ -270,7 +283,8 @@ fn regress(mut rows: Vec<Vec<f64>>, outputs: &[f64]) -> Vec<f64> {
 fn correlation(a: &[f64], b: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (mean_a, mean_b) = (mean(a), mean(b));
-    let product = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| f(a - mean_a, b - mean_b)).sum::<f64>();
+    let product =
+        |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(&a, &b)| f(a - mean_a, b - mean_b)).sum::<f64>();
     product(&|a, b| a * b) / (product(&|a, _| a * a) * product(&|_, b| b * b)).sqrt()
 }
 

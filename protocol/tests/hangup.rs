@@ -2,7 +2,8 @@
 //! clients that trickle. The survivor ends with a clear error in time, the server goes on serving, and a bundle whose
 //! inference was cut is gone.
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 mod common;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "common/script.rs"]

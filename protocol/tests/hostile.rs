@@ -1,9 +1,10 @@
 //! A peer that deviates: every recorded frame of an honest session, in both directions, is dropped, repeated, moved,
 //! cut, stretched, flipped, relabelled or exchanged, and the real party on the other side must end with a typed error
 //! that blames the peer (or with wrong numbers where the payload is opaque: the protocol is semi-honest). Never
-//! a panic, never a hang, never memory for what a header merely announces.
+//! a panic, never a hang. (Memory has a file of its own, `manifests.rs`: it is measured per process.)
 
-#[allow(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 mod common;
 #[allow(dead_code, reason = "each test file uses a part of it")]
 #[path = "common/script.rs"]
@@ -13,15 +14,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use common::{fresh_seed, inputs, model};
-use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
-use nn_merge::model::{Manifest, PoolGeometry, PoolShape};
+use nn_merge::model::Manifest;
 use proptest::prelude::*;
 use protocol::channel::{Channel, Kind, pair};
 use protocol::handshake::{PROTOCOL_VERSION, Request};
 use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, RefusalCode, Server};
 use rand_core::Rng;
-use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, frame};
+use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, connect, frame, welcome};
 
 fn server(seed: &Seed) -> Server {
     let policy = Policy { idle: Duration::from_millis(300), ..Policy::default() };
@@ -253,10 +253,6 @@ fn other_versions_are_refused_both_ways() {
     }
 }
 
-fn connect(script: Script) -> Result<(), ProtocolError> {
-    protocol::Client::connect(Channel::new(script, PATIENCE), Seed::from_bytes([5; 32])).map(drop)
-}
-
 #[test]
 fn another_digest_is_refused() {
     let (server, recording, _) = recorded();
@@ -287,13 +283,6 @@ fn steps_out_of_order_are_the_peers_fault() {
         let result = recording.server_meets(&server, script, PATIENCE);
         assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Unexpected { .. }))), "{result:?}");
     }
-}
-
-/// The payload of a welcome around any manifest bytes.
-fn welcome(manifest: &[u8]) -> Vec<u8> {
-    let offer = Policy::default().offer;
-    let rest = postcard::to_stdvec(&([1u8; 32], [2u8; 32], offer, manifest.to_vec())).unwrap();
-    frame(Kind::Welcome as u8, 0, &[PROTOCOL_VERSION.to_le_bytes().as_slice(), &rest].concat())
 }
 
 proptest! {
@@ -337,179 +326,5 @@ proptest! {
             }
             Ok(())
         })?;
-    }
-}
-
-/// Peak of the process's virtual memory in bytes; lazily mapped pages count, so an allocation is seen even if unused.
-fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-/// What `act` added to the peak. (A peak never falls: what was reached before hides what comes after.)
-fn growth(act: impl FnOnce()) -> u64 {
-    let before = peak().unwrap_or(0);
-    act();
-    peak().unwrap_or(0) - before
-}
-
-/// Far above what an honest session of the test network takes, far below any bomb.
-const MEMORY_CAP: u64 = 1 << 30;
-
-#[test]
-fn what_is_merely_announced_is_never_allocated() {
-    let (server, recording, _) = recorded();
-    let bomb = |frames: &[Vec<u8>], at: usize| {
-        let mut bytes = frames[..at].concat();
-        bytes.extend_from_slice(&frames[at][..8]);
-        bytes.extend(u32::MAX.to_le_bytes());
-        Script::new(bytes, End::Silence)
-    };
-    let bombs = growth(|| {
-        for at in 0..recording.server.len() {
-            let result = recording.client_meets(bomb(&recording.server, at), PATIENCE);
-            assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Length { .. }))), "{at}: {result:?}");
-        }
-        for at in 0..recording.client.len() {
-            let result = recording.server_meets(&server, bomb(&recording.client, at), PATIENCE);
-            assert!(matches!(result, Err(ProtocolError::Peer(PeerFault::Length { .. }))), "{at}: {result:?}");
-        }
-    });
-    let monsters = growth(|| {
-        for (what, manifest) in monsters(&server) {
-            let manifest = Manifest::decode(&manifest.encode().unwrap())
-                .unwrap_or_else(|error| panic!("{what}: {error}"));
-            let start = Instant::now();
-            match Plan::new(&manifest, 1, OutputMode::Label) {
-                Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })) => {}
-                other => panic!("{what}: {:?}", other.map(drop)),
-            }
-            assert!(start.elapsed() < Duration::from_secs(1), "{what} took its time");
-        }
-    });
-    println!("peak grew by {bombs} bytes over the length bombs, {monsters} over the monstrous networks");
-    assert!(bombs < MEMORY_CAP && monsters < MEMORY_CAP);
-    if peak().is_some() {
-        // The twin: a receiver that believed the header would have been seen.
-        let before = peak().unwrap_or(0);
-        drop(std::hint::black_box(vec![0u8; u32::MAX as usize]));
-        assert!(peak().unwrap_or(0) - before > MEMORY_CAP, "the measurement is blind");
-    }
-}
-
-/// Manifests that keep every rule of a manifest, of networks that no machine holds.
-fn monsters(server: &Server) -> Vec<(&'static str, Manifest)> {
-    let depthwise = |channels: usize, side: usize, stride: usize, padding: usize| ConvShape {
-        in_channels: channels,
-        in_height: side,
-        in_width: side,
-        out_channels: channels,
-        kernel: [1, 1],
-        stride: [stride; 2],
-        padding: [padding; 4],
-        dilation: [1, 1],
-        groups: channels,
-    };
-    let build = |shape: ConvShape, pool: Option<PoolShape>| {
-        let mut manifest = server.model().manifest.clone();
-        manifest.layers.remove(1);
-        let [first, last] = &mut manifest.layers[..] else { panic!("two layers are left") };
-        first.geometry = ConvGeometry::new(shape).unwrap();
-        let pool = pool.map(|pool| PoolGeometry::new(pool).unwrap());
-        let passed = pool.as_ref().map_or(first.geometry.output_len(), PoolGeometry::output_len);
-        first.activation.as_mut().unwrap().pool = pool;
-        last.geometry = ConvGeometry::fully_connected(passed, 5).unwrap();
-        (manifest.input.channels, manifest.input.height, manifest.input.width) =
-            (shape.in_channels, shape.in_height, shape.in_width);
-        manifest.input.mean = vec![0.0; shape.in_channels];
-        manifest.input.std = vec![1.0; shape.in_channels];
-        manifest
-    };
-    // 2^28 inputs in half a megabyte of manifest; one pixel per channel in a sea of border; windows upon windows.
-    let wide = ConvShape { in_channels: 1, groups: 1, ..depthwise(254, 32, 1, 0) };
-    let windows = PoolShape {
-        channels: 254,
-        in_height: 32,
-        in_width: 32,
-        kernel: [32; 2],
-        stride: [1; 2],
-        padding: [31; 4],
-    };
-    vec![
-        ("a huge input", build(depthwise(1 << 15, 48, 48, 0), None)),
-        ("huge borders", build(depthwise(1 << 15, 1, 89, 44), None)),
-        ("huge windows", build(wide, Some(windows))),
-    ]
-}
-
-#[test]
-fn manifests_that_break_a_rule_are_refused() {
-    let seed = Seed::from_bytes(fresh_seed("model"));
-    let good = server(&seed).model().manifest.clone();
-    type Bend = fn(&mut Manifest);
-    let bends: [Bend; 26] = [
-        |m| m.layers.clear(),
-        |m| m.classes = 0,
-        |m| m.classes = usize::MAX,
-        |m| m.layers[0].masked_bits = 0,
-        |m| m.layers[1].masked_bits = 63,
-        |m| m.layers[0].ring_bits = 0,
-        |m| m.layers[2].ring_bits = u32::MAX,
-        |m| m.layers[0].reply_bits = 0,
-        |m| m.layers[1].reply_bits = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().ignored_bits = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().shift = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().pool = None,
-        |m| m.layers[1].activation = None,
-        |m| m.layers[2].activation = m.layers[1].activation.clone(),
-        |m| m.layers.swap(0, 1),
-        |m| m.layers = vec![m.layers[0].clone(); 1 << 12],
-        |m| m.input.channels = usize::MAX,
-        |m| m.input.height = 0,
-        |m| m.input.mean.clear(),
-        |m| m.input.std[1] = 0.0,
-        |m| m.input.units = f64::NAN,
-        |m| m.input.units = f64::INFINITY,
-        |m| m.input.limit = 1e300,
-        |m| m.input.scale = -1.0,
-        |m| m.logit_scale = f64::NAN,
-        |m| m.name = "n".repeat(1 << 16),
-    ];
-    for (at, bend) in bends.iter().enumerate() {
-        let mut manifest = good.clone();
-        bend(&mut manifest);
-        let result = connect(Script::new(welcome(&postcard::to_stdvec(&manifest).unwrap()), End::HangUp));
-        let named =
-            matches!(&result, Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })));
-        assert!(named, "rule {at}: {result:?}");
-    }
-    // Shapes that no checked type can hold, written into the bytes of the first layer.
-    let bytes = postcard::to_stdvec(&good).unwrap();
-    let shape = *good.layers[0].geometry.shape();
-    let own = postcard::to_stdvec(&shape).unwrap();
-    let place =
-        bytes.windows(own.len()).position(|window| window == own).expect("the shape is in the manifest");
-    let absurd = [
-        ConvShape { in_channels: 0, ..shape },
-        ConvShape { in_channels: usize::MAX, in_height: usize::MAX, in_width: usize::MAX, ..shape },
-        ConvShape { out_channels: usize::MAX, ..shape },
-        ConvShape { kernel: [0, 3], ..shape },
-        ConvShape { kernel: [usize::MAX; 2], padding: [usize::MAX; 4], ..shape },
-        ConvShape { stride: [0, 0], ..shape },
-        ConvShape { dilation: [usize::MAX; 2], ..shape },
-        ConvShape { groups: 3, ..shape },
-        ConvShape { groups: 0, ..shape },
-        ConvShape { kernel: [100, 100], ..shape },
-    ];
-    for shape in absurd.into_iter().map(|shape| (shape, false)).chain([(shape, true)]) {
-        let (shape, fits) = shape;
-        let mut bent = bytes[..place].to_vec();
-        bent.extend(postcard::to_stdvec(&shape).unwrap());
-        bent.extend(&bytes[place + own.len()..]);
-        let result = connect(Script::new(welcome(&bent), End::HangUp));
-        let named =
-            matches!(&result, Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })));
-        assert!(if fits { result.is_ok() } else { named }, "{shape:?}: {result:?}");
     }
 }

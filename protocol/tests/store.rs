@@ -14,7 +14,6 @@ fn quiet(_: usize, _: usize) {}
 
 struct Bench {
     server: Server,
-    seed: Seed,
     folder: tempfile::TempDir,
     inputs: Vec<i64>,
 }
@@ -24,7 +23,7 @@ impl Bench {
         let seed = Seed::from_bytes(fresh_seed("session"));
         let server = Server::new(model(Profile::Wide, &seed), Policy::default(), &seed).unwrap();
         let inputs = inputs(server.model(), 2, &seed);
-        Self { server, seed, folder: tempfile::tempdir().unwrap(), inputs }
+        Self { server, folder: tempfile::tempdir().unwrap(), inputs }
     }
 
     /// One connection that keeps `count` bundles.

@@ -107,7 +107,8 @@ impl Client<Ready> {
         self.state.mode
     }
 
-    /// The preprocessing stage for one bundle of `images`.
+    /// The preprocessing stage for one bundle of `images`. The server holds one waiting bundle per session: a second
+    /// call replaces one that was neither used nor kept.
     ///
     /// # Errors
     /// A refusal (too many images, quota), or what the channel or the peer did.

@@ -197,12 +197,18 @@ impl Server {
                         return Err(unexpected("a bundle before base transfers"));
                     };
                     self.check_quota(channel, who, images)?;
-                    channel.send(Kind::Agreed, 0, &[])?;
                     let current = match plan.take() {
                         Some(plan) if plan.images() == images => plan,
-                        _ => Arc::new(Plan::new(&self.model.manifest, images, mode)?),
+                        _ => match Plan::new(&self.model.manifest, images, mode) {
+                            Ok(plan) => Arc::new(plan),
+                            Err(error) => {
+                                let refusal = Refusal { code: RefusalCode::Limit, reason: error.to_string() };
+                                return Err(channel.refuse(refusal));
+                            }
+                        },
                     };
                     let hints = self.hints(&current);
+                    channel.send(Kind::Agreed, 0, &[])?;
                     let id = derive(&session, "bundle", bundles);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use he_core::Seed;
-use protocol::channel::{Channel, MemoryStream, Stream, pair};
+use protocol::channel::{Channel, Kind, MemoryStream, Stream, pair};
+use protocol::handshake::PROTOCOL_VERSION;
 use protocol::offline::BundleId;
 use protocol::session::Served;
-use protocol::{Client, Output, ProtocolError, Server};
+use protocol::{Client, Output, Policy, ProtocolError, Server};
 
 /// Bytes of a frame's header.
 pub(crate) const HEADER: usize = 12;
-/// Images of the recorded bundle.
+/// Images of a bundle in the hostile-peer tests.
 pub(crate) const IMAGES: usize = 2;
 /// Deadline of a message in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -120,6 +121,7 @@ impl Stream for Script {
 pub(crate) struct Recording {
     seed: [u8; 32],
     inputs: Vec<i64>,
+    images: usize,
     /// The client's frames, headers included.
     pub(crate) client: Vec<Vec<u8>>,
     /// The server's frames.
@@ -129,9 +131,10 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Runs and records a session.
+    /// Runs and records a session with `inputs`, image after image.
     pub(crate) fn new(server: &Server, seed: [u8; 32], inputs: &[i64]) -> Self {
         let (left, right) = pair();
+        let images = inputs.len() / server.model().manifest.input_len();
         let log = Arc::default();
         let recorder = Recorder { inner: left, log: Arc::clone(&log) };
         let patience = Duration::from_secs(60);
@@ -145,12 +148,13 @@ impl Recording {
                     &seeds.fork("serving", &[]),
                 )
             });
-            let result = whole_session(Channel::new(recorder, patience), Seed::from_bytes(seed), inputs);
+            let result =
+                whole_session(Channel::new(recorder, patience), Seed::from_bytes(seed), inputs, images);
             serving.join().unwrap().unwrap();
             result.unwrap()
         });
         let [client, server] = &*log.lock().unwrap();
-        Self { seed, inputs: inputs.to_vec(), client: frames(client), server: frames(server), result }
+        Self { seed, inputs: inputs.to_vec(), images, client: frames(client), server: frames(server), result }
     }
 
     /// The real client of this session against a scripted server.
@@ -159,7 +163,7 @@ impl Recording {
         script: Script,
         patience: Duration,
     ) -> Result<(BundleId, Output), ProtocolError> {
-        whole_session(Channel::new(script, patience), Seed::from_bytes(self.seed), &self.inputs)
+        whole_session(Channel::new(script, patience), Seed::from_bytes(self.seed), &self.inputs, self.images)
     }
 
     /// The real server of this session against a scripted client.
@@ -179,9 +183,14 @@ impl Recording {
 }
 
 /// The client's side of a recorded session.
-fn whole_session(channel: Channel, seed: Seed, inputs: &[i64]) -> Result<(BundleId, Output), ProtocolError> {
+fn whole_session(
+    channel: Channel,
+    seed: Seed,
+    inputs: &[i64],
+    images: usize,
+) -> Result<(BundleId, Output), ProtocolError> {
     let mut client = Client::connect(channel, seed)?.agree(false)?;
-    let bundle = client.prepare(IMAGES, &mut |_, _| {})?;
+    let bundle = client.prepare(images, &mut |_, _| {})?;
     let id = *bundle.id();
     client.keep(&bundle)?;
     let output = client.infer(bundle, inputs, &mut |_, _| {})?;
@@ -207,4 +216,16 @@ pub(crate) fn frame(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
     frame.extend((payload.len() as u32).to_le_bytes());
     frame.extend(payload);
     frame
+}
+
+/// A client that greets a scripted server.
+pub(crate) fn connect(script: Script) -> Result<(), ProtocolError> {
+    Client::connect(Channel::new(script, PATIENCE), Seed::from_bytes([5; 32])).map(drop)
+}
+
+/// The frame of a welcome around any manifest bytes.
+pub(crate) fn welcome(manifest: &[u8]) -> Vec<u8> {
+    let offer = Policy::default().offer;
+    let rest = postcard::to_stdvec(&([1u8; 32], [2u8; 32], offer, manifest.to_vec())).unwrap();
+    frame(Kind::Welcome as u8, 0, &[PROTOCOL_VERSION.to_le_bytes().as_slice(), &rest].concat())
 }

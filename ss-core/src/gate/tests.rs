@@ -1,5 +1,7 @@
 //! Gates against the arithmetic they stand for, with transfers from an ideal dealer and real randomness.
 
+use std::slice::from_ref;
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -97,7 +99,7 @@ fn relu_case(
     let constants: Vec<u64> = masks.iter().map(|&r| large.sub(0, r)).collect();
     let setup = Setup {
         spec: &spec,
-        client: ClientInputs { compare: &client, lanes: &[client.clone()], constants: &[constants] },
+        client: ClientInputs { compare: &client, lanes: from_ref(&client), constants: &[constants] },
         compare: server.clone(),
         lanes: vec![server],
     };
@@ -198,8 +200,8 @@ fn messages_of_the_wrong_size_are_refused() {
                 spec: &spec,
                 client: ClientInputs {
                     compare: &shares,
-                    lanes: &[shares.clone()],
-                    constants: &[shares.clone()],
+                    lanes: from_ref(&shares),
+                    constants: from_ref(&shares),
                 },
                 compare: shares.clone(),
                 lanes: vec![shares.clone()],

@@ -40,7 +40,9 @@ mod tests {
     #[test]
     fn longer_work_measures_longer() {
         let work = |n: u64| {
-            move || drop(std::hint::black_box((0..n).fold(0u64, |a, b| std::hint::black_box(a ^ b))))
+            move || {
+                std::hint::black_box((0..n).fold(0u64, |a, b| std::hint::black_box(a ^ b)));
+            }
         };
         let budget = Duration::from_millis(5);
         assert!(median(budget, work(20_000)) > 4.0 * median(budget, work(200)));
