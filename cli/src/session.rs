@@ -206,7 +206,7 @@ impl Session {
     ) -> Result<std::path::PathBuf, Failure> {
         let bundle = self.prepare(images, &mut |_, _| ())?;
         self.client.keep(&bundle).map_err(|source| self.failed(source))?;
-        store.keep(bundle, self.client.digest()).map_err(|source| self.failed(source))
+        store.keep(bundle, &self.client.origin()).map_err(|source| self.failed(source))
     }
 
     /// Says goodbye; gives the costs.
@@ -230,7 +230,7 @@ impl Session {
     fn claim(&self, store: &Store, left: usize) -> Result<Option<ClientBundle>, Failure> {
         let claim = |most| {
             store
-                .claim(self.client.manifest(), self.client.digest(), self.client.mode(), most)
+                .claim(self.client.manifest(), &self.client.origin(), self.client.mode(), most)
                 .map_err(|source| self.failed(source))
         };
         match claim(left)? {

@@ -115,11 +115,8 @@ pub fn build(
     }
     let measured = calibrate::measure(&chain, &ids, images)?;
     let statics = calibrate::static_bounds(&layers, &ranges);
-    let bounds: Vec<f64> = layers
-        .iter()
-        .zip(measured.iter().zip(&statics))
-        .map(|(layer, (&measured, &fixed))| bound(layer, measured * margin, fixed))
-        .collect();
+    let bounds: Vec<f64> =
+        (0..layers.len()).map(|i| bound(compares(&layers, i), measured[i] * margin, statics[i])).collect();
     let quantized = quantize(&layers, &bounds, input.limit, &widths)?;
     input.units = quantized[0].units;
 
@@ -127,7 +124,10 @@ pub fn build(
     rng.fill_bytes(&mut salt);
     let specs = layer_specs(&layers, &quantized, &widths);
     let reports = (0..layers.len())
-        .map(|i| LayerReport::new(&specs[i], &layers[i], &quantized[i], measured[i], statics[i], bounds[i]))
+        .map(|i| {
+            let room = if compares(&layers, i) { bounds[i] / 2.0 } else { bounds[i] };
+            LayerReport::new(&specs[i], &layers[i], &quantized[i], measured[i], statics[i], (bounds[i], room))
+        })
         .collect();
     let weights: Vec<_> = quantized.into_iter().map(|q| q.weights).collect();
     let manifest = Manifest {
@@ -160,11 +160,18 @@ pub fn build(
     Ok((model, report))
 }
 
+/// Whether differences of the layer's outputs are compared, before a maximum or by the arg-max of the logits: they need
+/// one bit more than the outputs themselves.
+fn compares(layers: &[ChainLayer], index: usize) -> bool {
+    let layer = &layers[index];
+    layer.pool.is_some() || (index + 1 == layers.len() && layer.linear.geometry.output_len() > 1)
+}
+
 /// B of a layer: the smaller of both bounds, with room for the sign test's band, doubled where differences are compared.
-fn bound(layer: &ChainLayer, wanted: f64, fixed: f64) -> f64 {
+fn bound(compares: bool, wanted: f64, fixed: f64) -> f64 {
     let least = wanted.min(fixed * (1.0 + 1.0 / 64.0));
     let bound = if least > 0.0 { least } else { 1.0 };
-    if layer.pool.is_some() { 2.0 * bound } else { bound }
+    if compares { 2.0 * bound } else { bound }
 }
 
 fn layer_specs(layers: &[ChainLayer], quantized: &[Quantized], widths: &Widths) -> Vec<LayerSpec> {

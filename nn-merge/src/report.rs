@@ -79,7 +79,7 @@ impl LayerReport {
         quantized: &Quantized,
         measured: f64,
         static_bound: f64,
-        bound: f64,
+        (bound, room): (f64, f64),
     ) -> Self {
         let g = &layer.linear.geometry;
         let s = g.shape();
@@ -100,7 +100,6 @@ impl LayerReport {
                 s.stride[0]
             )
         };
-        let room = if layer.pool.is_some() { bound / 2.0 } else { bound };
         Self {
             name: layer.name.clone(),
             shape,

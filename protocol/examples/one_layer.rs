@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     let mut policy = Policy::default();
     policy.offer.logit_bits = Some(16);
     let oracle = model.clone();
-    let server = Arc::new(Server::new(model, policy, &Seed::from_os()?)?);
+    let server = Arc::new(Server::new(model, policy, Seed::from_os()?)?);
     let listener = Listener::bind("127.0.0.1:0", ListenOptions::default())?;
     let address = listener.address()?.to_string();
     let stop = Arc::new(AtomicBool::new(false));

@@ -39,7 +39,7 @@ pub struct Offer {
     pub field_bits: u32,
 }
 
-/// What the client asks for; every one is answered by [`Kind::Agreed`] or a refusal.
+/// What the client asks for; all but base transfers and the goodbye are answered by [`Kind::Agreed`] or a refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Fixes the session.
@@ -165,6 +165,15 @@ pub fn welcome(
 }
 
 impl Greeting {
+    /// Names the server process (by its epoch) and its model.
+    pub fn origin(&self) -> [u8; 32] {
+        let mut hash = Sha3_256::new();
+        hash.update(b"hushnet origin v1");
+        hash.update(self.digest);
+        hash.update(self.epoch.bytes());
+        hash.finalize().into()
+    }
+
     /// The session identifier for an agreed output.
     pub fn session(&self, mode: OutputMode) -> [u8; 32] {
         session(&self.nonces, &self.digest, &self.epoch, mode)

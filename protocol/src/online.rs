@@ -2,12 +2,15 @@
 //!
 //! | | from | content |
 //! |---|---|---|
-//! | first | C | X_p = D − r_p mod 2^p of every input element |
+//! | first | S | agreed: the bundle was there, and now it is gone |
+//! | then | C | X_p = D − r_p mod 2^p of every input element |
 //! | per gate | S, C, S, C, S, C | the gate's six messages |
 //! | last | S | its share of the label's index, or of the rounded logits |
 //!
 //! A linear layer sends nothing: the server lifts X_p to Z_q, convolves, adds its mask and switches down.
-//! Bundles are taken by value: whatever happens here, they are gone.
+//! Bundles are taken by value: whatever happens here, they are gone. The client waits for the server's word before it
+//! sends anything masked: a bundle that the server has claimed before (a restored file, say) must not mask a second
+//! input, not even in a message that will be refused.
 
 use conv_fast::PreparedConv;
 use ss_core::bits::{bytes_for_bits, pack, unpack};
@@ -54,6 +57,7 @@ pub fn client(
         )));
     }
     let start = Start::now(channel);
+    channel.receive(Kind::Agreed, 0, 0)?;
     let ring = Z2k::new(first.masked_bits).or_malformed("manifest")?;
     let masked: Vec<u64> =
         inputs.iter().zip(input_mask.values()).map(|(&d, &r)| ring.sub(ring.from_signed(d), r)).collect();
@@ -121,6 +125,7 @@ pub fn server(
     let mut gates = plan.gates().iter().zip(gates).enumerate();
     let first = &plan.layers()[0];
     let start = Start::now(channel);
+    channel.send(Kind::Agreed, 0, &[])?;
     let count = plan.images() * first.geometry.input_len();
     let message = channel.receive(Kind::Input, 0, bytes_for_bits(count * first.masked_bits as usize))?;
     let mut masked = unpack(&message, count, first.masked_bits).or_malformed("masked input")?;
@@ -143,12 +148,11 @@ pub fn server(
             play(channel, &plan, pool, &[ring], &mut values, &mut gates, report)?;
             share = values.swap_remove(0);
         }
-        if let Some((at, (step, gate))) = gates.next() {
-            let start = Start::now(channel);
-            masked = run_gate(channel, at, step, gate, share.clone(), vec![share])?.swap_remove(0);
-            report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
-            share = Vec::new();
-        }
+        let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
+        let start = Start::now(channel);
+        masked = run_gate(channel, at, step, gate, share.clone(), vec![share])?.swap_remove(0);
+        report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
+        share = Vec::new();
     }
 
     let (bits, count) = output_shape(&plan);
@@ -180,7 +184,7 @@ fn play<'a>(
     report: &mut Report,
 ) -> Result<(), ProtocolError> {
     for level in tournament.levels() {
-        let Some((at, (step, gate))) = gates.next() else { break };
+        let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
         let start = Start::now(channel);
         let differences: Vec<Vec<u64>> = values
             .iter()
@@ -222,6 +226,11 @@ fn run_gate(
     channel.send(Kind::Gate, at, &message)?;
     let message = channel.receive(Kind::Gate, at, sizes[6])?;
     gate.finish(&message).or_malformed("gate message")
+}
+
+/// A bundle always has its plan's gates; should it not, nothing may go on as if a gate had run.
+fn missing_gate() -> ProtocolError {
+    ProtocolError::Caller("the bundle has fewer gates than its plan".into())
 }
 
 /// Bits and number of the values that the output message carries.

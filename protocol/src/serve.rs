@@ -1,9 +1,10 @@
 //! A listener for many clients: one thread each, a cap on their number, a clean stop.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use he_core::Seed;
@@ -14,13 +15,15 @@ use crate::session::{Served, Server};
 
 /// How often the listener looks at the stop flag.
 const POLL: Duration = Duration::from_millis(20);
+/// Pause after a failed accept.
+const BACK_OFF: Duration = Duration::from_millis(100);
 /// How long a client that will be refused may take to say hello.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ListenOptions {
-    /// Clients at once; more are refused with a sentence.
+    /// Clients at once; more are refused with a sentence. One address may take half of the places (but one at least).
     pub clients: usize,
     /// Deadlines per message.
     pub tcp: TcpOptions,
@@ -80,19 +83,19 @@ impl Listener {
         stop: &AtomicBool,
         ended: impl Fn(SocketAddr, Result<Served, ProtocolError>) + Send + Sync + 'static,
     ) -> Result<(), ProtocolError> {
-        let (ended, active) = (Arc::new(ended), Arc::new(AtomicUsize::new(0)));
+        let (ended, active) = (Arc::new(ended), Active::default());
         while !stop.load(Ordering::Relaxed) {
             match self.socket.accept() {
                 Ok((stream, address)) => self.start(server, stream, address, &ended, &active),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(POLL),
-                // A client that left before we picked it up, or a signal: not the listener's problem.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
-                    ) => {}
-                Err(source) => {
+                // The socket itself is no listener (any more): for good.
+                Err(source) if source.kind() == io::ErrorKind::InvalidInput => {
                     return Err(ProtocolError::Connection { during: "accepting clients".into(), source });
+                }
+                // A client that left before we picked it up, a signal, no descriptors or memory right now: it passes.
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    std::thread::sleep(BACK_OFF);
                 }
             }
         }
@@ -105,15 +108,15 @@ impl Listener {
         stream: TcpStream,
         address: SocketAddr,
         ended: &Arc<impl Fn(SocketAddr, Result<Served, ProtocolError>) + Send + Sync + 'static>,
-        active: &Arc<AtomicUsize>,
+        active: &Active,
     ) {
-        let (server, ended, active, options) = (server.clone(), ended.clone(), active.clone(), self.options);
-        let count = active.fetch_add(1, Ordering::SeqCst);
-        let place = Place(active);
-        if count >= 2 * options.clients {
+        let (server, ended, options) = (server.clone(), ended.clone(), self.options);
+        let place = Place::take(active, address.ip());
+        if place.all > 2 * options.clients {
             // Even saying no takes a thread: beyond this the connection is just closed.
             return;
         }
+        let busy = place.all > options.clients || place.own > options.clients.div_ceil(2);
         let session = move || {
             let _place = place;
             let result = stream
@@ -121,7 +124,7 @@ impl Listener {
                 .map_err(|source| ProtocolError::Connection { during: "accepting clients".into(), source })
                 .and_then(|()| accept(stream, options.tcp))
                 .and_then(|mut channel| {
-                    if count >= options.clients {
+                    if busy {
                         // Read what it said first: closing on unread bytes would reset the connection.
                         channel.set_patience(REFUSAL_PATIENCE);
                         channel.receive_up_to(Kind::Hello, 1024)?;
@@ -132,7 +135,7 @@ impl Listener {
                         return Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }));
                     }
                     let seed = Seed::from_os().map_err(|error| ProtocolError::Caller(error.to_string()))?;
-                    server.serve(&mut channel, &address.ip().to_string(), options.tcp.message, &seed)
+                    server.serve(&mut channel, &address.ip().to_string(), options.tcp.message, seed)
                 });
             ended(address, result);
         };
@@ -141,11 +144,36 @@ impl Listener {
     }
 }
 
-/// One client's place, given back however its thread ends.
-struct Place(Arc<AtomicUsize>);
+/// Connections per address.
+type Active = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// One connection's place, given back however its thread ends.
+struct Place {
+    active: Active,
+    address: IpAddr,
+    /// Connections when it was taken, itself included: all, and those of its address.
+    all: usize,
+    own: usize,
+}
+
+impl Place {
+    fn take(active: &Active, address: IpAddr) -> Self {
+        let mut counts = active.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = counts.entry(address).or_insert(0);
+        *own += 1;
+        let own = *own;
+        Self { active: active.clone(), address, all: counts.values().sum(), own }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        let mut counts = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = counts.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                counts.remove(&self.address);
+            }
+        }
     }
 }

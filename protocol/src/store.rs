@@ -6,13 +6,14 @@
 //! server's half lives in the server's memory only and is claimed by removal; a copied or restored file finds no
 //! other half.
 //!
-//! The file: magic, version, digest of the manifest, bundle id, images, output mode, then the material in the order of
-//! the plan (fixed lengths), then SHA3-256 over everything before it.
+//! The file: magic with version, origin (which server process and model the other half is with), bundle id, images, output
+//! mode, then the material in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nn_merge::model::Manifest;
 use sha3::{Digest, Sha3_256};
@@ -27,6 +28,7 @@ use crate::plan::{OutputMode, Plan};
 const MAGIC: &[u8; 8] = b"HUSHBND\x01";
 const HEADER: usize = 8 + 32 + 32 + 4 + 4;
 const EXTENSION: &str = "bundle";
+const UNFINISHED: &str = "part";
 
 /// A folder of prepared bundles for one or more models.
 #[derive(Debug)]
@@ -45,18 +47,23 @@ impl Store {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder).map_err(|error| failed(folder, &error))?;
-        Ok(Self { folder: folder.to_owned() })
+        let store = Self { folder: folder.to_owned() };
+        store.remove_unfinished();
+        Ok(store)
     }
 
-    /// Writes a bundle that the server keeps its half of. On any error nothing is left behind.
+    /// Writes a bundle that the server keeps its half of. `origin` is [`crate::Client::origin`]. On any error nothing is
+    /// left behind.
     ///
     /// # Errors
     /// [`ProtocolError::Store`]: disk full, no rights, …
-    pub fn keep(&self, bundle: ClientBundle, digest: &[u8; 32]) -> Result<PathBuf, ProtocolError> {
+    pub fn keep(&self, bundle: ClientBundle, origin: &[u8; 32]) -> Result<PathBuf, ProtocolError> {
         let name: String = bundle.id.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let (path, temporary) =
-            (self.folder.join(format!("{name}.{EXTENSION}")), self.folder.join(format!("{name}.part")));
-        let bytes = encode(bundle, digest);
+        let (path, temporary) = (
+            self.folder.join(format!("{name}.{EXTENSION}")),
+            self.folder.join(format!("{name}.{UNFINISHED}")),
+        );
+        let bytes = encode(bundle, origin);
         let result = (|| -> io::Result<()> {
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
@@ -69,21 +76,22 @@ impl Store {
             self.sync()
         })();
         result.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
+            // The rename may have worked and the sync failed: neither name may stay.
+            let _ = (fs::remove_file(&temporary), fs::remove_file(&path));
             failed(&path, &error)
         })?;
         Ok(path)
     }
 
-    /// Takes the next bundle for this manifest, output and at most `images` images, burning its file first. Files of
-    /// other models stay; a damaged file is removed and reported.
+    /// Takes the next bundle of this origin and output with at most `images` images, burning its file first. Files of
+    /// other origins or versions stay; a damaged file of this origin is removed and reported.
     ///
     /// # Errors
     /// [`ProtocolError::Store`] for a damaged file or a folder that does not sync: the bundle is burnt all the same.
     pub fn claim(
         &self,
         manifest: &Manifest,
-        digest: &[u8; 32],
+        origin: &[u8; 32],
         mode: OutputMode,
         images: usize,
     ) -> Result<Option<ClientBundle>, ProtocolError> {
@@ -93,12 +101,18 @@ impl Store {
         paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         paths.sort();
         for path in paths {
-            let Ok(bytes) = fs::read(&path).map(Zeroizing::new) else { continue };
-            let header = Header::read(&bytes);
-            let fits = |h: &Header| &h.digest == digest && h.mode == mode && h.images <= images;
-            if header.as_ref().is_some_and(|header| !fits(header)) {
+            // The first bytes decide whether the file is ours to claim; only then is all of it read.
+            let mut start = [0; HEADER];
+            if File::open(&path).and_then(|mut file| file.read_exact(&mut start)).is_err()
+                || &start[..8] != MAGIC
+            {
                 continue;
             }
+            let header = Header::parse(&start);
+            if &header.origin != origin || header.mode != mode || header.images > images {
+                continue;
+            }
+            let Ok(bytes) = fs::read(&path).map(Zeroizing::new) else { continue };
             // Burn, sync, then use. Whoever else removes it first has claimed it.
             match fs::remove_file(&path) {
                 Ok(()) => self.sync().map_err(|error| failed(&path, &error))?,
@@ -109,7 +123,12 @@ impl Store {
                 path: path.clone(),
                 reason: "the file is damaged; it was removed".into(),
             };
-            let header = header.ok_or_else(damaged)?;
+            let whole = bytes
+                .split_last_chunk::<32>()
+                .filter(|(body, check)| Sha3_256::digest(body).as_slice() == *check);
+            if whole.is_none() {
+                return Err(damaged());
+            }
             let plan = Arc::new(Plan::new(manifest, header.images, mode)?);
             return decode(&bytes, header, plan).ok_or_else(damaged).map(Some);
         }
@@ -124,45 +143,62 @@ impl Store {
             .count()
     }
 
+    /// Files that a crash left half written hold secrets and serve nobody. Young ones may still be being written.
+    fn remove_unfinished(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for path in
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == UNFINISHED))
+        {
+            let age = fs::metadata(&path)
+                .and_then(|facts| facts.modified())
+                .ok()
+                .and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > Duration::from_secs(600)) {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
 }
 
 struct Header {
-    digest: [u8; 32],
+    origin: [u8; 32],
     id: [u8; 32],
     images: usize,
     mode: OutputMode,
 }
 
 impl Header {
-    /// The header of a whole, undamaged file.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (body, check) = bytes.split_last_chunk::<32>()?;
-        if Sha3_256::digest(body).as_slice() != check || body.len() < HEADER || &body[..8] != MAGIC {
-            return None;
-        }
-        let word = |at: usize| Some(u32::from_le_bytes(*body.get(at..at + 4)?.first_chunk()?));
-        let bits = word(76)?;
-        Some(Self {
-            digest: *body[8..].first_chunk()?,
-            id: *body[40..].first_chunk()?,
-            images: word(72)? as usize,
+    /// The fields of a file's first bytes, whatever they say.
+    fn parse(bytes: &[u8; HEADER]) -> Self {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let part = |at: usize| std::array::from_fn(|i| bytes[at + i]);
+        let bits = word(76);
+        Self {
+            origin: part(8),
+            id: part(40),
+            images: word(72) as usize,
             mode: if bits == 0 { OutputMode::Label } else { OutputMode::Logits { bits } },
-        })
+        }
     }
 }
 
-fn encode(bundle: ClientBundle, digest: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let ClientBundle { id, plan, input_mask, gates, output } = bundle;
     let bits = match plan.mode() {
         OutputMode::Label => 0,
         OutputMode::Logits { bits } => bits,
     };
-    let mut bytes = Zeroizing::new(Vec::new());
+    // Reserved exactly: growing would leave copies of the secrets behind.
+    let stored: usize =
+        plan.gates().iter().map(|step| ClientGate::stored_len(&step.spec, step.elements)).sum();
+    let length = HEADER + 8 * (input_mask.len() + output.len()) + stored + 32;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(digest);
+    bytes.extend_from_slice(origin);
     bytes.extend_from_slice(&id);
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
     bytes.extend_from_slice(&bits.to_le_bytes());

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Runs `act` as the client of a session with `server` over memory. Gives both results.
 pub fn in_process<T: Send>(
     server: &Server,
-    server_seed: &Seed,
+    server_seed: Seed,
     client_seed: Seed,
     act: impl FnOnce(Client<Greeted>) -> Result<T, ProtocolError> + Send,
 ) -> (Result<T, ProtocolError>, Result<Served, ProtocolError>) {

@@ -25,7 +25,7 @@ use script::{End, IMAGES, PATIENCE, Recording, Script, frame};
 
 fn server(policy: Policy) -> (Server, Vec<i64>) {
     let seed = Seed::from_bytes(fresh_seed("model"));
-    let server = Server::new(model(Profile::Tiny, &seed), policy, &seed).unwrap();
+    let server = Server::new(model(Profile::Tiny, &seed), policy, seed.fork("server", &[])).unwrap();
     let inputs = inputs(server.model(), IMAGES, &seed);
     (server, inputs)
 }
@@ -105,7 +105,7 @@ fn real_ends_that_drop_are_seen_over_memory() {
         left.write_all(&recording.client[..at].concat()).unwrap();
         drop(left);
         let mut channel = Channel::new(right, PATIENCE);
-        let result = server.serve(&mut channel, "left", PATIENCE, &Seed::from_bytes(fresh_seed("serving")));
+        let result = server.serve(&mut channel, "left", PATIENCE, Seed::from_bytes(fresh_seed("serving")));
         // Frames of a session with other randomness are no less welcome until the end comes.
         assert!(
             matches!(

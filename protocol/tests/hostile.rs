@@ -25,7 +25,7 @@ use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, connect, frame, w
 
 fn server(seed: &Seed) -> Server {
     let policy = Policy { idle: Duration::from_millis(300), ..Policy::default() };
-    Server::new(model(Profile::Tiny, seed), policy, seed).unwrap()
+    Server::new(model(Profile::Tiny, seed), policy, seed.fork("server", &[])).unwrap()
 }
 
 /// A server, a recorded session with it, and a second one to take foreign frames from.
@@ -230,7 +230,7 @@ fn other_versions_are_refused_both_ways() {
         let hello = [b"hushnet\0".as_slice(), &version.to_le_bytes(), &[3; 50]].concat();
         client.send(Kind::Hello, 0, &hello).unwrap();
         client.flush().unwrap();
-        match server.serve(&mut Channel::new(right, PATIENCE), "test", PATIENCE, &seed) {
+        match server.serve(&mut Channel::new(right, PATIENCE), "test", PATIENCE, seed.fork("serving", &[])) {
             Err(ProtocolError::Incompatible(refusal)) => assert_eq!(refusal.code, RefusalCode::Version),
             other => panic!("version {version}: {other:?}"),
         }
@@ -299,7 +299,7 @@ proptest! {
             static SERVER: Server = server(&Seed::from_bytes([4; 32]));
         }
         SERVER.with(|server| {
-            let serve = |bytes: Vec<u8>| server.serve(&mut Channel::new(Script::new(bytes, End::HangUp), PATIENCE), "test", PATIENCE, &seed);
+            let serve = |bytes: Vec<u8>| server.serve(&mut Channel::new(Script::new(bytes, End::HangUp), PATIENCE), "test", PATIENCE, seed.fork("serving", &[]));
             let hello = [b"hushnet\0".as_slice(), &PROTOCOL_VERSION.to_le_bytes(), &[7; 32]].concat();
             // Bare, as a hello, as the rest of a hello, as a request.
             prop_assert!(serve(raw.clone()).is_err());

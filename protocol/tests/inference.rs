@@ -8,20 +8,22 @@ use std::sync::Arc;
 
 use common::{fresh_seed, inputs, model};
 use he_core::{Profile, Seed};
-use nn_merge::fixed_point::{evaluate_exact, evaluate_with, logit_bound};
+use nn_merge::fixed_point::{evaluate_exact, evaluate_with, logit_bound, quantize_image};
+use nn_merge::graph::{Linear, Op};
+use nn_merge::{BuildOptions, Graph, build};
 use protocol::testing::{in_process, replay};
 use protocol::{Output, OutputMode, Plan, Policy, ProtocolError, RefusalCode, Server};
 
 fn server(profile: Profile, logit_bits: Option<u32>, seed: &Seed) -> Server {
     let mut policy = Policy::default();
     policy.offer.logit_bits = logit_bits;
-    Server::new(model(profile, seed), policy, seed).unwrap()
+    Server::new(model(profile, seed), policy, seed.fork("server", &[])).unwrap()
 }
 
 /// Two bundles in one session; gives each one's output.
 fn run(server: &Server, bytes: [u8; 32], logits: bool, images: usize, inputs: &[i64]) -> [Output; 2] {
     let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
-    let (outputs, served) = in_process(server, &serving, client, |client| {
+    let (outputs, served) = in_process(server, serving, client, |client| {
         let mut client = client.agree(logits)?;
         let mut once = || {
             let bundle = client.prepare(images, &mut |_, _| {})?;
@@ -110,7 +112,7 @@ fn logits_are_refused_by_a_server_that_gives_labels() {
     let seed = Seed::from_bytes(fresh_seed("session"));
     let server = server(Profile::Wide, None, &seed);
     let (result, served) =
-        in_process(&server, &seed.fork("serving", &[]), seed, |client| client.agree(true).map(drop));
+        in_process(&server, seed.fork("serving", &[]), seed, |client| client.agree(true).map(drop));
     match result {
         Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Output),
         other => panic!("{other:?}"),
@@ -124,7 +126,7 @@ fn profiles_without_room_for_dither_never_serve_logits() {
     for profile in [Profile::Tiny, Profile::Narrow] {
         let mut policy = Policy::default();
         policy.offer.logit_bits = Some(12);
-        assert!(Server::new(model(profile, &seed), policy, &seed).is_err(), "{profile}");
+        assert!(Server::new(model(profile, &seed), policy, seed.fork("server", &[])).is_err(), "{profile}");
     }
 }
 
@@ -133,17 +135,22 @@ fn quotas_and_bundle_limits_are_refusals() {
     let seed = Seed::from_bytes(fresh_seed("session"));
     let mut policy = Policy { quota: 5, ..Policy::default() };
     policy.offer.max_images = 3;
-    let server = Server::new(model(Profile::Wide, &seed), policy, &seed).unwrap();
+    let server = Server::new(model(Profile::Wide, &seed), policy, seed.fork("server", &[])).unwrap();
     // Too many at once; then within the quota; then beyond it on another connection, since the client is the same.
     for (bundles, images, refused) in [(1, 4, true), (2, 2, false), (1, 2, true)] {
         let bytes = fresh_seed("client");
-        let (result, _) = in_process(&server, &seed, Seed::from_bytes(bytes), |client| {
-            let mut client = client.agree(false)?;
-            for _ in 0..bundles {
-                client.prepare(images, &mut |_, _| {})?;
-            }
-            Ok(())
-        });
+        let (result, _) = in_process(
+            &server,
+            Seed::from_bytes(bytes).fork("serving", &[]),
+            Seed::from_bytes(bytes),
+            |client| {
+                let mut client = client.agree(false)?;
+                for _ in 0..bundles {
+                    client.prepare(images, &mut |_, _| {})?;
+                }
+                Ok(())
+            },
+        );
         match result {
             Err(ProtocolError::Refused(refusal)) => {
                 assert_eq!((refusal.code, refused), (RefusalCode::Limit, true))
@@ -152,4 +159,45 @@ fn quotas_and_bundle_limits_are_refusals() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn the_arg_max_has_room_for_differences_of_logits() {
+    // Rows w, −w and nearly nothing: at the edge of the calibrated range the first two logits are a full range apart.
+    let geometry = conv_fast::ConvGeometry::fully_connected(4, 3).unwrap();
+    let rows = [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0, 0.03, 0.02, 0.03, 0.02];
+    let linear = Linear::new("last", geometry, rows.to_vec(), vec![0.0; 3]).unwrap();
+    let mut graph = Graph::new("input", &[1, 4, 1, 1]).unwrap();
+    graph.push("last", Op::Linear(linear), &[0]).unwrap();
+    let calibration = vec![vec![1.0; 4], vec![0.97; 4]];
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    for margin in [None, Some(1.0), Some(1.5)] {
+        for profile in Profile::ALL {
+            let options = BuildOptions { margin, ..BuildOptions::new(profile, "edge") };
+            let (model, _) =
+                build(&graph, &calibration, &options, &mut seed.fork("salt", &[]).stream()).unwrap();
+            let inputs: Vec<i64> = calibration
+                .iter()
+                .flat_map(|image| quantize_image(&model.manifest, image).unwrap())
+                .collect();
+            let server = Server::new(model, Policy::default(), seed.fork("server", &[])).unwrap();
+            let [output, _] = run(&server, fresh_seed("client"), false, 2, &inputs);
+            assert_eq!(output, Output::Labels(vec![0, 0]), "{profile}, margin {margin:?}");
+        }
+    }
+}
+
+#[test]
+fn models_that_no_plan_can_run_are_not_built() {
+    let seed = Seed::from_bytes(fresh_seed("network"));
+    let graph = nn_merge::zoo::mlp(&[16, 8, 4], &mut seed.stream()).unwrap();
+    let with = |change: fn(&mut BuildOptions)| {
+        let mut options = BuildOptions::new(Profile::Wide, "widths");
+        change(&mut options);
+        build(&graph, &[], &options, &mut seed.fork("salt", &[]).stream())
+    };
+    assert!(with(|_| ()).is_ok(), "the twin: defaults build");
+    assert!(with(|options| options.last_ring_bits = Some(5)).is_err());
+    assert!(with(|options| (options.ring_bits, options.ignored_bits) = (Some(24), Some(4))).is_err());
+    assert!(with(|options| (options.ring_bits, options.ignored_bits) = (Some(10), Some(6))).is_err());
 }

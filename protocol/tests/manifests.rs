@@ -19,7 +19,7 @@ use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, Server};
 use script::{End, IMAGES, PATIENCE, Recording, Script, connect, welcome};
 
 fn server(seed: &Seed) -> Server {
-    Server::new(model(Profile::Tiny, seed), Policy::default(), seed).unwrap()
+    Server::new(model(Profile::Tiny, seed), Policy::default(), seed.fork("server", &[])).unwrap()
 }
 
 /// Peak of the process's virtual memory in bytes; lazily mapped pages count, so an allocation is seen even if unused.

@@ -79,7 +79,7 @@ fn case(data: &Path, file: &Path) -> Case {
 /// Runs all images in one session; gives the outputs bundle by bundle.
 fn run(server: &Server, bytes: [u8; 32], logits: bool, bundles: &[Vec<i64>], length: usize) -> Vec<Output> {
     let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
-    let (outputs, served) = in_process(server, &serving, client, |client| {
+    let (outputs, served) = in_process(server, serving, client, |client| {
         let mut client = client.agree(logits)?;
         let mut outputs = Vec::new();
         for inputs in bundles {
@@ -101,7 +101,7 @@ fn check(name: &str, file: &Path, data: &Path) {
     let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
     let mut policy = Policy::default();
     policy.offer.logit_bits = Some(LOGIT_BITS);
-    let server = Server::new(model.clone(), policy, &client).unwrap();
+    let server = Server::new(model.clone(), policy, client.fork("server", &[])).unwrap();
     let unit = model.manifest.logit_scale / f64::from(LOGIT_BITS).exp2();
 
     let (mut worst, mut widest, mut agree, mut logits_agree) = (0f64, 0f64, 0, 0);

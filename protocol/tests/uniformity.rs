@@ -71,7 +71,7 @@ fn server(
     };
     let model = Model { manifest, layers: weights, salt };
     model.validate().unwrap();
-    Server::new(model, Policy::default(), &Seed::from_bytes(fresh_seed("server"))).unwrap()
+    Server::new(model, Policy::default(), Seed::from_bytes(fresh_seed("server"))).unwrap()
 }
 
 fn dense(inputs: usize, outputs: usize) -> ConvShape {

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Serve, console: &Console) -> Result<(), Failure> {
     // The port first: it fails fast, and a client that comes early waits instead of being turned away.
     let listener = Listener::bind(address, options).map_err(Failure::Listening)?;
     let seed = fresh_seed()?;
-    let server = Arc::new(Server::new(model, policy(arguments), &seed).map_err(Failure::Unservable)?);
+    let server = Arc::new(Server::new(model, policy(arguments), seed).map_err(Failure::Unservable)?);
     let bound = listener.address().map_err(Failure::Listening)?;
     tracing::info!(model = %server.model().manifest.name, output = ?arguments.output, "serving");
     print(&format!("listening on {bound}"))?;

@@ -13,6 +13,7 @@
 //! | units · limit | < 2^(p−1) | an accepted input cannot wrap |
 
 use he_core::Profile;
+use ss_core::compare::Comparison;
 
 use super::{ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model};
 use crate::error::NnError;
@@ -177,8 +178,8 @@ fn check_layer(
     if !(8..=top).contains(&p) {
         return wrong(format!("masked width {p} is not in 8..={top}"));
     }
-    if !(4..=24).contains(&k) {
-        return wrong(format!("ring width {k} is not in 4..=24"));
+    if !(6..=24).contains(&k) {
+        return wrong(format!("ring width {k} is not in 6..=24"));
     }
     if !(k + 6..=top).contains(&t) {
         return wrong(format!("reply width {t} is not in {}..={top}", k + 6));
@@ -196,8 +197,8 @@ fn check_layer(
 
 fn check_activation(activation: &ActivationSpec, layer: &LayerSpec, next: &LayerSpec) -> Result<(), String> {
     let ActivationSpec { pool, ignored_bits, shift } = activation;
-    if *ignored_bits > layer.ring_bits - 2 {
-        return Err(format!("the sign test ignores {ignored_bits} of {} bits", layer.ring_bits));
+    if let Err(error) = Comparison::new(layer.ring_bits, *ignored_bits) {
+        return Err(format!("the sign test ignores {ignored_bits} of {} bits: {error}", layer.ring_bits));
     }
     if u64::from(layer.ring_bits) + u64::from(*shift) > u64::from(next.masked_bits) {
         return Err(format!(

@@ -29,6 +29,8 @@ use crate::error::{PeerFault, ProtocolError, Refusal};
 const HEADER: usize = 12;
 /// Queued bytes beyond which a send flushes by itself; also the read buffer.
 const BUFFER: usize = 1 << 16;
+/// Memory given to a payload before its first byte is here.
+const FIRST_ALLOCATION: usize = 1 << 20;
 /// A refusal is a sentence.
 const REFUSAL_CAP: usize = 4096;
 
@@ -257,10 +259,16 @@ impl Channel {
     }
 
     fn payload(&mut self, length: usize, kind: Kind) -> Result<Vec<u8>, ProtocolError> {
-        let mut payload = vec![0; length];
-        self.stream
-            .read_exact(&mut payload)
-            .map_err(|error| self.failed(error, format!("waiting for the {}", kind.name())))?;
+        // The length is the plan's, but memory follows the bytes that come, not the announcement.
+        let mut payload = Vec::with_capacity(length.min(FIRST_ALLOCATION));
+        let read = (&mut self.stream).take(length as u64).read_to_end(&mut payload);
+        match read {
+            Ok(read) if read == length => {}
+            Ok(_) => {
+                return Err(ProtocolError::HungUp { during: format!("waiting for the {}", kind.name()) });
+            }
+            Err(error) => return Err(self.failed(error, format!("waiting for the {}", kind.name()))),
+        }
         self.traffic.received += length as u64;
         Ok(payload)
     }

@@ -7,7 +7,7 @@ use nn_merge::model::Manifest;
 use rand_core::Rng;
 
 use super::set_up_transfers;
-use crate::channel::{Channel, Kind};
+use crate::channel::{Channel, Kind, Traffic};
 use crate::error::ProtocolError;
 use crate::handshake::{Greeting, Offer, Request, ask, derive, greet};
 use crate::offline::{ClientBundle, stage};
@@ -88,6 +88,16 @@ impl<State> Client<State> {
     /// Its digest.
     pub fn digest(&self) -> &[u8; 32] {
         &self.greeting.digest
+    }
+
+    /// Names the server process and its model: prepared bundles on disk are good for this origin only.
+    pub fn origin(&self) -> [u8; 32] {
+        self.greeting.origin()
+    }
+
+    /// Bytes and rounds so far.
+    pub fn traffic(&self) -> Traffic {
+        self.channel.traffic()
     }
 
     /// What the server gives.

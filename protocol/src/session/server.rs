@@ -1,7 +1,8 @@
 //! The server's side: a model made ready once, then any number of sessions.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use conv_fast::plan::choose;
@@ -10,7 +11,6 @@ use he_core::split::Epoch;
 use he_core::{Params, Seed};
 use nn_merge::model::Model;
 use rand_core::Rng;
-use rayon::prelude::*;
 
 use super::set_up_transfers;
 use crate::channel::{Channel, Kind};
@@ -19,7 +19,7 @@ use crate::handshake::{Offer, Request, derive, next_request, session, welcome};
 use crate::offline::linear::LayerHints;
 use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online;
-use crate::plan::{OutputMode, Plan};
+use crate::plan::{LayerPlan, OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
 
 /// Clients whose quota is kept count of.
@@ -32,6 +32,8 @@ pub struct Policy {
     pub offer: Offer,
     /// Images that one client (one address) may ask for while the server runs; aborted ones count.
     pub quota: u64,
+    /// Images of bundles being prepared or waiting in sessions, over all clients.
+    pub preparing: usize,
     /// Images of kept bundles in memory, over all clients.
     pub shelf: usize,
     /// How long a client may stay silent between requests.
@@ -39,11 +41,12 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Labels only, bundles of up to 64 images, a shelf of 256, five minutes of silence.
+    /// Labels only, bundles of up to 64 images, 256 images in preparation and 256 kept, five minutes of silence.
     fn default() -> Self {
         Self {
             offer: Offer { logit_bits: None, max_images: 64, field_bits: 8 },
             quota: u64::MAX,
+            preparing: 256,
             shelf: 256,
             idle: Duration::from_secs(300),
         }
@@ -61,10 +64,12 @@ pub struct Server {
     convolutions: Vec<PreparedConv>,
     /// Bias per layer and output channel, in Z_q.
     biases: Vec<Vec<u64>>,
-    hints: Mutex<HashMap<(usize, Layout), Arc<LayerHints>>>,
+    hints: Mutex<HashMap<(usize, Layout), Arc<OnceLock<Arc<LayerHints>>>>>,
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
     /// Images asked for by each client so far.
     asked: Mutex<HashMap<String, u64>>,
+    /// Images of bundles that sessions are preparing or holding.
+    held: AtomicUsize,
 }
 
 /// What a session did, for the server's log.
@@ -77,12 +82,12 @@ pub struct Served {
 }
 
 impl Server {
-    /// Makes a model ready: convolutions, biases, an epoch of its own. Hints follow with the first bundle.
+    /// Makes a model ready: convolutions, biases, an epoch of its own, the hints for single images. The seed is
+    /// consumed: two servers of one seed would share the public polynomials that their clients' masks stand on.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] for a model whose parts do not fit, or for logits in a profile that must not give
-    /// them.
-    pub fn new(model: Model, policy: Policy, seed: &Seed) -> Result<Self, ProtocolError> {
+    /// [`ProtocolError::Caller`] for a model that can't be planned, or for logits in a profile that must not give them.
+    pub fn new(model: Model, policy: Policy, seed: Seed) -> Result<Self, ProtocolError> {
         let caller = |error: &dyn std::fmt::Display| ProtocolError::Caller(error.to_string());
         let profile = model.manifest.profile;
         if policy.offer.logit_bits.is_some() && profile != he_core::Profile::Wide {
@@ -111,7 +116,7 @@ impl Server {
         let biases = model.layers.iter().map(|layer| layer.bias.iter().map(lift).collect()).collect();
         let mut label = [0; 32];
         seed.fork("epoch", &[]).stream().fill_bytes(&mut label);
-        Ok(Self {
+        let server = Self {
             manifest: model.manifest.encode().map_err(|error| caller(&error))?,
             digest: model.manifest.digest().map_err(|error| caller(&error))?,
             model,
@@ -123,7 +128,12 @@ impl Server {
             hints: Mutex::default(),
             shelf: Mutex::default(),
             asked: Mutex::default(),
-        })
+            held: AtomicUsize::new(0),
+        };
+        let plan = Plan::new(&server.model.manifest, 1, OutputMode::Label)
+            .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
+        server.hints(&plan);
+        Ok(server)
     }
 
     /// The model.
@@ -141,21 +151,18 @@ impl Server {
         &self.biases
     }
 
-    /// Hints of every layer of `plan`, computed once per layout.
+    /// Hints of every layer of `plan`, computed once per layout whoever asks first. A layer has a handful of layouts (one
+    /// per power of two of the images in a bundle), so what clients can make us remember is bounded.
     pub fn hints(&self, plan: &Plan) -> Vec<Arc<LayerHints>> {
-        plan.layers()
-            .par_iter()
-            .map(|layer| {
-                let key = (layer.index, layer.packing.layout());
-                if let Some(known) = lock(&self.hints).get(&key) {
-                    return known.clone();
-                }
-                // Two sessions may compute the same hints at once: the same numbers, so either will do.
-                let own = &self.model.layers[layer.index].weights;
-                let hints = Arc::new(LayerHints::new(&self.params, &self.epoch, layer, own));
-                lock(&self.hints).entry(key).or_insert(hints).clone()
-            })
-            .collect()
+        // Layer by layer on this thread; the work inside is parallel. A worker of the pool must never wait for a cell
+        // that is being filled: the filling may wait for that worker.
+        let of_layer = |layer: &LayerPlan| {
+            let key = (layer.index, layer.packing.layout());
+            let cell = lock(&self.hints).entry(key).or_default().clone();
+            let own = &self.model.layers[layer.index].weights;
+            cell.get_or_init(|| Arc::new(LayerHints::new(&self.params, &self.epoch, layer, own))).clone()
+        };
+        plan.layers().iter().map(of_layer).collect()
     }
 
     /// Serves one client to its end; `who` names it for its quota. All randomness of the session comes from `seed`.
@@ -167,7 +174,7 @@ impl Server {
         channel: &mut Channel,
         who: &str,
         message: Duration,
-        seed: &Seed,
+        seed: Seed,
     ) -> Result<Served, ProtocolError> {
         let (start, mut report) = (Start::now(channel), Report::default());
         let mut nonce = [0; 32];
@@ -177,7 +184,7 @@ impl Server {
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
         let session = session(&nonces, &self.digest, &self.epoch, mode);
 
-        let (mut transfers, mut own, mut plan) = (None, HashMap::new(), None::<Arc<Plan>>);
+        let (mut transfers, mut own, mut plan) = (None, None::<Own<'_>>, None::<Arc<Plan>>);
         let (mut bundles, mut images_run) = (0u64, 0);
         loop {
             channel.set_patience(self.policy.idle);
@@ -189,7 +196,7 @@ impl Server {
                 Request::Transfers => {
                     let start = Start::now(channel);
                     let field_bits = self.policy.offer.field_bits;
-                    transfers = Some(set_up_transfers(channel, &session, field_bits, seed, false)?);
+                    transfers = Some(set_up_transfers(channel, &session, field_bits, &seed, false)?);
                     report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
                 }
                 Request::Prepare { images } => {
@@ -207,8 +214,12 @@ impl Server {
                             }
                         },
                     };
-                    let hints = self.hints(&current);
+                    // One waiting bundle per session: what a client piles up it must ask us to keep.
+                    drop(own.take());
+                    let place = self.reserve(channel, images)?;
                     channel.send(Kind::Agreed, 0, &[])?;
+                    channel.flush()?;
+                    let hints = self.hints(&current);
                     let id = derive(&session, "bundle", bundles);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;
@@ -221,13 +232,13 @@ impl Server {
                         &seed,
                         &mut report,
                     )?;
-                    // One waiting bundle per session: what a client piles up it must ask us to keep.
-                    own.clear();
-                    own.insert(id, bundle);
+                    own = Some(Own { id, bundle, _place: place });
                     plan = Some(current);
                 }
                 Request::Keep { id } => {
-                    let Some(bundle) = own.remove(&id) else { return Err(self.no_bundle(channel)) };
+                    let Some(Own { bundle, .. }) = own.take().filter(|own| own.id == id) else {
+                        return Err(self.no_bundle(channel));
+                    };
                     let mut shelf = lock(&self.shelf);
                     let kept: usize = shelf.values().map(|bundle| bundle.plan().images()).sum();
                     if kept + bundle.plan().images() > self.policy.shelf {
@@ -244,8 +255,11 @@ impl Server {
                     channel.flush()?;
                 }
                 Request::Infer { id } => {
-                    // Claimed by taking it off the shelf: from here on it is gone, whatever happens.
-                    let bundle = own.remove(&id).or_else(|| lock(&self.shelf).remove(&id));
+                    // Claimed by taking it: from here on it is gone, whatever happens.
+                    let bundle = match own.take() {
+                        Some(own) if own.id == id => Some(own.bundle),
+                        _ => lock(&self.shelf).remove(&id),
+                    };
                     let Some(bundle) = bundle else { return Err(self.no_bundle(channel)) };
                     if bundle.plan().mode() != mode {
                         let reason = "the prepared bundle gives another output than this session".to_owned();
@@ -314,11 +328,43 @@ impl Server {
         Ok(())
     }
 
+    /// A place for the images of a bundle until the session has used, kept or lost it.
+    fn reserve(&self, channel: &mut Channel, images: usize) -> Result<Place<'_>, ProtocolError> {
+        let place = Place { held: &self.held, images };
+        if self.held.fetch_add(images, Ordering::SeqCst) + images > self.policy.preparing {
+            let reason = format!(
+                "this server prepares at most {} images at once: try later, or fewer",
+                self.policy.preparing
+            );
+            return Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }));
+        }
+        Ok(place)
+    }
+
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
         let reason =
             "the named bundle is not here: used already, never prepared, or lost when the server restarted"
                 .to_owned();
         channel.refuse(Refusal { code: RefusalCode::Bundle, reason })
+    }
+}
+
+/// A session's own waiting bundle.
+struct Own<'a> {
+    id: BundleId,
+    bundle: ServerBundle,
+    _place: Place<'a>,
+}
+
+/// Images counted as held until this is dropped.
+struct Place<'a> {
+    held: &'a AtomicUsize,
+    images: usize,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.images, Ordering::SeqCst);
     }
 }
 

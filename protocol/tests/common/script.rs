@@ -141,12 +141,7 @@ impl Recording {
         let result = std::thread::scope(|scope| {
             let seeds = Seed::from_bytes(seed);
             let serving = scope.spawn(move || {
-                server.serve(
-                    &mut Channel::new(right, patience),
-                    "test",
-                    patience,
-                    &seeds.fork("serving", &[]),
-                )
+                server.serve(&mut Channel::new(right, patience), "test", patience, seeds.fork("serving", &[]))
             });
             let result =
                 whole_session(Channel::new(recorder, patience), Seed::from_bytes(seed), inputs, images);
@@ -177,7 +172,7 @@ impl Recording {
             &mut Channel::new(script, patience),
             "script",
             patience,
-            &Seed::from_bytes(self.seed).fork("serving", &[]),
+            Seed::from_bytes(self.seed).fork("serving", &[]),
         )
     }
 }

@@ -123,7 +123,7 @@ fn serve(args: &Args) -> Result<()> {
     let mut policy = Policy::default();
     policy.offer.max_images = policy.offer.max_images.max(args.bundle);
     policy.offer.logit_bits = args.logits.then_some(12);
-    let server = Arc::new(Server::new(model, policy, &Seed::from_os()?)?);
+    let server = Arc::new(Server::new(model, policy, Seed::from_os()?)?);
     let listener = Listener::bind("127.0.0.1:0", ListenOptions::default())?;
     println!("listening on {}", listener.address()?);
     std::io::stdout().flush()?;
