@@ -53,6 +53,9 @@ impl Default for Policy {
     }
 }
 
+/// Hints of one layer in one layout, computed by whoever asks first.
+type HintCell = Arc<OnceLock<Arc<LayerHints>>>;
+
 /// A model ready to be served. Shared by all sessions.
 pub struct Server {
     model: Model,
@@ -64,7 +67,7 @@ pub struct Server {
     convolutions: Vec<PreparedConv>,
     /// Bias per layer and output channel, in Z_q.
     biases: Vec<Vec<u64>>,
-    hints: Mutex<HashMap<(usize, Layout), Arc<OnceLock<Arc<LayerHints>>>>>,
+    hints: Mutex<HashMap<(usize, Layout), HintCell>>,
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
     /// Images asked for by each client so far.
     asked: Mutex<HashMap<String, u64>>,
