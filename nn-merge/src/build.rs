@@ -167,9 +167,10 @@ fn compares(layers: &[ChainLayer], index: usize) -> bool {
     layer.pool.is_some() || (index + 1 == layers.len() && layer.linear.geometry.output_len() > 1)
 }
 
-/// B of a layer: the smaller of both bounds, with room for the sign test's band, doubled where differences are compared.
+/// B of a layer: the smaller of both bounds, with room for noise and the sign test's band, doubled where differences are
+/// compared.
 fn bound(compares: bool, wanted: f64, fixed: f64) -> f64 {
-    let least = wanted.min(fixed * (1.0 + 1.0 / 64.0));
+    let least = wanted.min(fixed) * (1.0 + 1.0 / 64.0);
     let bound = if least > 0.0 { least } else { 1.0 };
     if compares { 2.0 * bound } else { bound }
 }
