@@ -6,8 +6,9 @@
 //! - the *static* one, interval arithmetic from the accepted input range through every layer, per channel: no accepted
 //!   input can exceed it. It is loose by large factors on deep networks.
 //!
-//! Quantisation takes the smaller of (measured × margin) and the static bound; where that is the static one, overflow is
-//! impossible, and the report says so.
+//! Quantisation takes the smaller of (measured × margin) and the static bound, a 64th more as room for noise, and
+//! twice that where differences of outputs are compared. Where the static bound fits in, no accepted input drives the
+//! float network out of range, and the report says so; the errors of fixed point are not in that statement.
 
 use rayon::prelude::*;
 

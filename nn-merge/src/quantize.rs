@@ -10,7 +10,8 @@
 //!   shift (0 ≤ j ≤ p' − k) that brings the largest weight to the wanted bits. If even j = 0 leaves it smaller, weights
 //!   have fewer bits than wanted, which the report shows.
 //!
-//! A layer with max-pooling compares differences of two outputs, which need one bit more: its B is doubled.
+//! A layer with max-pooling compares differences of two outputs, and so does the arg-max of a last layer with several
+//! outputs; these need one bit more, so B comes doubled there.
 
 use crate::error::NnError;
 use crate::lower::ChainLayer;

@@ -66,9 +66,9 @@ pub struct LayerReport {
     pub measured: f64,
     /// Largest |output| that any accepted input can cause.
     pub static_bound: f64,
-    /// B, the bound that the arithmetic was sized for (doubled under a max-pooling).
+    /// B, the bound that the arithmetic was sized for (doubled where differences are compared: max-pooling, arg-max).
     pub bound: f64,
-    /// No accepted input can overflow this layer.
+    /// No accepted input can overflow this layer of the float network (errors of fixed point come on top).
     pub overflow_impossible: bool,
 }
 

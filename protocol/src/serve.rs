@@ -1,4 +1,5 @@
-//! A listener for many clients: one thread each, a cap on their number, a clean stop.
+//! A listener for many clients: one thread each, a cap on their number (one address may take half of it), a clean stop.
+//! Connections that fail while they are accepted do not end it.
 
 use std::collections::HashMap;
 use std::io;

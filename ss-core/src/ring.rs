@@ -1,7 +1,7 @@
 //! The two rings of a session and the local walk between them.
 //!
-//! Linear layers live in Z_q (q an odd prime below 2^50), activations in Z_2^k with k of 14 to 24 bits, and the
-//! masked inputs of a linear layer in Z_2^p (p up to 46 bits). A value means a point of the *torus*: v/q, y/2^k
+//! Linear layers live in Z_q (q an odd prime below 2^50), activations in Z_2^k with k of 6 to 24 bits, and the masked
+//! inputs of a linear layer in Z_2^p (p of 8 to 49 bits, below those of q). A value means a point of the *torus*: v/q, y/2^k
 //! and D/2^p are the same real number modulo one, so a change of ring is a change of resolution:
 //!
 //! | walk | formula | error |

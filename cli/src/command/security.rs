@@ -10,7 +10,7 @@
 //! | ratio | dither / known |
 //! | queries | ratio²: how many answers average the dither away |
 //!
-//! Source: `docs/protocol.md`, section on what the noise gives away. The number of queries is a stated figure for the
+//! Source: `docs/security.md`, section on what the noise gives away. The number of queries is a stated figure for the
 //! known regression attack, not a proof.
 
 use nn_merge::fixed_point::dither_log2_sigma;

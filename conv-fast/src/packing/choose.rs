@@ -8,10 +8,14 @@
 //! ```
 //!
 //! for a bundle of B images. More outputs per polynomial (M) save replies and cost zeros; more images (G) share both.
-//! All sensible (G, C, M) are tried, with and without stride phases; the reply alone is a lower bound that prunes most of
-//! them before their zeros are counted. Ties go to the layout with fewer polynomial products. The choice depends on public
+//! All sensible (G, C, M) are tried, with and without stride phases; a lower bound prunes most of them before their zeros
+//! are counted. Ties go to the layout with fewer polynomial products. The choice depends on public
 //! numbers only and is deterministic, so that both parties arrive at the same layout.
+//!
+//! A geometry may be the peer's word, so the work is bounded: candidates are tried in the order of their lower bounds
+//! until [`work_limit`] is spent, and then the best so far is taken. Real layers need a tenth of that or less.
 
+use super::zeros::{self, Work};
 use super::{Layout, Packing, check_degree, plane::Plane};
 use crate::{ConvError, ConvGeometry};
 use std::sync::Arc;
@@ -30,8 +34,11 @@ pub struct PackingCost {
 impl PackingCost {
     /// Bits for one set of G images in this packing.
     pub fn bits(&self, packing: &Packing) -> u64 {
-        self.reply(packing.output_polys(), packing.degree())
-            + packing.zero_reads_total() as u64 * u64::from(self.zero_bits)
+        self.sum(packing, packing.zero_reads_total())
+    }
+
+    fn sum(&self, packing: &Packing, zeros: usize) -> u64 {
+        self.reply(packing.output_polys(), packing.degree()) + zeros as u64 * u64::from(self.zero_bits)
     }
 
     fn reply(&self, output_polys: usize, degree: usize) -> u64 {
@@ -39,47 +46,68 @@ impl PackingCost {
     }
 
     /// Replies, and the zeros that the other output slots certainly read: each pixel that is read at all is read M − 1
-    /// more times through them, each time at another free coefficient.
+    /// more times through them, each time at another free coefficient. With groups, the same holds for each group that has
+    /// outputs in a full polynomial.
     fn lower_bound(&self, geometry: &ConvGeometry, degree: usize, layout: Layout, plane: &Plane) -> u64 {
-        let outputs = geometry.shape().out_channels;
-        let reply = self.reply(outputs.div_ceil(layout.outputs), degree);
-        if geometry.shape().groups > 1 {
-            return reply;
-        }
-        let pixels: usize = plane.phases.iter().map(|phase| phase.pixels_read).sum();
-        let free = (layout.outputs.min(outputs) - 1) * layout.images * geometry.group_inputs() * pixels;
-        reply + free as u64 * u64::from(self.zero_bits)
+        let s = geometry.shape();
+        let outputs = layout.outputs.min(s.out_channels);
+        let full = (s.out_channels / outputs * outputs).div_ceil(geometry.group_outputs());
+        let free = (outputs - 1) * layout.images * full * geometry.group_inputs() * plane.pixels_read;
+        self.reply(s.out_channels.div_ceil(outputs), degree) + free as u64 * u64::from(self.zero_bits)
     }
 }
 
 /// The layout with the fewest bytes per image for bundles of `images_in_bundle` images, ring degree `degree`.
 ///
 /// # Errors
-/// [`ConvError::Degree`], [`ConvError::Zero`] for an empty bundle, [`ConvError::PlaneTooLarge`] if not even one plane fits.
+/// [`ConvError::Degree`], [`ConvError::Zero`] for an empty bundle, [`ConvError::PlaneTooLarge`] if not even one plane fits,
+/// and [`ConvError::TooLarge`] if one fits only when split into more than 2^20 slots (input channels × stride phases), or
+/// if no layout's zeros can be counted within the bounded work.
 pub fn choose(
     geometry: &ConvGeometry,
     degree: usize,
     images_in_bundle: usize,
     cost: &PackingCost,
 ) -> Result<Packing, ConvError> {
+    search(geometry, degree, images_in_bundle, cost, &mut Work { spent: 0, limit: work_limit(geometry, degree) })
+}
+
+/// Steps (of a few nanoseconds) that a choice may take: 2^11 per coefficient of the ring, which no real layer was seen to
+/// need, and eight per element of the padded input and the output, so that the layers of a network share one bound.
+pub(super) fn work_limit(geometry: &ConvGeometry, degree: usize) -> u64 {
+    let s = geometry.shape();
+    let [top, left, bottom, right] = s.padding;
+    let plane = (s.in_height + top + bottom) as u64 * (s.in_width + left + right) as u64;
+    let elements = (s.in_channels as u64).saturating_mul(plane).saturating_add(geometry.output_len() as u64);
+    (2048 * degree as u64).saturating_add(elements.saturating_mul(8))
+}
+
+/// [`choose`] with the work counted.
+pub(super) fn search(
+    geometry: &ConvGeometry,
+    degree: usize,
+    images_in_bundle: usize,
+    cost: &PackingCost,
+    work: &mut Work,
+) -> Result<Packing, ConvError> {
     check_degree(degree)?;
     if images_in_bundle == 0 {
         return Err(ConvError::Zero { what: "images in a bundle" });
     }
-    let plain = Plane::new(geometry, degree, false);
     let mut planes = Vec::new();
-    if geometry.shape().stride != [1, 1]
-        && let Ok(split) = Plane::new(geometry, degree, true)
-    {
-        planes.push((true, Arc::new(split)));
-    }
-    let refusal = match plain {
-        Ok(plain) => {
-            planes.push((false, Arc::new(plain)));
-            None
+    let mut refusal = None;
+    let strides: &[bool] = if geometry.shape().stride == [1, 1] { &[false] } else { &[true, false] };
+    for &split_stride in strides {
+        match Plane::new(geometry, degree, split_stride) {
+            Ok(plane) => planes.push((split_stride, Arc::new(plane))),
+            // That the split plane has too many slots says more than that the whole plane does not fit.
+            Err(_) if matches!(refusal, Some(ConvError::TooLarge { .. })) => {}
+            Err(error) => refusal = Some(error),
         }
-        Err(error) => Some(error),
-    };
+    }
+    if let (true, Some(error)) = (planes.is_empty(), refusal) {
+        return Err(error);
+    }
     let mut candidates = Vec::new();
     for (split_stride, plane) in &planes {
         let capacity = degree / plane.length;
@@ -101,25 +129,27 @@ pub fn choose(
     candidates.sort_by_key(|&(lower_bound, ..)| lower_bound);
     let mut best: Option<((u64, u64), Packing)> = None;
     for (lower_bound, sets, layout, plane) in candidates {
-        if best.as_ref().is_some_and(|&((bits, _), _)| lower_bound > bits) {
-            break;
-        }
         let packing = Packing::from_plane(geometry, degree, layout, Arc::clone(plane))?;
-        let bits = sets * cost.bits(&packing);
-        if best.as_ref().is_some_and(|&((least, _), _)| bits > least) {
-            continue;
+        let products = sets * packing.products();
+        if let Some((least, _)) = best {
+            if lower_bound > least.0 {
+                break;
+            }
+            if (lower_bound, products) >= least {
+                continue;
+            }
         }
-        let products: u64 = (0..packing.output_polys()).map(|o| packing.pairs(o).len() as u64).sum();
-        let rank = (bits, sets * products);
+        let Some(zeros) = zeros::total(&packing, work) else { break };
+        let rank = (sets * cost.sum(&packing, zeros), products);
         if best.as_ref().is_none_or(|&(least, _)| rank < least) {
             best = Some((rank, packing));
         }
     }
-    match (best, refusal) {
-        (Some((_, packing)), _) => Ok(packing),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(ConvError::Degree { degree }),
-    }
+    best.map(|(_, packing)| packing).ok_or(ConvError::TooLarge {
+        what: "the number of steps to find a layout",
+        value: work.spent,
+        limit: work.limit,
+    })
 }
 
 /// The output counts up to `limit` that matter: for each number of polynomials the least count that attains it, and those
@@ -142,3 +172,5 @@ fn output_counts(geometry: &ConvGeometry, limit: usize) -> Vec<usize> {
     counts.dedup();
     counts
 }
+/// tmp
+pub fn probe(g: &ConvGeometry, n: usize, b: usize, cost: &PackingCost) -> u64 { let mut w = Work{spent:0,limit:work_limit(g, n)}; let _ = search(g,n,b,cost,&mut w); w.spent }

@@ -29,19 +29,23 @@
 //! coefficients without a pixel that some output reads through the support of the weights (taps, whatever their
 //! value). All others may hold anything.
 //!
-//! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); these have to be cut into tiles first.
+//! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); these have to be cut into tiles first. Stride phases
+//! are limited to 2^20 slots (input channels × stride phases) per layer; see [`choose`] for what bounds the work.
 
+mod axis;
+mod bits;
 mod choose;
 mod plane;
 mod zeros;
 
-pub use choose::{PackingCost, choose};
+pub use choose::{PackingCost, choose, probe};
 
 use crate::{ConvError, ConvGeometry};
 use plane::Plane;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
+use zeros::Work;
 
 /// How many things one polynomial holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
@@ -86,7 +90,8 @@ impl Packing {
     /// Checks that a layout fits into ring degree `degree` (a power of two) and prepares its index maps.
     ///
     /// # Errors
-    /// [`ConvError::Degree`], [`ConvError::Zero`], [`ConvError::PlaneTooLarge`] or [`ConvError::LayoutTooLarge`].
+    /// [`ConvError::Degree`], [`ConvError::Zero`], [`ConvError::PlaneTooLarge`], [`ConvError::LayoutTooLarge`], or
+    /// [`ConvError::TooLarge`] for more than 2^20 slots with a split stride.
     pub fn with_layout(geometry: &ConvGeometry, degree: usize, layout: Layout) -> Result<Self, ConvError> {
         check_degree(degree)?;
         let plane = Arc::new(Plane::new(geometry, degree, layout.split_stride)?);
@@ -114,7 +119,7 @@ impl Packing {
         if coefficients > degree as u64 {
             return Err(ConvError::LayoutTooLarge { coefficients, degree });
         }
-        let slots = geometry.group_inputs() * plane.phases.len();
+        let slots = geometry.group_inputs() * plane.phases;
         let polys_per_group = slots.div_ceil(layout.channels);
         let occupied = layout.images * layout.channels * plane.length;
         let block = occupied.max(degree / layout.outputs.next_power_of_two());
@@ -206,7 +211,7 @@ impl Packing {
         }
         let groups =
             outputs.start / self.geometry.group_outputs()..=(outputs.end - 1) / self.geometry.group_outputs();
-        let used = (self.geometry.group_inputs() * self.plane.used_phases).div_ceil(self.layout.channels);
+        let used = self.used_polys();
         groups
             .flat_map(|group| {
                 let first = group * self.polys_per_group;
@@ -235,9 +240,9 @@ impl Packing {
             for &(c, (phase, channel)) in slots.iter().rev() {
                 let base = slot * self.block + (self.layout.channels - 1 - c) * self.plane.length;
                 let kernel = &weights[(output * inputs + channel) * taps..][..taps];
-                for tap in self.plane.phases[phase].taps.iter().rev() {
-                    let position = base + self.plane.reference - tap.offset;
-                    let value = i64::from(kernel[tap.kernel]);
+                for (tap, offset) in self.plane.taps(phase).rev() {
+                    let position = base + self.plane.reference - offset;
+                    let value = i64::from(kernel[tap]);
                     // A window spans less than two planes, hence a position is below 2N.
                     terms.push(if position < self.degree {
                         (position, value)
@@ -265,7 +270,23 @@ impl Packing {
 
     /// [`Packing::zero_reads`] summed over all input polynomials: the masks a client has to send per G images.
     pub fn zero_reads_total(&self) -> usize {
-        zeros::total(self)
+        let mut work = Work { spent: 0, limit: u64::MAX };
+        zeros::total(self, &mut work).expect("no sum of steps exceeds the greatest number")
+    }
+
+    /// Products of an input and an output polynomial per G images: [`Packing::pairs`] summed over all output polynomials.
+    fn products(&self) -> u64 {
+        let s = self.geometry.shape();
+        let (size, outputs) = (self.geometry.group_outputs(), self.layout.outputs);
+        // Ends of groups and of polynomials cut the outputs into pieces, each in one group and one polynomial.
+        let common = size * (outputs / zeros::gcd(size, outputs));
+        let pieces = self.output_polys() + s.groups - s.out_channels.div_ceil(common);
+        pieces as u64 * self.used_polys() as u64
+    }
+
+    /// Input polynomials of a group, its first, that any output polynomial reads.
+    fn used_polys(&self) -> usize {
+        (self.geometry.group_inputs() * self.plane.used_phases).div_ceil(self.layout.channels)
     }
 
     fn input_base(&self, image: usize, slot: usize) -> usize {
@@ -293,9 +314,19 @@ impl Packing {
     /// Phase and channel (within the group) of each filled slot of an input polynomial.
     fn slots(&self, in_poly: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let inputs = self.geometry.group_inputs();
-        let first = in_poly % self.polys_per_group * self.layout.channels;
-        let end = (first + self.layout.channels).min(inputs * self.plane.phases.len());
-        (first..end).map(move |slot| (slot / inputs, slot % inputs))
+        self.slot_range(in_poly % self.polys_per_group).map(move |slot| (slot / inputs, slot % inputs))
+    }
+
+    /// The filled slots, counted within the group, of a group's polynomial.
+    fn slot_range(&self, poly: usize) -> Range<usize> {
+        let first = poly * self.layout.channels;
+        first..(first + self.layout.channels).min(self.geometry.group_inputs() * self.plane.phases)
+    }
+
+    /// The phases of those slots.
+    fn phases_in(&self, poly: usize) -> Range<usize> {
+        let (slots, inputs) = (self.slot_range(poly), self.geometry.group_inputs());
+        slots.start / inputs..slots.end.div_ceil(inputs)
     }
 }
 

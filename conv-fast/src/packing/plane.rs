@@ -19,56 +19,43 @@
 //! pixels by (row mod s₀, column mod s₁) of the padded image: each phase becomes a channel of its own with its own taps
 //! and the strided convolution becomes one of stride 1 with s₀·s₁ times the channels on planes as much smaller. Phases
 //! that no tap meets (three of four under a 1×1 kernel of stride 2) come last, so that they fall into polynomials without
-//! any product. This is an exact re-indexing; nothing is approximated.
+//! any product. This is an exact re-indexing; nothing is approximated. Channels times phases is bounded by [`MAX_SLOTS`].
+//!
+//! **Axes.** What a phase reads is a product set: the rows that its row residue reads times the columns that its column
+//! residue reads, and likewise its taps and its pixels. So everything is kept per axis and residue (see [`Axis`]), in memory
+//! and time about the padded height plus width, however many phases there are.
 
+use super::axis::{Axis, Residue};
 use crate::{ConvError, ConvGeometry};
 
-/// One kernel position as one phase sees it.
-#[derive(Clone, Debug)]
-pub(crate) struct Tap {
-    /// Index within the kernel, row-major.
-    pub(crate) kernel: usize,
-    /// Coefficients from the window's first pixel.
-    pub(crate) offset: usize,
-}
-
-/// The pixels with one pair of residues, and the taps that read them.
-#[derive(Clone, Debug)]
-pub(crate) struct Phase {
-    row: usize,
-    column: usize,
-    pub(crate) taps: Vec<Tap>,
-    /// All coefficients that some window reads, relative to the plane's base; sorted, distinct.
-    pub(crate) reads: Vec<isize>,
-    /// How many of the phase's pixels are among them.
-    pub(crate) pixels_read: usize,
-}
+/// Greatest number of slots, input channels times stride phases, of a plane that is split. Real layers have thousands;
+/// a hostile description may ask for billions, most of them without a single tap.
+pub(super) const MAX_SLOTS: usize = 1 << 20;
 
 /// The layout that all planes of a packing share.
 #[derive(Clone, Debug)]
-pub(crate) struct Plane {
-    padding: [usize; 2],
-    image: [usize; 2],
-    /// Residues over rows and columns: [1, 1], or the stride.
-    split: [usize; 2],
-    /// Stride that remains.
-    step: [usize; 2],
-    /// First row and column, in split coordinates of the padded image, that hold pixels.
-    first: [usize; 2],
+pub(super) struct Plane {
+    /// Rows and columns.
+    axes: [Axis; 2],
     pitch: usize,
-    pub(crate) lead: usize,
-    pub(crate) reference: usize,
+    pub(super) lead: usize,
+    pub(super) reference: usize,
     /// Plane length P in coefficients.
-    pub(crate) length: usize,
-    pub(crate) phases: Vec<Phase>,
+    pub(super) length: usize,
+    /// Number of phases, used or not.
+    pub(super) phases: usize,
     /// Phases with at least one tap; they come first.
-    pub(crate) used_phases: usize,
-    rank: Vec<usize>,
+    pub(super) used_phases: usize,
+    /// Pixels of one channel that some window reads, over all phases.
+    pub(super) pixels_read: usize,
 }
 
 impl Plane {
     /// Lays out the planes of a geometry for ring degree `degree`.
-    pub(crate) fn new(geometry: &ConvGeometry, degree: usize, split: bool) -> Result<Self, ConvError> {
+    ///
+    /// # Errors
+    /// [`ConvError::PlaneTooLarge`], and [`ConvError::TooLarge`] beyond [`MAX_SLOTS`].
+    pub(super) fn new(geometry: &ConvGeometry, degree: usize, split: bool) -> Result<Self, ConvError> {
         let s = geometry.shape();
         let image = [s.in_height, s.in_width];
         let padding = [s.padding[0], s.padding[1]];
@@ -104,91 +91,137 @@ impl Plane {
         if length > degree {
             return Err(ConvError::PlaneTooLarge { plane: length, degree });
         }
-        let mut phases: Vec<Phase> = (0..split[0] * split[1])
-            .map(|p| Phase {
-                row: p / split[1],
-                column: p % split[1],
-                taps: Vec::new(),
-                reads: Vec::new(),
-                pixels_read: 0,
-            })
-            .collect();
-        for i in 0..s.kernel[0] {
-            for j in 0..s.kernel[1] {
-                let (row, column) = (i * s.dilation[0], j * s.dilation[1]);
-                phases[row % split[0] * split[1] + column % split[1]].taps.push(Tap {
-                    kernel: i * s.kernel[1] + j,
-                    offset: row / split[0] * pitch + column / split[1],
-                });
-            }
+        let slots = split.iter().fold(s.in_channels as u64, |product, &factor| product * factor as u64);
+        if split != [1, 1] && slots > MAX_SLOTS as u64 {
+            return Err(ConvError::TooLarge {
+                what: "input channels × stride phases",
+                value: slots,
+                limit: MAX_SLOTS as u64,
+            });
         }
-        let used_phases = phases.iter().filter(|phase| !phase.taps.is_empty()).count();
-        phases.sort_by_key(|phase| phase.taps.is_empty());
-        let mut rank = vec![0; phases.len()];
-        for (position, phase) in phases.iter().enumerate() {
-            rank[phase.row * split[1] + phase.column] = position;
-        }
-        let lead = lead as usize;
-        let mut plane = Self {
-            padding,
-            image,
-            split,
-            step,
-            first,
+        let axes = [0, 1].map(|axis| {
+            let taps = (s.kernel[axis], s.dilation[axis]);
+            Axis::new(split[axis], taps, (outputs[axis], step[axis]), (padding[axis], image[axis]))
+        });
+        Ok(Self {
             pitch,
-            lead,
+            lead: lead as usize,
             reference: reference as usize,
             length,
-            phases,
-            used_phases,
-            rank,
-        };
-        for p in 0..used_phases {
-            let mut reads = Vec::new();
-            for y in 0..outputs[0] {
-                for x in 0..outputs[1] {
-                    let window = plane.position(y * step[0], x * step[1]);
-                    reads.extend(plane.phases[p].taps.iter().map(|tap| window + tap.offset as isize));
-                }
-            }
-            reads.sort_unstable();
-            reads.dedup();
-            let read =
-                plane.pixels(p).filter(|&pixel| reads.binary_search(&(pixel as isize)).is_ok()).count();
-            plane.phases[p].pixels_read = read;
-            plane.phases[p].reads = reads;
-        }
-        Ok(plane)
+            phases: split[0] * split[1],
+            used_phases: axes[0].used.len() * axes[1].used.len(),
+            pixels_read: axes[0].pixels_read * axes[1].pixels_read,
+            axes,
+        })
     }
 
-    /// Phase (as a position in `phases`) and coefficient, relative to the plane's base, of one pixel.
-    pub(crate) fn pixel(&self, row: usize, column: usize) -> (usize, usize) {
-        let (row, column) = (row + self.padding[0], column + self.padding[1]);
-        let phase = row % self.split[0] * self.split[1] + column % self.split[1];
-        let position = self.position(row / self.split[0], column / self.split[1]);
-        (self.rank[phase], position as usize)
+    /// Phase and coefficient, relative to the plane's base, of one pixel.
+    pub(super) fn pixel(&self, row: usize, column: usize) -> (usize, usize) {
+        let (row_residue, row) = self.axes[0].split_pixel(row);
+        let (column_residue, column) = self.axes[1].split_pixel(column);
+        (self.rank(row_residue, column_residue), self.position(row, column) as usize)
     }
 
     /// Coefficient, relative to the base of the last channel's plane, at which one output is read.
-    pub(crate) fn output(&self, y: usize, x: usize) -> usize {
-        (self.position(y * self.step[0], x * self.step[1]) + self.reference as isize) as usize
+    pub(super) fn output(&self, y: usize, x: usize) -> usize {
+        let (row, column) = (y * self.axes[0].step, x * self.axes[1].step);
+        (self.position(row, column) + self.reference as isize) as usize
     }
 
-    /// Coefficients, relative to the plane's base, of all pixels of a phase.
-    pub(crate) fn pixels(&self, phase: usize) -> impl Iterator<Item = usize> + '_ {
-        let Phase { row, column, .. } = self.phases[phase];
-        let along = |axis: usize, residue: usize| {
-            // The least pixel p ≥ 0 with p + padding ≡ residue (mod split).
-            let modulus = self.split[axis];
-            let start = (residue + modulus - self.padding[axis] % modulus) % modulus;
-            (start..self.image[axis]).step_by(modulus)
-        };
-        along(0, row).flat_map(move |y| along(1, column).map(move |x| self.pixel(y, x).1))
+    /// The taps of a phase: index within the kernel, row-major, and coefficients from the window's first pixel; ascending.
+    pub(super) fn taps(&self, phase: usize) -> impl DoubleEndedIterator<Item = (usize, usize)> + '_ {
+        let [rows, columns] = self.residues(phase);
+        let width = self.axes[1].taps;
+        rows.taps.iter().flat_map(move |row| {
+            columns.taps.iter().map(move |column| {
+                (row.kernel * width + column.kernel, row.offset * self.pitch + column.offset)
+            })
+        })
+    }
+
+    /// Phases that lie alike have the same kind: the same reads and the same pixels.
+    pub(super) fn kind(&self, phase: usize) -> Kind {
+        Kind(self.residues(phase).map(|residue| residue.kind))
+    }
+
+    /// Coefficients that some window reads, relative to the plane's base; each at most a few times.
+    pub(super) fn reads(&self, kind: Kind) -> impl Iterator<Item = isize> + '_ {
+        let [rows, columns] = self.of_kind(kind);
+        rows.reads
+            .iter()
+            .flat_map(move |&row| columns.reads.iter().map(move |&column| self.position(row, column)))
+    }
+
+    /// Coefficients, relative to the plane's base, of all pixels.
+    pub(super) fn pixels(&self, kind: Kind) -> impl Iterator<Item = isize> + '_ {
+        let [rows, columns] = self.of_kind(kind);
+        rows.pixels
+            .clone()
+            .flat_map(move |row| columns.pixels.clone().map(move |column| self.position(row, column)))
+    }
+
+    /// Elements of [`Plane::reads`] and [`Plane::pixels`] together.
+    pub(super) fn weight(&self, kind: Kind) -> usize {
+        let [rows, columns] = self.of_kind(kind);
+        rows.reads.len() * columns.reads.len() + rows.pixels.len() * columns.pixels.len()
     }
 
     fn position(&self, row: usize, column: usize) -> isize {
         self.lead as isize
-            + (row as isize - self.first[0] as isize) * self.pitch as isize
-            + (column as isize - self.first[1] as isize)
+            + (row as isize - self.axes[0].first as isize) * self.pitch as isize
+            + (column as isize - self.axes[1].first as isize)
     }
+
+    /// Phases by residues: row-major, those that taps meet before the others.
+    fn rank(&self, row: usize, column: usize) -> usize {
+        let [rows, columns] = &self.axes;
+        let (used_row, used_column) = (rows.is_used(row), columns.is_used(column));
+        let before = rows.used_before[row] * columns.used.len()
+            + if used_row { columns.used_before[column] } else { 0 };
+        if used_row && used_column {
+            before
+        } else {
+            self.used_phases + row * columns.residues.len() + column - before
+        }
+    }
+
+    /// The inverse of `rank`.
+    fn residues(&self, phase: usize) -> [&Residue; 2] {
+        let [rows, columns] = &self.axes;
+        let [row, column] = if phase < self.used_phases {
+            [rows.used[phase / columns.used.len()], columns.used[phase % columns.used.len()]]
+        } else {
+            let rest = phase - self.used_phases;
+            let (width, used) = (columns.residues.len(), columns.used.len());
+            // Unused phases before a row, and within the row before a column, never decrease.
+            let before_row = |row: usize| row * width - rows.used_before[row] * used;
+            let row = last_at_most(rows.residues.len(), rest, before_row);
+            let rest = rest - before_row(row);
+            let column = if rows.is_used(row) {
+                last_at_most(width, rest, |column| column - columns.used_before[column])
+            } else {
+                rest
+            };
+            [row, column]
+        };
+        [&rows.residues[row], &columns.residues[column]]
+    }
+
+    fn of_kind(&self, Kind([row, column]): Kind) -> [&Residue; 2] {
+        [&self.axes[0].residues[row], &self.axes[1].residues[column]]
+    }
+}
+
+/// What a phase reads and holds, named by the first residues that do the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind([usize; 2]);
+
+/// The last index below `len` at which a non-decreasing function that starts at zero is at most `value`.
+fn last_at_most(len: usize, value: usize, function: impl Fn(usize) -> usize) -> usize {
+    let (mut low, mut high) = (0, len);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if function(middle) <= value { low = middle } else { high = middle }
+    }
+    low
 }

@@ -10,10 +10,11 @@ use crate::params::Params;
 use crate::poly::{Coeff, Ntt, Poly};
 use crate::wire;
 
-/// A ternary secret s for one bundle and one layer, as values; wiped on drop. Neither `Clone` nor `Copy`.
+/// A ternary secret s for one layer of one group of images in a bundle, as values; wiped on drop. Neither `Clone` nor
+/// `Copy`.
 ///
-/// One secret per layer, because later layers' messages depend on earlier secrets through the noise; and per bundle,
-/// because a pair (a, s) masks one tensor once.
+/// One secret per layer, because later layers' messages depend on earlier secrets through the noise; and per group and
+/// bundle, because a pair (a, s) masks one tensor once.
 #[derive(Debug)]
 pub struct ClientSecret(Poly<Ntt>);
 
@@ -44,8 +45,8 @@ impl ClientSecret {
     /// The mask r = a * s + e of one input polynomial, with a fresh error, as coefficients.
     ///
     /// Call this **at most once for each a**: two inputs masked with the same (a, s) give the server their difference up
-    /// to two small errors. The index of a in [`super::Epoch::public_a`] counts every tile and every bundle slot
-    /// for that reason.
+    /// to two small errors. The polynomials of [`super::Epoch::public_a`] serve many groups and bundles; what makes each
+    /// pair new is a secret of its own for every layer, group of images and bundle.
     ///
     /// # Panics
     /// When `a` is of another ring.

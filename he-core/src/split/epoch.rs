@@ -10,7 +10,7 @@ use crate::params::Params;
 use crate::poly::{Ntt, Poly};
 use crate::seed::Seed;
 
-/// A public 256-bit label, rotated by the server on a schedule; hints belong to one epoch.
+/// A public 256-bit label, drawn afresh by every server process; hints belong to one epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; 32]);
 
@@ -35,7 +35,8 @@ impl Epoch {
         &self.0
     }
 
-    /// a_j of input polynomial `poly` (of all tiles, groups and bundle slots of the layer, counted through) of a layer.
+    /// a_j of input polynomial `poly` of a layer. Every group of images and every bundle uses the same one, each with a
+    /// secret of its own.
     #[must_use]
     pub fn public_a(&self, params: &Params, layer: u32, poly: u32) -> Poly<Ntt> {
         self.derive(params, "split: a of an input polynomial", &[u64::from(layer), u64::from(poly)])

@@ -8,7 +8,7 @@
 //! |---|---|---|---|
 //! | both | – | a_j and pk_a from a public label | [`Epoch`] to `Poly<Ntt>` |
 //! | server | once per model | H = sum_j w_j a_j | [`Hint`] |
-//! | client | per bundle and layer | s ternary; pk_b = -pk_a s + e | [`ClientSecret`], [`PublicKey`] |
+//! | client | per bundle, layer and group | s ternary; pk_b = -pk_a s + e | [`ClientSecret`], [`PublicKey`] |
 //! | client | per input polynomial | r_j = a_j s + e_j, the input's mask | `Poly<Coeff>` |
 //! | server | per output polynomial | u ternary; a' = H + pk_a u + e, its top t bits; M = pk_b u + e' | [`Reply`], [`ServerMask`] |
 //! | client | per reply | c = lift(a') s | `Poly<Coeff>` |
@@ -17,9 +17,9 @@
 //! Then m + c = sum_j w_j x_j - sum_j w_j e_j + e s + rho s + e_pk u + e' modulo q, rho the rounding of the reply: the
 //! linear layer plus the small noise that [`crate::noise`] predicts and bounds.
 //!
-//! **What must hold** for the server to see RLWE samples only, and for the client to see one fresh RLWE sample per reply:
-//! a secret serves one bundle of one layer and meets each a at most once ([`ClientSecret::mask`]); every seed of
-//! [`masked_reply`] is used once, which its type enforces:
+//! **What must hold** for the server to see RLWE samples only, and for the client to see one fresh RLWE sample per
+//! reply: a secret serves one layer of one group of images in a bundle and meets each a at most once
+//! ([`ClientSecret::mask`]); every seed of [`masked_reply`] is used once, which its type enforces:
 //!
 //! ```
 //! # use he_core::{params::{Params, Profile}, seed::Seed, split::*, poly::Poly};
@@ -52,8 +52,10 @@
 //! ```
 //!
 //! Not promised: anything against parties that deviate (a client that chooses a key of its own liking, a server that
-//! sends other replies), and hiding of what the client's own errors e_j do to outputs it sees; see the dither of
-//! [`ServerMask::add_dither`].
+//! sends other replies), and hiding of what the client's own errors e_j do to outputs it sees: that takes a dither of
+//! the server's on every output that is used, which whoever builds on this adds to M. [`crate::sample::dither`] draws
+//! it, for the used outputs alone as a session does, or through [`ServerMask::add_dither`] for all coefficients at
+//! once.
 
 mod client;
 mod epoch;

@@ -27,7 +27,8 @@ impl ServerMask {
 
     /// Adds fresh noise of the server's own to every coefficient: bounded, smooth, of standard deviation 2^log2_sigma
     /// (see [`sample::dither`]). It hides what the client knows of the noise in an output, in proportion to its size; and
-    /// from 2^11 on it is the large e' that an output asks for whose server share is revealed.
+    /// from 2^11 on it is the large e' that an output asks for whose server share is revealed. Where few coefficients are
+    /// used, drawing a dither for these alone is cheaper and as good.
     ///
     /// # Errors
     /// [`HeError::Dither`] when it does not fit the modulus; the mask is then unchanged.

@@ -6,9 +6,9 @@
 //! | quantity | range | why |
 //! |---|---|---|
 //! | p | 8 ..= b−1 | activations must fit below q |
-//! | k | 4 ..= 24 | activation protocols are built for rings of at most 24 bits |
+//! | k | 6 ..= 24 | activation protocols are built for rings of at most 24 bits |
 //! | t | k+6 ..= b−1 | the switch error stays near one unit of Z_2^k |
-//! | h | 0 ..= k−2 | the sign test needs a sign and one more bit |
+//! | h | k−17 ..= k−6, from 0 | the sign test compares 5 to 16 bits below the sign |
 //! | j | k + j ≤ p of the next layer | `relu(y) << j` stays positive in Z_2^p |
 //! | units · limit | < 2^(p−1) | an accepted input cannot wrap |
 

@@ -47,7 +47,7 @@ pub fn client_operands(
             continue;
         }
         let ring = ring(layer.ring_bits)?;
-        let mut values = vec![share.values().to_vec()];
+        let mut values = vec![Share::new(share.values().to_vec())];
         if let Some(pool) = &layer.pool {
             play(pool, &[ring], &mut values, rng, &mut all);
         }
@@ -55,8 +55,8 @@ pub fn client_operands(
         let masks = input_masks[layer.index + 1].values();
         let value = values.swap_remove(0);
         all.push(Operands {
-            compare: Share::new(value.clone()),
-            lanes: vec![Share::new(value)],
+            compare: Share::new(value.values().to_vec()),
+            lanes: vec![value],
             constants: vec![Share::new(negate(self::ring(next.masked_bits)?, masks))],
             results: vec![Share::new(masks.to_vec())],
         });
@@ -66,20 +66,20 @@ pub fn client_operands(
         (OutputMode::Label, Some(arg_max), Some(layer)) => {
             let rings = [ring(layer.ring_bits)?, ring(arg_max.index_bits)?];
             // The indices are public at the start: the server's share is the index, the client's is zero.
-            let mut values = vec![last.to_vec(), vec![0; last.len()]];
+            let mut values = vec![Share::new(last.to_vec()), Share::new(vec![0; last.len()])];
             play(&arg_max.tournament, &rings, &mut values, rng, &mut all);
             values.swap_remove(1)
         }
-        _ => last.to_vec(),
+        _ => Share::new(last.to_vec()),
     };
-    Ok((all, Share::new(output)))
+    Ok((all, output))
 }
 
 /// Plays a tournament with the client's shares: every winner gets a fresh random share.
 fn play(
     tournament: &Tournament,
     rings: &[Z2k],
-    values: &mut [Vec<u64>],
+    values: &mut [Share],
     rng: &mut impl CryptoRng,
     all: &mut Vec<Operands>,
 ) {
@@ -87,25 +87,30 @@ fn play(
         let mut operands =
             Operands { compare: Share::new(Vec::new()), lanes: vec![], constants: vec![], results: vec![] };
         for (lane, (values, ring)) in values.iter_mut().zip(rings).enumerate() {
-            let (first, second) = (level.first(values), level.second(values));
-            let difference: Vec<u64> = first.iter().zip(&second).map(|(&a, &b)| ring.sub(a, b)).collect();
+            let (first, second) =
+                (Share::new(level.first(values.values())), Share::new(level.second(values.values())));
+            let difference = subtract(*ring, &first, &second);
             let fresh = Share::random(ring.bits(), difference.len(), rng);
-            let constant = second.iter().zip(fresh.values()).map(|(&b, &new)| ring.sub(b, new)).collect();
-            *values = level.advance(values, fresh.values());
+            let constant = subtract(*ring, &second, &fresh);
+            *values = Share::new(level.advance(values.values(), fresh.values()));
             if lane == 0 {
-                operands.compare = Share::new(difference.clone());
+                operands.compare = Share::new(difference.values().to_vec());
             }
-            operands.lanes.push(Share::new(difference));
-            operands.constants.push(Share::new(constant));
+            operands.lanes.push(difference);
+            operands.constants.push(constant);
             operands.results.push(fresh);
         }
         all.push(operands);
     }
-    values.iter_mut().for_each(|values| *values = tournament.winners(values));
+    values.iter_mut().for_each(|values| *values = Share::new(tournament.winners(values.values())));
 }
 
 fn ring(bits: u32) -> Result<Z2k, ProtocolError> {
     Z2k::new(bits).or_malformed("manifest")
+}
+
+fn subtract(ring: Z2k, a: &Share, b: &Share) -> Share {
+    Share::new(a.values().iter().zip(b.values()).map(|(&a, &b)| ring.sub(a, b)).collect())
 }
 
 fn negate(ring: Z2k, values: &[u64]) -> Vec<u64> {
@@ -114,11 +119,11 @@ fn negate(ring: Z2k, values: &[u64]) -> Vec<u64> {
 
 /// Elements of a gate that are prepared at a time: what is in flight stays in the cache and out of the memory bill.
 /// A multiple of eight, so that the chunks' packed messages join without padding.
-const CHUNK: usize = 2048;
+const CHUNK_ELEMENTS: usize = 2048;
 
 /// The chunks of a gate of `elements`.
 fn chunks(elements: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..elements).step_by(CHUNK).map(move |start| start..(start + CHUNK).min(elements))
+    (0..elements).step_by(CHUNK_ELEMENTS).map(move |start| start..(start + CHUNK_ELEMENTS).min(elements))
 }
 
 /// Bytes of a gate's two extension messages: server choosing, client choosing.
@@ -149,7 +154,8 @@ pub fn client_gate(
 ) -> Result<(Vec<u8>, Vec<u8>, ClientGate), ProtocolError> {
     let Transfers { sender, receiver } = transfers;
     let params = sender.params();
-    let (mut messages, mut corrections, mut gate) = (Vec::new(), Vec::new(), None::<ClientGate>);
+    let (mut messages, mut corrections) = (Vec::new(), Vec::new());
+    let mut gate = ClientGate::with_capacity(&step.spec, step.elements);
     let mut rest = extension;
     for (at, chunk) in chunks(step.elements).enumerate() {
         let seed = seed.fork("chunk", &[at as u64]);
@@ -161,19 +167,18 @@ pub fn client_gate(
         let (sent, received) = rayon::join(|| sender.extend_random(count, own), || receiver.extend(&choices));
         let (sent, (message, received)) =
             (sent.or_malformed("transfer extension")?, received.or_malformed("transfer extension")?);
-        let part = |shares: &[Share]| -> Vec<Vec<u64>> {
-            shares.iter().map(|share| share.values()[chunk.clone()].to_vec()).collect()
-        };
-        let (lanes, constants) = (part(&operands.lanes), part(&operands.constants));
+        let (lanes, constants) = (part(&operands.lanes, &chunk), part(&operands.constants, &chunk));
         let inputs = ClientInputs { compare, lanes: &lanes, constants: &constants };
         let mut rng = seed.fork("tables", &[]).stream();
         let (correction, prepared) = ClientGate::prepare(&step.spec, &inputs, sent, received, &mut rng)
             .or_malformed("transfer extension")?;
         messages.extend_from_slice(&message);
         corrections.extend_from_slice(&correction);
-        gate = Some(joined(gate, prepared, ClientGate::append)?);
+        gate.append(prepared).or_malformed("transfer extension")?;
     }
-    let gate = gate.ok_or_else(|| ProtocolError::Caller("a gate without elements".into()))?;
+    if gate.is_empty() {
+        return Err(without_elements());
+    }
     Ok((messages, corrections, gate))
 }
 
@@ -208,7 +213,8 @@ pub fn server_gate(
     corrections: &[u8],
 ) -> Result<ServerGate, ProtocolError> {
     let params = sender.params();
-    let (mut extension, mut corrections, mut gate) = (extension, corrections, None::<ServerGate>);
+    let (mut extension, mut corrections) = (extension, corrections);
+    let mut gate = ServerGate::with_capacity(&step.spec, step.elements);
     for (chunk, received) in chunks(step.elements).zip(received) {
         let count = chunk.len() * step.spec.client_transfers();
         let (own, more) = extension.split_at(params.message_len(count).or_malformed("transfer extension")?);
@@ -217,22 +223,19 @@ pub fn server_gate(
         let prepared = ServerGate::prepare(&step.spec, chunk.len(), received, sent, correction)
             .or_malformed("gate corrections")?;
         (extension, corrections) = (more, later);
-        gate = Some(joined(gate, prepared, ServerGate::append)?);
+        gate.append(prepared).or_malformed("gate corrections")?;
     }
-    gate.ok_or_else(|| ProtocolError::Caller("a gate without elements".into()))
+    if gate.is_empty() {
+        return Err(without_elements());
+    }
+    Ok(gate)
 }
 
-/// The chunks so far and one more.
-fn joined<G>(
-    gate: Option<G>,
-    more: G,
-    append: impl FnOnce(&mut G, G) -> Result<(), SsError>,
-) -> Result<G, ProtocolError> {
-    match gate {
-        None => Ok(more),
-        Some(mut gate) => {
-            append(&mut gate, more).or_malformed("transfer extension")?;
-            Ok(gate)
-        }
-    }
+/// One chunk of every share.
+fn part<'a>(shares: &'a [Share], chunk: &Range<usize>) -> Vec<&'a [u64]> {
+    shares.iter().map(|share| &share.values()[chunk.clone()]).collect()
+}
+
+fn without_elements() -> ProtocolError {
+    ProtocolError::Caller("a gate without elements".into())
 }

@@ -21,6 +21,7 @@ use nn_merge::fixed_point::dither_log2_sigma;
 use rand_core::Rng;
 use rayon::prelude::*;
 use ss_core::share::Share;
+use zeroize::Zeroizing;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
 use crate::plan::{LayerPlan, Plan};
@@ -99,13 +100,13 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
         .into_par_iter()
         .map(|j| epoch.public_a(params, place, j as u32))
         .collect();
-    let groups: Vec<(ClientSecret, Vec<u8>, Vec<Vec<u64>>)> = (0..layer.groups)
+    let groups: Vec<(ClientSecret, Vec<u8>, Vec<Share>)> = (0..layer.groups)
         .into_par_iter()
         .map(|g| {
             let own = seed.fork("client group", &[g as u64]);
             let secret = ClientSecret::generate(params, &mut own.fork("secret", &[]).stream());
             let key = secret.public_key(params, &public_a, &mut own.fork("key noise", &[]).stream());
-            let masks: Vec<Vec<u64>> = (0..a.len())
+            let masks: Vec<Share> = (0..a.len())
                 .into_par_iter()
                 .map(|j| {
                     let mask = secret.mask(params, &a[j], &mut own.fork("mask noise", &[j as u64]).stream());
@@ -113,7 +114,7 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
                     let mut fractions = own.fork("mask fraction", &[j as u64]).stream();
                     let full = (1u64 << layer.masked_bits) - 1;
                     let round = |&r: &u64| layer.masked.down_mask(r, fractions.next_u64() & full);
-                    mask.coefficients().iter().map(round).collect()
+                    Share::new(mask.coefficients().iter().map(round).collect())
                 })
                 .collect();
             (secret, key.to_bytes(), masks)
@@ -125,15 +126,15 @@ pub fn client_keys(plan: &Plan, layer: &LayerPlan, epoch: &Epoch, seed: &Seed) -
     let mut input_mask = Vec::with_capacity(plan.images() * layer.geometry.input_len());
     for (g, (_, key, masks)) in groups.iter().enumerate() {
         message.extend_from_slice(key);
-        let zeros: Vec<u64> = layer
-            .zero_reads
-            .iter()
-            .zip(masks)
-            .flat_map(|(reads, mask)| reads.iter().map(move |&i| mask[i as usize].wrapping_neg() & full))
-            .collect();
+        // Room from the start: a vector that grows leaves copies behind that nobody wipes.
+        let mut zeros = Zeroizing::new(Vec::with_capacity(layer.zeros()));
+        for (reads, mask) in layer.zero_reads.iter().zip(masks) {
+            zeros.extend(reads.iter().map(|&i| mask.values()[i as usize].wrapping_neg() & full));
+        }
         message.extend_from_slice(&wire::pack(&zeros, layer.masked_bits));
         let used = layer.group(g, plan.images()).len() * layer.geometry.input_len();
-        input_mask.extend(layer.input_index[..used].iter().map(|&(j, i)| masks[j as usize][i as usize]));
+        input_mask
+            .extend(layer.input_index[..used].iter().map(|&(j, i)| masks[j as usize].values()[i as usize]));
     }
     let secrets = groups.into_iter().map(|(secret, ..)| secret).collect();
     (message, ClientLayer { secrets, input_mask: Share::new(input_mask) })
@@ -151,19 +152,21 @@ pub fn client_open(
 ) -> Result<(Share, Share), ProtocolError> {
     let (params, polys) = (plan.params(), layer.packing.output_polys());
     let size = Reply::wire_len(params, layer.reply_bits);
-    let opened: Vec<Vec<u64>> = replies
+    let opened: Vec<Poly<Coeff>> = replies
         .par_chunks(size)
         .enumerate()
         .map(|(at, bytes)| {
             let reply = Reply::from_bytes(params, layer.reply_bits, bytes).or_malformed("reply")?;
-            Ok(own.secrets[at / polys].open(params, &reply).coefficients().to_vec())
+            Ok(own.secrets[at / polys].open(params, &reply))
         })
         .collect::<Result<_, ProtocolError>>()?;
     let mut share = Vec::with_capacity(plan.images() * layer.geometry.output_len());
     for (g, polys) in opened.chunks(polys).enumerate() {
         let used = layer.group(g, plan.images()).len() * layer.geometry.output_len();
         share.extend(
-            layer.output_index[..used].iter().map(|&(o, i)| layer.ring.down(polys[o as usize][i as usize])),
+            layer.output_index[..used]
+                .iter()
+                .map(|&(o, i)| layer.ring.down(polys[o as usize].coefficients()[i as usize])),
         );
     }
     Ok((own.input_mask, Share::new(share)))
@@ -194,7 +197,7 @@ pub fn server_reply(
     }
     let polys = layer.packing.output_polys();
     let mut message = Vec::with_capacity(replies_bytes(plan, layer));
-    let mut masks = Vec::with_capacity(plan.images() * layer.geometry.output_len());
+    let mut masks = Zeroizing::new(Vec::with_capacity(plan.images() * layer.geometry.output_len()));
     for (g, part) in keys.chunks(key_len + zeros_len).enumerate() {
         let own = seed.fork("server group", &[g as u64]);
         let key = PublicKey::from_bytes(params, &part[..key_len]).or_malformed("key polynomial")?;
@@ -220,19 +223,19 @@ pub fn server_reply(
         let q = params.modulus();
         let outputs = layer.geometry.output_len();
         let used = layer.group(g, plan.images()).len() * outputs;
-        let mut dither = vec![0u64; used];
+        let mut dither = Zeroizing::new(vec![0u64; used]);
         let sigma = dither_log2_sigma(q.value(), layer.ring_bits);
         sample::dither(&mut own.fork("dither", &[]).stream(), q, sigma, &mut dither)
             .map_err(|error| ProtocolError::Caller(error.to_string()))?;
         let plane = layer.geometry.out_height() * layer.geometry.out_width();
-        masks.extend(layer.output_index[..used].iter().zip(dither).enumerate().map(
-            |(at, (&(o, i), dither))| {
+        masks.extend(layer.output_index[..used].iter().zip(dither.iter()).enumerate().map(
+            |(at, (&(o, i), &dither))| {
                 let mask = replies[o as usize].1.coefficients()[i as usize];
                 q.add(q.add(mask, dither), bias[at % outputs / plane])
             },
         ));
     }
-    Ok((message, Share::new(masks)))
+    Ok((message, Share::new(std::mem::take(&mut *masks))))
 }
 
 /// The polynomials that hold only the lifted masks of known zeros, in NTT form; none if there are no such zeros.
@@ -240,8 +243,9 @@ fn known_zeros(params: &Params, layer: &LayerPlan, bytes: &[u8]) -> Result<Vec<P
     if layer.zeros() == 0 {
         return Ok(Vec::new());
     }
-    let values =
-        wire::unpack(bytes, layer.zeros(), layer.masked_bits).or_malformed("masks of known zeros")?;
+    let values = Zeroizing::new(
+        wire::unpack(bytes, layer.zeros(), layer.masked_bits).or_malformed("masks of known zeros")?,
+    );
     let mut rest = values.as_slice();
     let mut polys = Vec::with_capacity(layer.zero_reads.len());
     for reads in &layer.zero_reads {

@@ -1,31 +1,39 @@
 //! The client's side of a gate: everything it contributes is fixed offline; online it permutes and sends.
 
-use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use std::fmt;
 
-use super::{GateSpec, lane_pad};
+use rand_core::CryptoRng;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::{GateSpec, join, lane_pad, lane_vectors};
 use crate::bits::BitWriter;
 use crate::compare::digit_table;
 use crate::error::{SsError, expect_length};
 use crate::ot::pads::{permute_xor, sender_pads};
 use crate::ot::{RotReceiver, RotSender};
 
-/// What the client brings to a gate of n elements, all known before any input exists.
-#[derive(Debug)]
+/// What the client brings to a gate of n elements, all known before any input exists. Borrowed: whoever owns the
+/// shares wipes them.
 pub struct ClientInputs<'a> {
     /// Its share of the compared value, k bits.
     pub compare: &'a [u64],
     /// Per lane its share of the gated value (signed meaning is taken from the ring of the comparison for a lifted lane).
-    pub lanes: &'a [Vec<u64>],
+    pub lanes: &'a [&'a [u64]],
     /// Per lane the constant κ, in the lane's output ring.
-    pub constants: &'a [Vec<u64>],
+    pub constants: &'a [&'a [u64]],
+}
+
+impl fmt::Debug for ClientInputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientInputs({} elements, {} lanes, redacted)", self.compare.len(), self.lanes.len())
+    }
 }
 
 /// Fresh random verdict shares d_C and the choice bits of the transfers in which the client receives:
 /// per element d_C and, for a lifted gate, γ and γ·d_C. Feed them to the OT extension, then to
 /// [`ClientGate::prepare`] with what comes out.
-pub fn choices(spec: &GateSpec, compare: &[u64], rng: &mut impl CryptoRng) -> Vec<u8> {
-    let mut bits = Vec::with_capacity(compare.len() * spec.client_transfers());
+pub fn choices(spec: &GateSpec, compare: &[u64], rng: &mut impl CryptoRng) -> Zeroizing<Vec<u8>> {
+    let mut bits = Zeroizing::new(Vec::with_capacity(compare.len() * spec.client_transfers()));
     let (mut pool, mut left) = (0u64, 0);
     for &share in compare {
         if left == 0 {
@@ -61,6 +69,22 @@ pub struct ClientGate {
 }
 
 impl ClientGate {
+    /// A gate without elements, with room for `n`: [`ClientGate::append`] then moves nothing that is already there.
+    pub fn with_capacity(spec: &GateSpec, n: usize) -> Self {
+        let digits = spec.comparison.digits();
+        Self {
+            spec: spec.clone(),
+            n: 0,
+            tables: Vec::with_capacity(n * digits),
+            table_pads: Vec::with_capacity(n * digits),
+            combine: Vec::with_capacity(n),
+            combine_pads: Vec::with_capacity(n),
+            bits: Vec::with_capacity(n),
+            base: lane_vectors(spec, n),
+            flip: lane_vectors(spec, n),
+        }
+    }
+
     /// Turns random transfers into gate material; returns the offline message of corrections with it.
     ///
     /// `choices` are those of [`choices`], `received` the transfers obtained with them, `sent` the transfers in
@@ -87,17 +111,8 @@ impl ClientGate {
 
         let test = spec.comparison;
         let (digits, combining) = (test.digits(), test.combine_table());
-        let mut gate = Self {
-            spec: spec.clone(),
-            n,
-            tables: Vec::with_capacity(n * digits),
-            table_pads: Vec::with_capacity(n * digits),
-            combine: Vec::with_capacity(n),
-            combine_pads: Vec::with_capacity(n),
-            bits: Vec::with_capacity(n),
-            base: vec![Vec::with_capacity(n); spec.lanes.len()],
-            flip: vec![Vec::with_capacity(n); spec.lanes.len()],
-        };
+        let mut gate = Self::with_capacity(spec, n);
+        gate.n = n;
         let mut corrections = BitWriter::with_capacity_bits(n * spec.lane_bits() as usize);
         for i in 0..n {
             let mut pairs = &sent.pairs()[i * spec.server_transfers()..][..spec.server_transfers()];
@@ -162,22 +177,23 @@ impl ClientGate {
         Ok((corrections.finish(), gate))
     }
 
-    /// Puts the elements of `other`, a gate of the same shape, behind these.
+    /// Puts the elements of `other`, a gate of the same shape, behind these. Leaves no unwiped copy of either; without
+    /// room from [`ClientGate::with_capacity`] every element moves.
     ///
     /// # Errors
     /// [`SsError::BadValue`] for a gate of another shape.
-    pub fn append(&mut self, mut other: Self) -> Result<(), SsError> {
+    pub fn append(&mut self, other: Self) -> Result<(), SsError> {
         if self.spec != other.spec {
             return Err(SsError::BadValue { what: "gates of one shape can be joined" });
         }
         self.n += other.n;
-        self.tables.append(&mut other.tables);
-        self.table_pads.append(&mut other.table_pads);
-        self.combine.append(&mut other.combine);
-        self.combine_pads.append(&mut other.combine_pads);
-        self.bits.append(&mut other.bits);
-        self.base.iter_mut().zip(&mut other.base).for_each(|(own, more)| own.append(more));
-        self.flip.iter_mut().zip(&mut other.flip).for_each(|(own, more)| own.append(more));
+        join(&mut self.tables, &other.tables);
+        join(&mut self.table_pads, &other.table_pads);
+        join(&mut self.combine, &other.combine);
+        join(&mut self.combine_pads, &other.combine_pads);
+        join(&mut self.bits, &other.bits);
+        self.base.iter_mut().zip(&other.base).for_each(|(own, more)| join(own, more));
+        self.flip.iter_mut().zip(&other.flip).for_each(|(own, more)| join(own, more));
         Ok(())
     }
 
@@ -221,8 +237,11 @@ impl ClientGate {
 
 /// After message 2.
 pub struct ClientCombine {
-    gate: ClientGate,
+    pub(super) gate: ClientGate,
 }
+
+// The gate wipes itself; a `Drop` here would forbid handing it on.
+impl ZeroizeOnDrop for ClientCombine {}
 
 impl ClientCombine {
     /// Message 3 in, message 4 out.
@@ -246,8 +265,10 @@ impl ClientCombine {
 
 /// After message 4.
 pub struct ClientSelect {
-    gate: ClientGate,
+    pub(super) gate: ClientGate,
 }
+
+impl ZeroizeOnDrop for ClientSelect {}
 
 impl ClientSelect {
     /// Message 5 in, message 6 out; the client is done and its material wiped.

@@ -29,7 +29,8 @@
 //!
 //! **Security** (semi-honest). Every message is masked by transfer pads that are used once: the client's view is
 //! uniform, and the server's is uniform but for the final z + κ, which κ masks. Both parties' material is consumed
-//! by value. Nothing branches on or indexes by a secret.
+//! by value. Nothing branches on or indexes by a secret. What a step holds is wiped when it ends, in success or not,
+//! and vectors of secrets never grow past their room: growing would leave a copy behind that nobody wipes.
 
 pub mod client;
 pub mod server;
@@ -37,6 +38,8 @@ mod stored;
 
 pub use client::{ClientCombine, ClientGate, ClientInputs, ClientSelect, choices};
 pub use server::{ServerCombine, ServerFinish, ServerGate, ServerSelect};
+
+use zeroize::Zeroize;
 
 use crate::bits::{BitReader, bytes_for_bits};
 use crate::compare::Comparison;
@@ -178,6 +181,22 @@ const STEPS: [&str; 7] = [
 /// Which half of a 128-bit pad masks a lane.
 fn lane_pad(pad: u128, lane: usize) -> u64 {
     (pad >> (64 * lane)) as u64
+}
+
+/// One empty vector per lane with room for `n` values. (Cloning an empty vector would lose the room.)
+fn lane_vectors(spec: &GateSpec, n: usize) -> Vec<Vec<u64>> {
+    spec.lanes.iter().map(|_| Vec::with_capacity(n)).collect()
+}
+
+/// Puts `more` behind `own`; where there is no room, what moves is wiped in its old place.
+fn join<T: Zeroize + Copy>(own: &mut Vec<T>, more: &[T]) {
+    if own.capacity() - own.len() < more.len() {
+        let mut roomy = Vec::with_capacity(own.len() + more.len());
+        roomy.extend_from_slice(own);
+        own.zeroize();
+        *own = roomy;
+    }
+    own.extend_from_slice(more);
 }
 
 #[cfg(test)]

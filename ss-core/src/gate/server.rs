@@ -1,9 +1,9 @@
 //! The server's side of a gate: it knows its shares only when the input is there, so it speaks first.
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::client::sign_extend;
-use super::{GateSpec, lane_pad};
+use super::{GateSpec, join, lane_pad, lane_vectors};
 use crate::bits::BitWriter;
 use crate::error::{SsError, expect_length};
 use crate::ot::pads::receiver_pad;
@@ -30,6 +30,21 @@ pub struct ServerGate {
 }
 
 impl ServerGate {
+    /// A gate without elements, with room for `n`: [`ServerGate::append`] then moves nothing that is already there.
+    pub fn with_capacity(spec: &GateSpec, n: usize) -> Self {
+        Self {
+            spec: spec.clone(),
+            n: 0,
+            digits: Vec::with_capacity(n * spec.comparison.digits()),
+            combine: Vec::with_capacity(n),
+            select: Vec::with_capacity(n),
+            chosen: lane_vectors(spec, n),
+            base: lane_vectors(spec, n),
+            difference: lane_vectors(spec, n),
+            lifts: Vec::with_capacity(if spec.lifted { n } else { 0 }),
+        }
+    }
+
     /// Turns random transfers and the client's offline corrections into gate material.
     ///
     /// # Errors
@@ -44,17 +59,8 @@ impl ServerGate {
         expect_length("transfers received for a gate", n * spec.server_transfers(), received.len())?;
         expect_length("transfers sent for a gate", n * spec.client_transfers(), sent.len())?;
         let test = spec.comparison;
-        let mut gate = Self {
-            spec: spec.clone(),
-            n,
-            digits: Vec::with_capacity(n * test.digits()),
-            combine: Vec::with_capacity(n),
-            select: Vec::with_capacity(n),
-            chosen: vec![Vec::with_capacity(n); spec.lanes.len()],
-            base: vec![Vec::with_capacity(n); spec.lanes.len()],
-            difference: vec![Vec::with_capacity(n); spec.lanes.len()],
-            lifts: Vec::with_capacity(if spec.lifted { n } else { 0 }),
-        };
+        let mut gate = Self::with_capacity(spec, n);
+        gate.n = n;
         let mut reader = spec.open(0, n, corrections)?;
         for i in 0..n {
             let per = spec.server_transfers();
@@ -95,27 +101,28 @@ impl ServerGate {
         Ok(gate)
     }
 
-    /// Puts the elements of `other`, a gate of the same shape, behind these.
+    /// Puts the elements of `other`, a gate of the same shape, behind these. Leaves no unwiped copy of either; without
+    /// room from [`ServerGate::with_capacity`] every element moves.
     ///
     /// # Errors
     /// [`SsError::BadValue`] for a gate of another shape.
-    pub fn append(&mut self, mut other: Self) -> Result<(), SsError> {
+    pub fn append(&mut self, other: Self) -> Result<(), SsError> {
         if self.spec != other.spec {
             return Err(SsError::BadValue { what: "gates of one shape can be joined" });
         }
         self.n += other.n;
-        self.digits.append(&mut other.digits);
-        self.combine.append(&mut other.combine);
-        self.select.append(&mut other.select);
+        join(&mut self.digits, &other.digits);
+        join(&mut self.combine, &other.combine);
+        join(&mut self.select, &other.select);
         let lanes = [
-            (&mut self.chosen, &mut other.chosen),
-            (&mut self.base, &mut other.base),
-            (&mut self.difference, &mut other.difference),
+            (&mut self.chosen, &other.chosen),
+            (&mut self.base, &other.base),
+            (&mut self.difference, &other.difference),
         ];
         for (own, more) in lanes {
-            own.iter_mut().zip(more).for_each(|(own, more)| own.append(more));
+            own.iter_mut().zip(more).for_each(|(own, more)| join(own, more));
         }
-        self.lifts.append(&mut other.lifts);
+        join(&mut self.lifts, &other.lifts);
         Ok(())
     }
 
@@ -130,10 +137,12 @@ impl ServerGate {
     }
 
     /// Starts the gate: `compare` the server's k-bit shares, `lanes` its share of each gated value. Gives message 1.
+    /// The operands are wiped when the gate is done, or refused.
     ///
     /// # Errors
     /// [`SsError::WrongLength`] when the operands do not have the gate's size.
     pub fn begin(self, compare: Vec<u64>, lanes: Vec<Vec<u64>>) -> Result<(Vec<u8>, ServerCombine), SsError> {
+        let (compare, lanes) = (Zeroizing::new(compare), Zeroizing::new(lanes));
         let wrong = |got| SsError::WrongLength { what: "operands of a gate", expected: self.n, got };
         if lanes.len() != self.spec.lanes.len() {
             return Err(SsError::WrongLength {
@@ -142,7 +151,7 @@ impl ServerGate {
                 got: lanes.len(),
             });
         }
-        if let Some(bad) = lanes.iter().chain([&compare]).find(|values| values.len() != self.n) {
+        if let Some(bad) = lanes.iter().chain([&*compare]).find(|values| values.len() != self.n) {
             return Err(wrong(bad.len()));
         }
         let test = self.spec.comparison;
@@ -159,10 +168,13 @@ impl ServerGate {
 
 /// After message 1.
 pub struct ServerCombine {
-    gate: ServerGate,
-    compare: Vec<u64>,
-    lanes: Vec<Vec<u64>>,
+    pub(super) gate: ServerGate,
+    pub(super) compare: Zeroizing<Vec<u64>>,
+    pub(super) lanes: Zeroizing<Vec<Vec<u64>>>,
 }
+
+// All parts wipe themselves; a `Drop` here would forbid handing them on. So it is below.
+impl ZeroizeOnDrop for ServerCombine {}
 
 impl ServerCombine {
     /// Message 2 in, message 3 out.
@@ -174,7 +186,7 @@ impl ServerCombine {
         let test = gate.spec.comparison;
         let mut reader = gate.spec.open(2, gate.n, tables)?;
         let mut writer = BitWriter::with_capacity_bits(gate.n * test.combine_bits() as usize);
-        let mut verdicts = Vec::with_capacity(gate.n);
+        let mut verdicts = Zeroizing::new(Vec::with_capacity(gate.n));
         let digits = test.digits();
         for (i, &share) in compare.iter().enumerate() {
             let (mut index, mut top) = (0u32, 0u32);
@@ -204,11 +216,14 @@ impl ServerCombine {
 
 /// After message 3.
 pub struct ServerSelect {
-    gate: ServerGate,
-    compare: Vec<u64>,
-    lanes: Vec<Vec<u64>>,
-    verdicts: Vec<u8>,
+    pub(super) gate: ServerGate,
+    pub(super) compare: Zeroizing<Vec<u64>>,
+    pub(super) lanes: Zeroizing<Vec<Vec<u64>>>,
+    /// Per element this party's share of the top digit's verdict.
+    pub(super) verdicts: Zeroizing<Vec<u8>>,
 }
+
+impl ZeroizeOnDrop for ServerSelect {}
 
 impl ServerSelect {
     /// Message 4 in, message 5 out.
@@ -220,7 +235,7 @@ impl ServerSelect {
         let (spec, test) = (&gate.spec, gate.spec.comparison);
         let mut reader = spec.open(4, gate.n, tables)?;
         let mut writer = BitWriter::with_capacity_bits(8 * spec.message_bytes(gate.n)[5]);
-        let mut results: Vec<Vec<u64>> = vec![Vec::with_capacity(gate.n); spec.lanes.len()];
+        let mut results = Zeroizing::new(lane_vectors(spec, gate.n));
         for i in 0..gate.n {
             let combine = gate.combine[i];
             let opened = (reader.read(1 << test.combine_bits()) >> (combine & 63)) as u8 & 1 ^ combine >> 7;
@@ -253,12 +268,14 @@ impl ServerSelect {
 
 /// After message 5.
 pub struct ServerFinish {
-    gate: ServerGate,
-    results: Vec<Vec<u64>>,
+    pub(super) gate: ServerGate,
+    pub(super) results: Zeroizing<Vec<Vec<u64>>>,
 }
 
+impl ZeroizeOnDrop for ServerFinish {}
+
 impl ServerFinish {
-    /// Message 6 in; per lane z + κ in the lane's output ring comes out.
+    /// Message 6 in; per lane z + κ in the lane's output ring comes out: a share, for the caller to wipe.
     ///
     /// # Errors
     /// [`SsError`] when the client's message has the wrong length or stray bits.
@@ -266,12 +283,12 @@ impl ServerFinish {
         let Self { gate, mut results } = self;
         let mut reader = gate.spec.open(6, gate.n, message)?;
         for i in 0..gate.n {
-            for (lane, results) in gate.spec.lanes.iter().zip(&mut results) {
+            for (lane, results) in gate.spec.lanes.iter().zip(results.iter_mut()) {
                 let received = reader.read(lane.bits + lane.shift);
                 results[i] = lane.output().add(results[i], received);
             }
         }
         reader.finish()?;
-        Ok(results)
+        Ok(std::mem::take(&mut *results))
     }
 }

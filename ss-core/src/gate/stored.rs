@@ -36,22 +36,27 @@ impl ClientGate {
     pub fn from_bytes(spec: &GateSpec, n: usize, bytes: &[u8]) -> Result<Self, SsError> {
         expect_length("stored gate", Self::stored_len(spec, n), bytes.len())?;
         let (digits, lanes) = (spec.comparison().digits(), spec.lanes().len());
-        let (narrow, rest) = bytes.split_at(8 * n * digits);
-        let (wide, bits) = rest.split_at(rest.len() - n);
-        let narrow: Vec<u32> =
-            narrow.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let wide: Vec<u64> = wide.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let part = |at: usize| wide[at * n..(at + 1) * n].to_vec();
+        let mut rest = bytes;
+        let mut take = |count: usize| {
+            let (part, more) = rest.split_at(count);
+            rest = more;
+            part
+        };
+        let narrow =
+            |part: &[u8]| part.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let wide =
+            |part: &[u8]| part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        // In the order of `into_bytes`; every word is read straight into its place, so that no copy is left to wipe.
         Ok(Self {
             spec: spec.clone(),
             n,
-            tables: narrow[..n * digits].to_vec(),
-            table_pads: narrow[n * digits..].to_vec(),
-            combine: part(0),
-            combine_pads: part(1),
-            base: (0..lanes).map(|lane| part(2 + lane)).collect(),
-            flip: (0..lanes).map(|lane| part(2 + lanes + lane)).collect(),
-            bits: bits.to_vec(),
+            tables: narrow(take(4 * n * digits)),
+            table_pads: narrow(take(4 * n * digits)),
+            combine: wide(take(8 * n)),
+            combine_pads: wide(take(8 * n)),
+            base: (0..lanes).map(|_| wide(take(8 * n))).collect(),
+            flip: (0..lanes).map(|_| wide(take(8 * n))).collect(),
+            bits: take(n).to_vec(),
         })
     }
 }

@@ -1,9 +1,8 @@
 //! Gates against the arithmetic they stand for, with transfers from an ideal dealer and real randomness.
 
-use std::slice::from_ref;
-
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use zeroize::ZeroizeOnDrop;
 
 use super::*;
 use crate::ot::{RotReceiver, RotSender};
@@ -43,7 +42,7 @@ fn run(
     let n = compare.len();
     let own = choices(spec, client.compare, rng);
     let random = (0..n * spec.server_transfers()).map(|_| (rng.next_u32() & 1) as u8).collect();
-    let (server_sends, client_receives) = deal(rng, own);
+    let (server_sends, client_receives) = deal(rng, own.to_vec());
     let (client_sends, server_receives) = deal(rng, random);
     let sizes = spec.message_bytes(n);
     let mut pass = |step: usize, mut message: Vec<u8>| {
@@ -99,7 +98,7 @@ fn relu_case(
     let constants: Vec<u64> = masks.iter().map(|&r| large.sub(0, r)).collect();
     let setup = Setup {
         spec: &spec,
-        client: ClientInputs { compare: &client, lanes: from_ref(&client), constants: &[constants] },
+        client: ClientInputs { compare: &client, lanes: &[&client], constants: &[&constants] },
         compare: server.clone(),
         lanes: vec![server],
     };
@@ -171,8 +170,8 @@ fn maximum_with_an_index_riding_along() {
         spec: &spec,
         client: ClientInputs {
             compare: &client,
-            lanes: &[client.clone(), client_index],
-            constants: &[zeros.clone(), zeros],
+            lanes: &[&client, &client_index],
+            constants: &[&zeros, &zeros],
         },
         compare: server.clone(),
         lanes: vec![server, server_index],
@@ -198,11 +197,7 @@ fn messages_of_the_wrong_size_are_refused() {
             let shares = vec![5; 9];
             let setup = Setup {
                 spec: &spec,
-                client: ClientInputs {
-                    compare: &shares,
-                    lanes: from_ref(&shares),
-                    constants: from_ref(&shares),
-                },
+                client: ClientInputs { compare: &shares, lanes: &[&shares], constants: &[&shares] },
                 compare: shares.clone(),
                 lanes: vec![shares.clone()],
             };
@@ -228,4 +223,121 @@ fn online_bytes_of_the_default_profile() {
         11 + 64 + 4 + 16 + (1 + 32 + 2 * 14) + 46,
         "bits per element: eight elements fill whole bytes"
     );
+}
+
+#[test]
+fn inputs_print_their_shape_only() {
+    let (shares, constants) = ([70007, 70007], [80008, 80008]);
+    let inputs = ClientInputs { compare: &shares, lanes: &[&shares], constants: &[&constants] };
+    for text in [format!("{inputs:?}"), format!("{inputs:#?}")] {
+        assert_eq!(text, "ClientInputs(2 elements, 1 lanes, redacted)");
+    }
+}
+
+/// Holds at compile time. The states between two messages can't have a `Drop` of their own, for they hand their parts
+/// on; so every field has to wipe itself, and a field that is added without being named here does not compile.
+#[expect(dead_code, reason = "checked by compiling it")]
+fn every_state_is_wiped(
+    client: (ClientGate, ClientCombine, ClientSelect),
+    server: (ServerGate, ServerCombine, ServerSelect, ServerFinish),
+) {
+    fn wiped(_: impl ZeroizeOnDrop) {}
+    let (prepared, ClientCombine { gate: combine }, ClientSelect { gate: select }) = client;
+    wiped(prepared);
+    wiped(combine);
+    wiped(select);
+    let (prepared, combine, select, finish) = server;
+    wiped(prepared);
+    let ServerCombine { gate, compare, lanes } = combine;
+    wiped(gate);
+    wiped(compare);
+    wiped(lanes);
+    let ServerSelect { gate, compare, lanes, verdicts } = select;
+    wiped(gate);
+    wiped(compare);
+    wiped(lanes);
+    wiped(verdicts);
+    let ServerFinish { gate, results } = finish;
+    wiped(gate);
+    wiped(results);
+}
+
+#[test]
+fn lane_vectors_have_room_in_every_lane() {
+    let spec = GateSpec::maximum(Comparison::new(18, 2).unwrap(), Some(5)).unwrap();
+    let lanes = lane_vectors(&spec, 100);
+    assert_eq!(lanes.len(), 2);
+    assert!(lanes.iter().all(|lane| lane.is_empty() && lane.capacity() >= 100));
+}
+
+#[test]
+fn joined_vectors_move_only_without_room() {
+    let (mut own, more) = (Vec::with_capacity(5), [4u64, 5]);
+    own.extend([1, 2, 3]);
+    let place = own.as_ptr();
+    join(&mut own, &more);
+    assert_eq!((own.as_slice(), own.as_ptr()), (&[1, 2, 3, 4, 5][..], place));
+    own.shrink_to_fit();
+    join(&mut own, &more);
+    assert_eq!(own, [1, 2, 3, 4, 5, 4, 5]);
+}
+
+/// Gates of parts, joined, are the gate of the whole: with room, where nothing may move, and without.
+#[test]
+fn joined_gates_compute_every_part() {
+    let mut rng = fresh_rng();
+    let spec = GateSpec::relu(Comparison::new(18, 6).unwrap(), 46, 8).unwrap();
+    let (small, large) = (Z2k::new(18).unwrap(), Z2k::new(46).unwrap());
+    let parts = [16, 8, 24, 5];
+    let n = parts.iter().sum();
+    let y = values(&mut rng, n, spec.comparison());
+    let client: Vec<u64> = (0..n).map(|_| rng.next_u64() & small.mask()).collect();
+    let server: Vec<u64> = y.iter().zip(&client).map(|(&y, &c)| small.sub(small.from_signed(y), c)).collect();
+    let zeros = vec![0; n];
+    for room in [0, n] {
+        let (mut own, mut other) =
+            (ClientGate::with_capacity(&spec, room), ServerGate::with_capacity(&spec, room));
+        let place = (own.tables.as_ptr(), own.flip[0].as_ptr());
+        let mut at = 0;
+        for part in parts {
+            let range = at..at + part;
+            at += part;
+            let (share, constants) = (&client[range.clone()], &zeros[range]);
+            let (server_sends, client_receives) = {
+                let bits = choices(&spec, share, &mut rng);
+                deal(&mut rng, bits.to_vec())
+            };
+            let random = (0..part * spec.server_transfers()).map(|_| (rng.next_u32() & 1) as u8).collect();
+            let (client_sends, server_receives) = deal(&mut rng, random);
+            let inputs = ClientInputs { compare: share, lanes: &[share], constants: &[constants] };
+            let (message, gate) =
+                ClientGate::prepare(&spec, &inputs, client_sends, client_receives, &mut rng).unwrap();
+            own.append(gate).unwrap();
+            other
+                .append(ServerGate::prepare(&spec, part, server_receives, server_sends, &message).unwrap())
+                .unwrap();
+        }
+        assert_eq!((own.len(), other.len()), (n, n));
+        if room == n {
+            assert_eq!(place, (own.tables.as_ptr(), own.flip[0].as_ptr()), "nothing moved");
+        }
+        let (message, other) = other.begin(server.clone(), vec![server.clone()]).unwrap();
+        let (message, own) = own.tables(&message).unwrap();
+        let (message, other) = other.combine(&message).unwrap();
+        let (message, own) = own.respond(&message).unwrap();
+        let (message, other) = other.select(&message).unwrap();
+        let out = other.finish(&own.finish(&message).unwrap()).unwrap();
+        for (&y, &x) in y.iter().zip(&out[0]) {
+            let result = large.signed(x);
+            assert!(result == y.max(0) << 8 || (result == 0 && (0..64).contains(&y)), "{y} gave {result}");
+        }
+    }
+}
+
+#[test]
+fn gates_of_different_shapes_do_not_join() {
+    let test = Comparison::new(18, 6).unwrap();
+    let (relu, maximum) = (GateSpec::relu(test, 46, 8).unwrap(), GateSpec::maximum(test, None).unwrap());
+    assert!(ClientGate::with_capacity(&relu, 0).append(ClientGate::with_capacity(&maximum, 0)).is_err());
+    assert!(ServerGate::with_capacity(&relu, 0).append(ServerGate::with_capacity(&maximum, 0)).is_err());
 }

@@ -31,7 +31,7 @@ pub struct RotSender {
 }
 
 impl RotSender {
-    /// A batch from its pads, as read back from a store of one-time material.
+    /// A batch from its pads, in order.
     #[must_use]
     pub fn from_pairs(pairs: Vec<[u128; 2]>) -> Self {
         Self { pairs, start: 0 }
@@ -111,7 +111,7 @@ pub struct RotReceiver {
 }
 
 impl RotReceiver {
-    /// A batch from its parts, as read back from a store of one-time material: `choices` (each 0 or 1) and
+    /// A batch from its parts: `choices` (each 0 or 1) and
     /// `pads` of one length.
     ///
     /// # Errors
