@@ -17,6 +17,7 @@ use ss_core::bits::{bytes_for_bits, pack, unpack};
 use ss_core::gate::ServerGate;
 use ss_core::maximum::Tournament;
 use ss_core::ring::Z2k;
+use zeroize::Zeroizing;
 
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerResult, ProtocolError};
@@ -128,16 +129,21 @@ pub fn server(
     channel.send(Kind::Agreed, 0, &[])?;
     let count = plan.images() * first.geometry.input_len();
     let message = channel.receive(Kind::Input, 0, bytes_for_bits(count * first.masked_bits as usize))?;
-    let mut masked = unpack(&message, count, first.masked_bits).or_malformed("masked input")?;
+    let mut masked = Zeroizing::new(unpack(&message, count, first.masked_bits).or_malformed("masked input")?);
     report.add(Stage::Online, &first.name, "input", &start, channel);
 
-    let mut share = Vec::new();
+    let mut share = Zeroizing::new(Vec::new());
     for ((layer, mask), convolution) in plan.layers().iter().zip(&masks).zip(convolutions) {
         let start = Start::now(channel);
         let q = plan.params().modulus();
-        let lifted = layer.masked.up_all(&masked);
-        let product = convolution.run(&lifted, plan.images());
-        share = product.iter().zip(mask.values()).map(|(&w, &m)| layer.ring.down(q.add(w, m))).collect();
+        let lifted = Zeroizing::new(layer.masked.up_all(&masked));
+        let product = Zeroizing::new(convolution.run(&lifted, plan.images()));
+        share = product
+            .iter()
+            .zip(mask.values())
+            .map(|(&w, &m)| layer.ring.down(q.add(w, m)))
+            .collect::<Vec<_>>()
+            .into();
         report.add(Stage::Online, &layer.name, "linear", &start, channel);
         if !layer.relu {
             break;
@@ -150,9 +156,10 @@ pub fn server(
         }
         let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
         let start = Start::now(channel);
-        masked = run_gate(channel, at, step, gate, share.clone(), vec![share])?.swap_remove(0);
+        masked =
+            run_gate(channel, at, step, gate, share.to_vec(), vec![share.to_vec()])?.swap_remove(0).into();
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
-        share = Vec::new();
+        share = Zeroizing::new(Vec::new());
     }
 
     let (bits, count) = output_shape(&plan);
@@ -160,8 +167,8 @@ pub fn server(
         let rings = [layer.ring_bits, arg_max.index_bits].map(Z2k::new);
         let [values, indices] = rings;
         let rings = [values.or_malformed("manifest")?, indices.or_malformed("manifest")?];
-        let indices = (0..share.len()).map(|i| (i % plan.classes()) as u64).collect();
-        let mut values = vec![share, indices];
+        let indices: Vec<u64> = (0..share.len()).map(|i| (i % plan.classes()) as u64).collect();
+        let mut values = vec![share, indices.into()];
         play(channel, &plan, &arg_max.tournament, &rings, &mut values, &mut gates, report)?;
         share = values.swap_remove(1);
     }
@@ -179,7 +186,7 @@ fn play<'a>(
     plan: &Plan,
     tournament: &Tournament,
     rings: &[Z2k],
-    values: &mut [Vec<u64>],
+    values: &mut [Zeroizing<Vec<u64>>],
     gates: &mut impl Iterator<Item = (usize, (&'a GateStep, ServerGate))>,
     report: &mut Report,
 ) -> Result<(), ProtocolError> {
@@ -195,13 +202,13 @@ fn play<'a>(
             .collect();
         let gated = run_gate(channel, at, step, gate, differences[0].clone(), differences)?;
         for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
-            let winners: Vec<u64> =
-                gated.iter().zip(level.second(values)).map(|(&z, b)| ring.add(z, b)).collect();
-            *values = level.advance(values, &winners);
+            let (gated, second) = (Zeroizing::new(gated), Zeroizing::new(level.second(values)));
+            let winners = gated.iter().zip(second.iter()).map(|(&z, &b)| ring.add(z, b)).collect::<Vec<_>>();
+            *values = level.advance(values, &Zeroizing::new(winners)).into();
         }
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
     }
-    values.iter_mut().for_each(|values| *values = tournament.winners(values));
+    values.iter_mut().for_each(|values| *values = tournament.winners(values).into());
     Ok(())
 }
 

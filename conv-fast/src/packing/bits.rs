@@ -24,10 +24,12 @@ impl Bits {
         self.words[word] |= bit;
     }
 
-    /// Removes a position, taken modulo the degree.
-    pub(super) fn remove(&mut self, position: isize) {
-        let (word, bit) = self.locate(position);
-        self.words[word] &= !bit;
+    /// The positions that are not in `other`, a set of the same degree.
+    pub(super) fn without(mut self, other: &Self) -> Self {
+        for (word, other) in self.words.iter_mut().zip(&other.words) {
+            *word &= !other;
+        }
+        self
     }
 
     pub(super) fn count(&self) -> usize {
@@ -75,7 +77,8 @@ impl Bits {
             };
         }
         let (words, bits, len) = (by / 64, by % 64, self.words.len());
-        let from = |index: usize| self.words[(index + len - words) % len];
+        // The number of words is a power of two as the degree is.
+        let from = |index: usize| self.words[(index + len - words) & (len - 1)];
         let word = |index: usize| match bits {
             0 => from(index),
             _ => from(index) << bits | from(index + len - 1) >> (64 - bits),
@@ -108,17 +111,19 @@ mod tests {
             let mut bits = Bits::new(degree);
             let mut set = BTreeSet::new();
             let position = |random: &mut Random| random.between(0, 6 * degree) as isize - 3 * degree as isize;
+            let (mut removed, mut fewer) = (Bits::new(degree), BTreeSet::new());
             for _ in 0..random.between(0, degree) {
                 let at = position(&mut random);
                 let plain = at.rem_euclid(degree as isize);
+                bits.insert(at);
+                set.insert(plain);
                 if random.below(4) == 0 {
-                    bits.remove(at);
-                    set.remove(&plain);
-                } else {
-                    bits.insert(at);
-                    set.insert(plain);
+                    removed.insert(plain);
+                    fewer.insert(plain);
                 }
             }
+            set.retain(|at| !fewer.contains(at));
+            let bits = bits.without(&removed);
             let (first, count) = (random.between(0, 20) as isize - 10, random.between(1, 20));
             let distance = random.between(1, degree);
             let expected: BTreeSet<u32> = (first..first + count as isize)

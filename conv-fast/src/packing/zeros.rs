@@ -38,7 +38,7 @@ pub(super) fn zero_reads(packing: &Packing, in_poly: usize) -> Vec<u32> {
     let runs = runs(packing, poly);
     let shifts = shifts(packing, group);
     let marks = reads(packing, &runs).rotations(shifts.start, shifts.len(), packing.block);
-    without_pixels(packing, &runs, marks).positions()
+    marks.without(&pixels(packing, &runs)).positions()
 }
 
 /// Sum over all input polynomials; `None` if that takes more than the work allowed.
@@ -52,7 +52,7 @@ pub(super) fn total(packing: &Packing, work: &mut Work) -> Option<usize> {
     let mut poly = 0;
     while poly < packing.used_polys() {
         let runs = runs(packing, poly);
-        work.spend(8 * (1 + packing.phases_in(poly).len()))?;
+        work.spend(8 + 4 * packing.phases_in(poly).len())?;
         let alike = alike_polys(packing, poly);
         *patterns.entry(runs).or_default() += alike;
         poly += alike;
@@ -62,12 +62,11 @@ pub(super) fn total(packing: &Packing, work: &mut Work) -> Option<usize> {
     for (runs, polys) in patterns {
         let slots: usize = runs.iter().map(|&(kind, count)| count * (1 + packing.plane.weight(kind))).sum();
         work.spend(packing.layout.images * slots)?;
-        let reads = reads(packing, &runs);
+        let (reads, pixels) = (reads(packing, &runs), pixels(packing, &runs));
         for (shifts, count) in &groups {
-            let pixels = packing.layout.images * slots;
-            work.spend(words * (2 + shifts.len().ilog2() as usize) + pixels)?;
+            work.spend(words * (2 + shifts.len().ilog2() as usize))?;
             let marks = reads.rotations(shifts.start, shifts.len(), packing.block);
-            sum += count * polys * without_pixels(packing, &runs, marks).count();
+            sum += count * polys * marks.without(&pixels).count();
         }
     }
     Some(sum)
@@ -136,9 +135,11 @@ fn reads(packing: &Packing, runs: &[(Kind, usize)]) -> Bits {
     bits
 }
 
-fn without_pixels(packing: &Packing, runs: &[(Kind, usize)], mut bits: Bits) -> Bits {
+/// Where pixels lie.
+fn pixels(packing: &Packing, runs: &[(Kind, usize)]) -> Bits {
+    let mut bits = Bits::new(packing.degree);
     for_each_slot(packing, runs, |kind, base| {
-        packing.plane.pixels(kind).for_each(|pixel| bits.remove(base + pixel));
+        packing.plane.pixels(kind).for_each(|pixel| bits.insert(base + pixel));
     });
     bits
 }
