@@ -30,7 +30,7 @@
 //! value). All others may hold anything.
 //!
 //! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); these have to be cut into tiles first. Stride phases
-//! are limited to 2^20 slots (input channels × stride phases) per layer; see [`choose`] for what bounds the work.
+//! are limited to 2^20 slots (input channels × stride phases) per layer; see [`choose()`] for what bounds the work.
 
 mod axis;
 mod bits;
@@ -38,7 +38,7 @@ mod choose;
 mod plane;
 mod zeros;
 
-pub use choose::{PackingCost, choose, probe};
+pub use choose::{PackingCost, choose};
 
 use crate::{ConvError, ConvGeometry};
 use plane::Plane;

@@ -267,4 +267,5 @@ fn refusals() {
     assert!(matches!(Packing::new(&small, 2047, 1, 1, 1), Err(ConvError::Degree { degree: 2047 })));
     assert!(matches!(Packing::new(&small, 2048, 0, 1, 1), Err(ConvError::Zero { .. })));
     assert!(matches!(choose(&small, 2048, 0, &cost), Err(ConvError::Zero { .. })));
+    assert!(matches!(choose(&small, usize::MAX, 1, &cost), Err(ConvError::Degree { .. })));
 }
