@@ -6,7 +6,7 @@
 //! | 2 | S | per layer: masked replies; per gate: its transfer extension (server choosing at random) |
 //! | 3 | C | per gate: its transfer extension (choices d_C, γ, γ·d_C) and its corrections |
 //!
-//! Three one-way messages whatever the depth of the network. What comes out is a [`ClientBundle`] and a
+//! Three one-way messages whatever the depth of the network, and the server's word when its half is ready. What comes out is a [`ClientBundle`] and a
 //! [`ServerBundle`]: one-time material, moved into the online stage by value.
 
 pub mod correlations;

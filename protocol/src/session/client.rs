@@ -147,6 +147,10 @@ impl Client<Ready> {
             return Err(ProtocolError::Caller("base transfers are missing".into()));
         };
         let bundle = stage::client(channel, transfers, &plan, &greeting.epoch, id, &seed, report, progress);
+        // Prepared means that both halves are: what the server still has to do is not online time.
+        let start = Start::now(channel);
+        let bundle = bundle.and_then(|bundle| channel.receive(Kind::Agreed, 0, 0).map(|_| bundle));
+        report.add(Stage::Preprocessing, "both halves ready", "wait", &start, channel);
         if bundle.is_err() {
             // Whatever went wrong, these transfers are not used again.
             state.transfers = None;

@@ -237,6 +237,8 @@ impl Server {
                     )?;
                     own = Some(Own { id, bundle, _place: place });
                     plan = Some(current);
+                    channel.send(Kind::Agreed, 0, &[])?;
+                    channel.flush()?;
                 }
                 Request::Keep { id } => {
                     let Some(Own { bundle, .. }) = own.take().filter(|own| own.id == id) else {
