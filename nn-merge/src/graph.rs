@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use conv_fast::ConvGeometry;
+use conv_fast::{ConvGeometry, ConvShape};
 
 use crate::error::NnError;
 use crate::model::PoolGeometry;
@@ -328,6 +328,32 @@ impl Graph {
 }
 
 impl Linear {
+    /// A scale and a shift per channel of planes with these sides: a 1×1 convolution with one group per channel.
+    ///
+    /// # Errors
+    /// [`NnError::Shape`] naming `name` for impossible sizes, or unless there are as many shifts as scales.
+    pub fn per_channel(
+        name: &str,
+        sides: [usize; 2],
+        scale: Vec<f64>,
+        shift: Vec<f64>,
+    ) -> Result<Self, NnError> {
+        let channels = scale.len();
+        let geometry = ConvGeometry::new(ConvShape {
+            in_channels: channels,
+            in_height: sides[0],
+            in_width: sides[1],
+            out_channels: channels,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0; 4],
+            dilation: [1, 1],
+            groups: channels,
+        })
+        .map_err(|e| NnError::shape(name, e.to_string()))?;
+        Self::new(name, geometry, scale, shift)
+    }
+
     /// Checks lengths.
     ///
     /// # Errors

@@ -7,8 +7,6 @@
 //! Not supported yet, and reported by name: residual connections and other branches, max-pooling without a ReLU,
 //! transposes that no fully connected layer absorbs, softmax in the middle.
 
-use conv_fast::{ConvGeometry, ConvShape};
-
 use crate::error::{NnError, shown};
 use crate::graph::{Graph, Linear, NodeId, Op};
 use crate::model::PoolGeometry;
@@ -189,19 +187,7 @@ fn identity(name: &str, shape: &[usize]) -> Result<ChainLayer, NnError> {
         [1, c, h, w] => (c, [h, w]),
         _ => (shape.iter().product(), [1, 1]),
     };
-    let geometry = ConvGeometry::new(ConvShape {
-        in_channels: channels,
-        in_height: sides[0],
-        in_width: sides[1],
-        out_channels: channels,
-        kernel: [1, 1],
-        stride: [1, 1],
-        padding: [0; 4],
-        dilation: [1, 1],
-        groups: channels,
-    })
-    .map_err(|e| NnError::shape(name, e.to_string()))?;
-    let linear = Linear::new(name, geometry, vec![1.0; channels], vec![0.0; channels])?;
+    let linear = Linear::per_channel(name, sides, vec![1.0; channels], vec![0.0; channels])?;
     Ok(ChainLayer { name: format!("identity at {}", shown(name)), linear, pool: None, relu: false })
 }
 

@@ -14,8 +14,6 @@
 
 use std::sync::Arc;
 
-use conv_fast::{ConvGeometry, ConvShape};
-
 use crate::error::NnError;
 use crate::graph::{Diagonal, Graph, Linear, NodeId, Op};
 
@@ -51,19 +49,7 @@ pub(super) fn lone_scales(graph: &Graph) -> Result<Option<Graph>, NnError> {
             [1, _] => [1, 1],
             _ => continue,
         };
-        let geometry = ConvGeometry::new(ConvShape {
-            in_channels: channels,
-            in_height: sides[0],
-            in_width: sides[1],
-            out_channels: channels,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0; 4],
-            dilation: [1, 1],
-            groups: channels,
-        })
-        .map_err(|e| NnError::shape(&node.name, e.to_string()))?;
-        let linear = Linear::new(&node.name, geometry, diagonal.scale, diagonal.shift)?;
+        let linear = Linear::per_channel(&node.name, sides, diagonal.scale, diagonal.shift)?;
         let mut out = graph.clone();
         out.node_mut(id).op = Op::Linear(linear);
         if plane == 1 && node.shape.len() == 4 {
