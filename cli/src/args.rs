@@ -152,6 +152,10 @@ pub(crate) struct Merge {
     /// what it was calibrated with
     #[arg(long, value_name = "X", value_parser = at_least_one)]
     pub(crate) margin: Option<f64>,
+    /// Cheaper, faulty activations: sign tests ignore H low bits of a result (default 3, 4, 6 by profile), and
+    /// positive values below 2^H units become zero. The report says what share of all values that is
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=21))]
+    pub(crate) stochastic: Option<u32>,
     /// Name that clients see; default: the network file's
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -44,7 +44,8 @@ pub struct BuildOptions {
     pub ring_bits: Option<u32>,
     /// k of the last layer, default of the profile.
     pub last_ring_bits: Option<u32>,
-    /// h, default of the profile.
+    /// h, default of the profile. A larger one makes sign tests cheaper and takes positive values below 2^h units for
+    /// zero: the truncated sign test of Ghodsi, Jha, Reagen, Garg, *Circa* (NeurIPS 2021). The report says how many.
     pub ignored_bits: Option<u32>,
     /// Wanted bits of the largest weight, default of the profile.
     pub weight_bits: Option<u32>,
@@ -123,10 +124,21 @@ pub fn build(
     let mut salt = [0; 32];
     rng.fill_bytes(&mut salt);
     let specs = layer_specs(&layers, &quantized, &widths);
+    // In real terms: a unit of a layer's result is 2B/2^k.
+    let dead: Vec<f64> = specs
+        .iter()
+        .zip(&bounds)
+        .map(|(spec, bound)| {
+            let ignored = spec.activation.as_ref().map_or(0, |activation| activation.ignored_bits);
+            2.0 * bound * (f64::from(ignored) - f64::from(spec.ring_bits)).exp2()
+        })
+        .collect();
+    let zeroed = calibrate::share_below(&chain, &ids, &dead, images)?;
     let reports = (0..layers.len())
         .map(|i| {
             let room = if compares(&layers, i) { bounds[i] / 2.0 } else { bounds[i] };
-            LayerReport::new(&specs[i], &layers[i], &quantized[i], measured[i], statics[i], (bounds[i], room))
+            let (largest, room) = ((measured[i], statics[i]), (bounds[i], room));
+            LayerReport::new(&specs[i], &layers[i], &quantized[i], largest, room, zeroed[i])
         })
         .collect();
     let weights: Vec<_> = quantized.into_iter().map(|q| q.weights).collect();

@@ -62,6 +62,38 @@ pub fn measure(graph: &Graph, nodes: &[NodeId], images: &[Vec<f32>]) -> Result<V
     }
 }
 
+/// Of the positive outputs of the given nodes over all images the share below each node's threshold: what a sign test
+/// that ignores that much takes for zero. 0 where no output is positive.
+///
+/// # Errors
+/// As [`measure`].
+pub fn share_below(
+    graph: &Graph,
+    nodes: &[NodeId],
+    thresholds: &[f64],
+    images: &[Vec<f32>],
+) -> Result<Vec<f64>, NnError> {
+    let evaluator = Evaluator::<f32>::new(graph)?;
+    let counts = images
+        .par_iter()
+        .map(|image| {
+            let mut own = vec![[0u64; 2]; nodes.len()];
+            evaluator.run_observed(image, |id, values| {
+                if let Some(slot) = nodes.iter().position(|&node| node == id) {
+                    let positive = values.iter().filter(|&&v| v > 0.0);
+                    let below = positive.clone().filter(|&&v| f64::from(v) < thresholds[slot]).count();
+                    own[slot] = [below as u64, positive.count() as u64];
+                }
+            })?;
+            Ok(own)
+        })
+        .try_reduce(
+            || vec![[0; 2]; nodes.len()],
+            |a, b| Ok(a.iter().zip(&b).map(|(x, y)| [x[0] + y[0], x[1] + y[1]]).collect()),
+        )?;
+    Ok(counts.into_iter().map(|[below, positive]| below as f64 / (positive as f64).max(1.0)).collect())
+}
+
 /// Bounds on |output| of every layer for inputs in the given intervals (one per input channel).
 pub fn static_bounds(layers: &[ChainLayer], input: &[Interval]) -> Vec<f64> {
     let mut intervals = input.to_vec();
@@ -110,6 +142,7 @@ fn through(linear: &Linear, intervals: &[Interval]) -> Vec<Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Op;
     use crate::lower::{chain_graph, lower};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -138,5 +171,16 @@ mod tests {
         let bound = static_bounds(&layers, &[Interval { low: -1.0, high: 1.0 }])[0];
         assert!((worst - bound).abs() < 1e-6, "{worst} {bound}");
         assert!(measure(&chain, &ids, &[vec![f32::INFINITY; 6]]).is_err());
+    }
+
+    #[test]
+    fn the_share_below_a_threshold_is_counted_among_the_positive() {
+        let mut graph = Graph::new("input", &[1, 4]).unwrap();
+        let identity = Linear::per_channel("one", [1, 1], vec![1.0; 4], vec![0.0; 4]).unwrap();
+        let id = graph.push("one", Op::Linear(identity), &[0]).unwrap();
+        let images = [vec![-1.0, 0.5, 2.0, 0.0], vec![0.25, 0.75, 3.0, -0.1]];
+        assert_eq!(share_below(&graph, &[id], &[1.0], &images).unwrap(), [0.6]);
+        assert_eq!(share_below(&graph, &[id], &[0.0], &images).unwrap(), [0.0]);
+        assert_eq!(share_below(&graph, &[id], &[1.0], &[vec![-1.0; 4]]).unwrap(), [0.0]);
     }
 }

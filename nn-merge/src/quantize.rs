@@ -121,8 +121,8 @@ impl Widths {
             ("masked width p", self.masked, 8, top),
             ("ring width k", self.ring, 6, 24.min(top - 6).min(self.masked)),
             ("last ring width", self.last_ring, 6, 24.min(top - 6)),
-            // The sign test compares 5 to 16 bits below the sign.
-            ("ignored bits h", self.ignored, self.ring.saturating_sub(17), self.ring.saturating_sub(6)),
+            // The sign test compares 2 to 16 bits below the sign.
+            ("ignored bits h", self.ignored, self.ring.saturating_sub(17), self.ring.saturating_sub(3)),
             ("weight bits", self.weight, 2, 19),
         ];
         match rules.iter().find(|(_, value, low, high)| !(low..=high).contains(&value)) {

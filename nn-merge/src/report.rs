@@ -68,6 +68,11 @@ pub struct LayerReport {
     pub static_bound: f64,
     /// B, the bound that the arithmetic was sized for (doubled where differences are compared: max-pooling, arg-max).
     pub bound: f64,
+    /// h of the activation after it.
+    pub ignored_bits: Option<u32>,
+    /// Share of this layer's positive outputs, over the calibration images, that the sign test takes for zero: those
+    /// below 2^h units. The fault probability of an activation where h was made large on purpose.
+    pub zeroed: Option<f64>,
     /// No accepted input can overflow this layer of the float network (errors of fixed point come on top).
     pub overflow_impossible: bool,
 }
@@ -77,9 +82,9 @@ impl LayerReport {
         spec: &LayerSpec,
         layer: &ChainLayer,
         quantized: &Quantized,
-        measured: f64,
-        static_bound: f64,
+        (measured, static_bound): (f64, f64),
         (bound, room): (f64, f64),
+        zeroed: f64,
     ) -> Self {
         let g = &layer.linear.geometry;
         let s = g.shape();
@@ -114,6 +119,8 @@ impl LayerReport {
             measured,
             static_bound,
             bound,
+            ignored_bits: spec.activation.as_ref().map(|a| a.ignored_bits),
+            zeroed: spec.activation.as_ref().map(|_| zeroed),
             overflow_impossible: static_bound <= room,
         }
     }

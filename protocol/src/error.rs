@@ -99,6 +99,8 @@ pub enum RefusalCode {
     Bundle,
     /// Too many connections at once.
     Busy,
+    /// This server does not allow the asked-for construction, or it does not exist.
+    Method,
 }
 
 impl fmt::Display for ProtocolError {

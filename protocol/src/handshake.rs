@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | hello | C | magic, version, 32-byte nonce |
 //! | welcome | S | version, nonce, epoch, the public manifest, what the server offers |
-//! | request | C | the output wanted, the manifest's digest as the client computed it |
+//! | request | C | the *terms* (output, kinds of transfers), the manifest's digest as the client computed it |
 //! | agreed | S | nothing: or a refusal that says why |
+//!
+//! The server shows which [`Methods`] it allows, the client chooses among them, the server checks. What only matters to one
+//! bundle (its images, its round trips) comes with the request for it and goes into the bundle's name.
 //!
 //! Both derive the *session identifier* from everything that was said; all later hashes and transfers are bound to
 //! it, so messages of one session mean nothing in another. The first twelve bytes of hello and the first four of
@@ -15,14 +18,16 @@ use he_core::split::Epoch;
 use nn_merge::model::{MAX_MANIFEST_BYTES, Manifest};
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
+use ss_core::ot::BaseKind;
 
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
+use crate::link::choice_bytes;
 use crate::offline::BundleId;
-use crate::plan::OutputMode;
+use crate::plan::{OutputMode, RoundChoice};
 
 /// Version of everything on the wire. Equal or refused.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"hushnet\0";
 const HELLO_BYTES: usize = 44;
 const REQUEST_CAP: usize = 1024;
@@ -35,26 +40,83 @@ pub struct Offer {
     pub logit_bits: Option<u32>,
     /// Most images in one bundle.
     pub max_images: usize,
-    /// Field bits of the transfer extension (1, 2, 4 or 8): more are fewer bytes and more hashing.
+    /// Field bits of the transfer extension (1, 2, 4 or 8) that a client without a wish takes: more are fewer bytes and
+    /// more hashing.
     pub field_bits: u32,
+    /// What else it allows.
+    pub methods: Methods,
+}
+
+/// The constructions that a server allows; the client chooses among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Methods {
+    /// [`TransferKind::SoftSpoken`], any field.
+    pub soft_spoken: bool,
+    /// [`TransferKind::Silent`].
+    pub silent: bool,
+    /// [`BaseKind::Ristretto`].
+    pub ristretto: bool,
+    /// [`BaseKind::MlKem`].
+    pub ml_kem: bool,
+    /// Activations in one round trip: more bytes and more of the server's memory.
+    pub one_round: bool,
+}
+
+impl Default for Methods {
+    /// Everything.
+    fn default() -> Self {
+        Self { soft_spoken: true, silent: true, ristretto: true, ml_kem: true, one_round: true }
+    }
+}
+
+/// How the session's transfers are made from the base transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TransferKind {
+    /// SoftSpoken: a message with every batch.
+    SoftSpoken {
+        /// 1, 2, 4 or 8: more are fewer bytes and more hashing.
+        field_bits: u32,
+    },
+    /// Silent: next to no bytes, more memory and work.
+    Silent,
+}
+
+/// What is fixed for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The output.
+    pub mode: OutputMode,
+    /// The transfers.
+    pub transfers: TransferKind,
+    /// The base transfers.
+    pub base: BaseKind,
 }
 
 /// What the client asks for; all but base transfers and the goodbye are answered by [`Kind::Agreed`] or a refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Fixes the session.
     Agree {
-        /// The output wanted.
-        mode: OutputMode,
+        /// What the client wants.
+        terms: Terms,
         /// The manifest as the client understood it.
         digest: [u8; 32],
     },
     /// Base transfers, before the first bundle.
     Transfers,
+    /// Filler: a frame of `up` bytes follows, one of `down` bytes is the answer.
+    Probe {
+        /// Bytes from the client.
+        up: usize,
+        /// Bytes from the server.
+        down: usize,
+    },
     /// A bundle of this many images.
     Prepare {
         /// Images.
         images: usize,
+        /// How its activations trade round trips for bytes.
+        rounds: RoundChoice,
     },
     /// Keep the named bundle beyond this connection.
     Keep {
@@ -117,8 +179,9 @@ pub fn greet(channel: &mut Channel, nonce: [u8; 32]) -> Result<Greeting, Protoco
     }
     let welcome: Welcome = decode(rest, "welcome")?;
     let offer = welcome.offer;
-    if !matches!(offer.field_bits, 1 | 2 | 4 | 8)
+    if !is_field(offer.field_bits)
         || offer.logit_bits.is_some_and(|bits| !(6..=20).contains(&bits))
+        || !offer.methods.suffice()
     {
         return Err(PeerFault::Malformed { what: "welcome", reason: "an impossible offer".into() }.into());
     }
@@ -174,29 +237,97 @@ impl Greeting {
         hash.finalize().into()
     }
 
-    /// The session identifier for an agreed output.
-    pub fn session(&self, mode: OutputMode) -> [u8; 32] {
-        session(&self.nonces, &self.digest, &self.epoch, mode)
+    /// The session identifier for agreed terms.
+    pub fn session(&self, terms: &Terms) -> [u8; 32] {
+        session(&self.nonces, &self.digest, &self.epoch, terms)
     }
 }
 
+impl Methods {
+    /// Whether any session is possible.
+    pub fn suffice(&self) -> bool {
+        (self.soft_spoken || self.silent) && (self.ristretto || self.ml_kem)
+    }
+
+    /// Why these terms are refused, in one sentence; `None` where they are fine.
+    pub fn objection(&self, terms: &Terms) -> Option<String> {
+        let transfers = match terms.transfers {
+            TransferKind::SoftSpoken { field_bits } if !is_field(field_bits) => {
+                return Some(format!(
+                    "a transfer extension over a field of {field_bits} bits was asked for: it has 1, 2, 4 or 8"
+                ));
+            }
+            TransferKind::SoftSpoken { .. } if !self.soft_spoken => "SoftSpoken",
+            TransferKind::Silent if !self.silent => "silent",
+            _ => match terms.base {
+                BaseKind::Ristretto if !self.ristretto => {
+                    return Some(
+                        "this server does not take base transfers over Ristretto: ask for ML-KEM".into(),
+                    );
+                }
+                BaseKind::MlKem if !self.ml_kem => {
+                    return Some(
+                        "this server does not take base transfers by ML-KEM: ask for Ristretto".into(),
+                    );
+                }
+                _ => return None,
+            },
+        };
+        Some(format!("this server does not take {transfers} transfers: ask for the other kind"))
+    }
+
+    /// Likewise for a bundle's round trips.
+    pub fn objection_to_rounds(&self, rounds: &RoundChoice) -> Option<String> {
+        match rounds {
+            RoundChoice::Three => None,
+            _ if !self.one_round => {
+                Some("this server does not take activations in one round trip: ask for three".into())
+            }
+            RoundChoice::One => None,
+            RoundChoice::Fastest(link) if link.is_plausible() => None,
+            RoundChoice::Fastest(link) => Some(format!("there is no link of {link}")),
+        }
+    }
+}
+
+fn is_field(bits: u32) -> bool {
+    matches!(bits, 1 | 2 | 4 | 8)
+}
+
 /// Binds everything that was said.
-pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, mode: OutputMode) -> [u8; 32] {
-    let bits = match mode {
+pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: &Terms) -> [u8; 32] {
+    let bits = match terms.mode {
         OutputMode::Label => 0,
         OutputMode::Logits { bits } => bits,
     };
+    let field_bits = match terms.transfers {
+        TransferKind::Silent => 0,
+        TransferKind::SoftSpoken { field_bits } => field_bits,
+    };
+    let base = terms.base.name().as_bytes();
     let mut hash = Sha3_256::new();
-    hash.update(b"hushnet session v1");
+    hash.update(b"hushnet session v2");
     hash.update(PROTOCOL_VERSION.to_le_bytes());
     nonces.iter().for_each(|nonce| hash.update(nonce));
     hash.update(digest);
     hash.update(epoch.bytes());
-    hash.update(bits.to_le_bytes());
+    [bits, field_bits, base.len() as u32].iter().for_each(|word| hash.update(word.to_le_bytes()));
+    hash.update(base);
     hash.finalize().into()
 }
 
-/// A name derived from the session: of a bundle, or of one direction of the transfers.
+/// The name of the session's bundle number `number`: it holds all that both parties must understand alike about it.
+pub fn bundle_name(session: &[u8; 32], number: u64, images: usize, rounds: RoundChoice) -> BundleId {
+    let mut hash = Sha3_256::new();
+    hash.update(b"hushnet bundle v2");
+    hash.update(session);
+    hash.update(number.to_le_bytes());
+    hash.update((images as u64).to_le_bytes());
+    hash.update(choice_bytes(rounds));
+    hash.finalize().into()
+}
+
+/// A name derived from the session: of one direction of the transfers, say.
 pub fn derive(session: &[u8; 32], label: &str, index: u64) -> [u8; 32] {
     let mut hash = Sha3_256::new();
     hash.update(b"hushnet derived v1");

@@ -6,10 +6,13 @@
 //! | room | what |
 //! |---|---|
 //! | [`channel`] | counted frames over TCP or memory, deadlines |
-//! | [`handshake`] | version, model, output: fit or refuse |
+//! | [`handshake`] | version, model, output, methods: fit or refuse |
+//! | [`link`] | what the connection is like, measured |
 //! | [`plan`] | one lowered walk for both parties |
 //! | [`offline`] | the preprocessing stage |
 //! | [`online`] | the online stage |
+//! | [`transfers`] | a session's oblivious transfers, either kind of extension |
+//! | [`steps`] | activations over a channel, in chunks |
 //! | [`session`] | client and server, states as types |
 //! | [`serve`] | many clients |
 //! | [`store`] | a client's prepared bundles on disk, each usable once |
@@ -21,19 +24,26 @@
 pub mod channel;
 pub mod error;
 pub mod handshake;
+pub mod link;
 pub mod offline;
 pub mod online;
 pub mod plan;
 pub mod report;
 pub mod serve;
 pub mod session;
+pub mod steps;
 pub mod store;
 pub mod testing;
+pub mod transfers;
 
 /// What a program on top needs of the lattice layer: parameters to show, seeds to give.
 pub use he_core::{Params, Profile, Seed};
 
 pub use error::{PeerFault, ProtocolError, Refusal, RefusalCode};
+pub use handshake::{Methods, TransferKind};
+pub use link::{LinkEstimate, Rounds};
 pub use online::Output;
-pub use plan::{OutputMode, Plan};
-pub use session::{Client, Policy, Server};
+pub use plan::{OutputMode, Plan, RoundChoice};
+pub use session::{Client, ClientOptions, Policy, Server};
+/// The assumption behind the base transfers, part of a session's terms.
+pub use ss_core::ot::BaseKind;

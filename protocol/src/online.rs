@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | first | S | agreed: the bundle was there, and now it is gone |
 //! | then | C | X_p = D − r_p mod 2^p of every input element |
-//! | per gate | S, C, S, C, S, C | the gate's six messages |
+//! | per step | S, C, … | the step's messages, see [`crate::steps::run`] |
 //! | last | S | its share of the label's index, or of the rounded logits |
 //!
 //! A linear layer sends nothing: the server lifts X_p to Z_q, convolves, adds its mask and switches down.
@@ -14,7 +14,6 @@
 
 use conv_fast::PreparedConv;
 use ss_core::bits::{bytes_for_bits, pack, unpack};
-use ss_core::gate::ServerGate;
 use ss_core::maximum::Tournament;
 use ss_core::ring::Z2k;
 use zeroize::Zeroizing;
@@ -24,6 +23,7 @@ use crate::error::{PeerResult, ProtocolError};
 use crate::offline::{ClientBundle, ServerBundle};
 use crate::plan::{GateStep, OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
+use crate::steps::{ServerSteps, run};
 
 /// What an inference gives the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,17 +69,7 @@ pub fn client(
     for (at, (step, gate)) in plan.gates().iter().zip(gates).enumerate() {
         progress(at + 1, steps);
         let start = Start::now(channel);
-        let sizes = step.spec.message_bytes(step.elements);
-        let message = channel.receive(Kind::Gate, at, sizes[1])?;
-        let (message, gate) = gate.tables(&message).or_malformed("gate message")?;
-        channel.send(Kind::Gate, at, &message)?;
-        let message = channel.receive(Kind::Gate, at, sizes[3])?;
-        let (message, gate) = gate.respond(&message).or_malformed("gate message")?;
-        channel.send(Kind::Gate, at, &message)?;
-        let message = channel.receive(Kind::Gate, at, sizes[5])?;
-        let message = gate.finish(&message).or_malformed("gate message")?;
-        channel.send(Kind::Gate, at, &message)?;
-        channel.flush()?;
+        run::client(channel, at, gate)?;
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
     }
 
@@ -156,8 +146,7 @@ pub fn server(
         }
         let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
         let start = Start::now(channel);
-        masked =
-            run_gate(channel, at, step, gate, share.to_vec(), vec![share.to_vec()])?.swap_remove(0).into();
+        masked = run::server(channel, at, gate, &share, &[])?.swap_remove(0).into();
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
         share = Zeroizing::new(Vec::new());
     }
@@ -187,20 +176,21 @@ fn play<'a>(
     tournament: &Tournament,
     rings: &[Z2k],
     values: &mut [Zeroizing<Vec<u64>>],
-    gates: &mut impl Iterator<Item = (usize, (&'a GateStep, ServerGate))>,
+    gates: &mut impl Iterator<Item = (usize, (&'a GateStep, ServerSteps))>,
     report: &mut Report,
 ) -> Result<(), ProtocolError> {
     for level in tournament.levels() {
         let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
         let start = Start::now(channel);
-        let differences: Vec<Vec<u64>> = values
+        let differences: Zeroizing<Vec<Vec<u64>>> = values
             .iter()
             .zip(rings)
             .map(|(values, ring)| {
                 level.first(values).iter().zip(level.second(values)).map(|(&a, b)| ring.sub(a, b)).collect()
             })
-            .collect();
-        let gated = run_gate(channel, at, step, gate, differences[0].clone(), differences)?;
+            .collect::<Vec<_>>()
+            .into();
+        let gated = run::server(channel, at, gate, &differences[0], &differences)?;
         for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
             let (gated, second) = (Zeroizing::new(gated), Zeroizing::new(level.second(values)));
             let winners = gated.iter().zip(second.iter()).map(|(&z, &b)| ring.add(z, b)).collect::<Vec<_>>();
@@ -210,29 +200,6 @@ fn play<'a>(
     }
     values.iter_mut().for_each(|values| *values = tournament.winners(values).into());
     Ok(())
-}
-
-/// Server: the six messages of one gate.
-fn run_gate(
-    channel: &mut Channel,
-    at: usize,
-    step: &GateStep,
-    gate: ServerGate,
-    compare: Vec<u64>,
-    lanes: Vec<Vec<u64>>,
-) -> Result<Vec<Vec<u64>>, ProtocolError> {
-    let sizes = step.spec.message_bytes(step.elements);
-    let (message, gate) =
-        gate.begin(compare, lanes).map_err(|error| ProtocolError::Caller(error.to_string()))?;
-    channel.send(Kind::Gate, at, &message)?;
-    let message = channel.receive(Kind::Gate, at, sizes[2])?;
-    let (message, gate) = gate.combine(&message).or_malformed("gate message")?;
-    channel.send(Kind::Gate, at, &message)?;
-    let message = channel.receive(Kind::Gate, at, sizes[4])?;
-    let (message, gate) = gate.select(&message).or_malformed("gate message")?;
-    channel.send(Kind::Gate, at, &message)?;
-    let message = channel.receive(Kind::Gate, at, sizes[6])?;
-    gate.finish(&message).or_malformed("gate message")
 }
 
 /// A bundle always has its plan's gates; should it not, nothing may go on as if a gate had run.

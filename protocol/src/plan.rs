@@ -16,11 +16,14 @@ use he_core::Params;
 use nn_merge::model::{LayerSpec, Manifest};
 use serde::{Deserialize, Serialize};
 use ss_core::compare::Comparison;
+use ss_core::garble::GarbleSpec;
 use ss_core::gate::GateSpec;
 use ss_core::maximum::Tournament;
 use ss_core::ring::Switch;
+use ss_core::step::StepSpec;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
+use crate::link::LinkEstimate;
 
 /// Most images in one bundle.
 pub const MAX_IMAGES: usize = 256;
@@ -41,12 +44,45 @@ pub enum OutputMode {
     },
 }
 
+/// How activations trade round trips for bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum RoundChoice {
+    /// Three round trips per step and the fewest bytes.
+    #[default]
+    Three,
+    /// One round trip per step, with garbled circuits.
+    One,
+    /// Step by step what takes less time online over a link like this.
+    Fastest(LinkEstimate),
+}
+
+impl RoundChoice {
+    /// The construction for `elements` of a gate.
+    ///
+    /// A model of the online stage: waiting, sending, computing, one after the other. The computing was measured on one
+    /// core per party; on links where it matters the difference between the constructions is in their bytes.
+    fn construct(self, spec: GateSpec, elements: usize) -> StepSpec {
+        let (one, three) = (StepSpec::Garbled(GarbleSpec::new(&spec)), StepSpec::Gate(spec));
+        let Self::Fastest(link) = self else {
+            return if self == Self::One { one } else { three };
+        };
+        let seconds = |step: &StepSpec, per_element: f64| {
+            let bytes: usize = step.message_bytes(elements)[1..].iter().sum();
+            step.rounds() as f64 * link.round_trip_seconds()
+                + bytes as f64 * 8.0 / link.bits_per_second()
+                + elements as f64 * per_element
+        };
+        if seconds(&one, 0.5e-6) < seconds(&three, 0.3e-6) { one } else { three }
+    }
+}
+
 /// Both parties' walk through one bundle.
 #[derive(Debug)]
 pub struct Plan {
     params: Params,
     images: usize,
     mode: OutputMode,
+    rounds: RoundChoice,
     layers: Vec<LayerPlan>,
     gates: Vec<GateStep>,
     arg_max: Option<ArgMax>,
@@ -95,8 +131,8 @@ pub struct GateStep {
     pub layer: usize,
     /// What it is for, for reports.
     pub part: &'static str,
-    /// Its shape.
-    pub spec: GateSpec,
+    /// What it computes, and by which construction.
+    pub spec: StepSpec,
     /// Elements.
     pub elements: usize,
 }
@@ -117,6 +153,19 @@ impl Plan {
     /// [`ProtocolError::Caller`] for an impossible number of images or bits or a bundle beyond [`MAX_ELEMENTS`],
     /// [`ProtocolError::Peer`] for a manifest whose numbers do not fit together or whose single image is beyond it.
     pub fn new(manifest: &Manifest, images: usize, mode: OutputMode) -> Result<Self, ProtocolError> {
+        Self::with_rounds(manifest, images, mode, RoundChoice::Three)
+    }
+
+    /// As [`Plan::new`], with another choice of round trips.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn with_rounds(
+        manifest: &Manifest,
+        images: usize,
+        mode: OutputMode,
+        rounds: RoundChoice,
+    ) -> Result<Self, ProtocolError> {
         if !(1..=MAX_IMAGES).contains(&images) {
             return Err(ProtocolError::Caller(format!(
                 "a bundle holds 1 to {MAX_IMAGES} images, not {images}"
@@ -145,28 +194,24 @@ impl Plan {
                     gates.extend(pool.levels().iter().map(|level| GateStep {
                         layer: index,
                         part: "max-pool",
-                        spec: spec.clone(),
+                        spec: rounds.construct(spec.clone(), level.gates()),
                         elements: level.gates(),
                     }));
                 }
                 let next = manifest.layers.get(index + 1).map_or(0, |next| next.masked_bits);
-                gates.push(GateStep {
-                    layer: index,
-                    part: "ReLU",
-                    spec: GateSpec::relu(comparison, next, activation.shift).or_malformed("manifest")?,
-                    elements: layer
-                        .pool
-                        .as_ref()
-                        .map_or(images * layer.geometry.output_len(), Tournament::outputs),
-                });
+                let relu = GateSpec::relu(comparison, next, activation.shift).or_malformed("manifest")?;
+                let elements =
+                    layer.pool.as_ref().map_or(images * layer.geometry.output_len(), Tournament::outputs);
+                let spec = rounds.construct(relu, elements);
+                gates.push(GateStep { layer: index, part: "ReLU", spec, elements });
             }
             layers.push(layer);
         }
         let arg_max = match (mode, manifest.layers.last()) {
-            (OutputMode::Label, Some(last)) => Some(ArgMax::new(last, manifest.classes, images, &mut gates)?),
+            (OutputMode::Label, Some(last)) => Some(ArgMax::new(last, manifest.classes, images, rounds, &mut gates)?),
             _ => None,
         };
-        Ok(Self { params, images, mode, layers, gates, arg_max, classes: manifest.classes })
+        Ok(Self { params, images, mode, rounds, layers, gates, arg_max, classes: manifest.classes })
     }
 
     /// Lattice parameters.
@@ -182,6 +227,16 @@ impl Plan {
     /// What the client gets.
     pub fn mode(&self) -> OutputMode {
         self.mode
+    }
+
+    /// How its activations trade round trips for bytes.
+    pub fn rounds(&self) -> RoundChoice {
+        self.rounds
+    }
+
+    /// Every step's construction and number of elements, in order of execution.
+    pub fn step_sizes(&self) -> Vec<(StepSpec, usize)> {
+        self.gates.iter().map(|step| (step.spec.clone(), step.elements)).collect()
     }
 
     /// Linear layers in order.
@@ -311,6 +366,7 @@ impl ArgMax {
         last: &LayerSpec,
         classes: usize,
         images: usize,
+        rounds: RoundChoice,
         gates: &mut Vec<GateStep>,
     ) -> Result<Self, ProtocolError> {
         let windows: Vec<Vec<u32>> =
@@ -325,7 +381,7 @@ impl ArgMax {
         gates.extend(tournament.levels().iter().map(|level| GateStep {
             layer,
             part: "arg-max",
-            spec: spec.clone(),
+            spec: rounds.construct(spec.clone(), level.gates()),
             elements: level.gates(),
         }));
         Ok(Self { tournament, index_bits })

@@ -78,8 +78,24 @@ impl Report {
         start: &Start,
         channel: &Channel,
     ) {
-        let traffic = channel.traffic() - start.traffic;
-        let seconds = start.time.elapsed().as_secs_f64();
+        self.add_figures(
+            stage,
+            layer,
+            part,
+            start.time.elapsed().as_secs_f64(),
+            channel.traffic() - start.traffic,
+        );
+    }
+
+    /// Adds what was measured elsewhere.
+    pub(crate) fn add_figures(
+        &mut self,
+        stage: Stage,
+        layer: &str,
+        part: &'static str,
+        seconds: f64,
+        traffic: Traffic,
+    ) {
         let known =
             self.rows.iter_mut().find(|row| row.stage == stage && row.layer == layer && row.part == part);
         let row = match known {

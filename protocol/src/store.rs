@@ -7,7 +7,7 @@
 //! other half.
 //!
 //! The file: magic with version, origin (which server process and model the other half is with), bundle id, images, output
-//! mode, then the material in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
+//! mode, choice of rounds, then the material in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,16 +17,17 @@ use std::time::Duration;
 
 use nn_merge::model::Manifest;
 use sha3::{Digest, Sha3_256};
-use ss_core::gate::ClientGate;
 use ss_core::share::Share;
 use zeroize::Zeroizing;
 
 use crate::error::ProtocolError;
 use crate::offline::ClientBundle;
-use crate::plan::{OutputMode, Plan};
+use crate::link::LinkEstimate;
+use crate::plan::{OutputMode, Plan, RoundChoice};
+use crate::steps::ClientSteps;
 
-const MAGIC: &[u8; 8] = b"HUSHBND\x01";
-const HEADER: usize = 8 + 32 + 32 + 4 + 4;
+const MAGIC: &[u8; 8] = b"HUSHBND\x02";
+const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 4 + 8;
 const EXTENSION: &str = "bundle";
 const UNFINISHED: &str = "part";
 
@@ -129,7 +130,7 @@ impl Store {
             if whole.is_none() {
                 return Err(damaged());
             }
-            let plan = Arc::new(Plan::new(manifest, header.images, mode)?);
+            let plan = Arc::new(Plan::with_rounds(manifest, header.images, mode, header.rounds)?);
             return decode(&bytes, header, plan).ok_or_else(damaged).map(Some);
         }
         Ok(None)
@@ -169,6 +170,7 @@ struct Header {
     id: [u8; 32],
     images: usize,
     mode: OutputMode,
+    rounds: RoundChoice,
 }
 
 impl Header {
@@ -177,7 +179,13 @@ impl Header {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let part = |at: usize| std::array::from_fn(|i| bytes[at + i]);
         let bits = word(76);
+        let rounds = match word(80) {
+            0 => RoundChoice::Three,
+            1 => RoundChoice::One,
+            _ => RoundChoice::Fastest(LinkEstimate::from_bytes(std::array::from_fn(|i| bytes[84 + i]))),
+        };
         Self {
+            rounds,
             origin: part(8),
             id: part(40),
             images: word(72) as usize,
@@ -192,9 +200,14 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
         OutputMode::Label => 0,
         OutputMode::Logits { bits } => bits,
     };
+    let (rounds, link) = match plan.rounds() {
+        RoundChoice::Three => (0, [0; 8]),
+        RoundChoice::One => (1, [0; 8]),
+        RoundChoice::Fastest(link) => (2, link.bytes()),
+    };
     // Reserved exactly: growing would leave copies of the secrets behind.
     let stored: usize =
-        plan.gates().iter().map(|step| ClientGate::stored_len(&step.spec, step.elements)).sum();
+        plan.gates().iter().map(|step| ClientSteps::stored_len(&step.spec, step.elements)).sum();
     let length = HEADER + 8 * (input_mask.len() + output.len()) + stored + 32;
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.extend_from_slice(MAGIC);
@@ -202,10 +215,12 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes.extend_from_slice(&id);
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
     bytes.extend_from_slice(&bits.to_le_bytes());
+    bytes.extend_from_slice(&u32::to_le_bytes(rounds));
+    bytes.extend_from_slice(&link);
     for share in [&input_mask, &output] {
         share.values().iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     }
-    gates.into_iter().for_each(|gate| bytes.extend_from_slice(&gate.into_bytes()));
+    gates.into_iter().for_each(|gate| gate.store(&mut bytes));
     let check = Sha3_256::digest(bytes.as_slice());
     bytes.extend_from_slice(&check);
     bytes
@@ -227,8 +242,8 @@ fn decode(bytes: &[u8], header: Header, plan: Arc<Plan>) -> Option<ClientBundle>
     let output = words(take(8 * outputs)?);
     let mut gates = Vec::with_capacity(plan.gates().len());
     for step in plan.gates() {
-        let part = take(ClientGate::stored_len(&step.spec, step.elements))?;
-        gates.push(ClientGate::from_bytes(&step.spec, step.elements, part).ok()?);
+        let part = take(ClientSteps::stored_len(&step.spec, step.elements))?;
+        gates.push(ClientSteps::restore(&step.spec, step.elements, part).ok()?);
     }
     if !rest.is_empty() {
         return None;

@@ -10,7 +10,7 @@ use he_core::Seed;
 use nn_merge::fixed_point::{LayerTape, Tape};
 use ss_core::share::Share;
 
-use crate::channel::{Channel, pair};
+use crate::channel::{Channel, Link, Stream, pair, shaped};
 use crate::error::ProtocolError;
 use crate::offline::linear::{client_keys, client_open, server_reply};
 use crate::offline::stage::replay_operands;
@@ -27,12 +27,31 @@ pub fn in_process<T: Send>(
     client_seed: Seed,
     act: impl FnOnce(Client<Greeted>) -> Result<T, ProtocolError> + Send,
 ) -> (Result<T, ProtocolError>, Result<Served, ProtocolError>) {
-    let (left, right) = pair();
+    in_process_over(pair(), None, server, server_seed, client_seed, act)
+}
+
+/// Runs `act` as the client of a session with `server` over the two ends of a connection, the client's first; with a
+/// `link`, as over that link. Gives both results.
+pub fn in_process_over<T: Send, S: Stream + Send>(
+    (left, right): (S, S),
+    link: Option<Link>,
+    server: &Server,
+    server_seed: Seed,
+    client_seed: Seed,
+    act: impl FnOnce(Client<Greeted>) -> Result<T, ProtocolError> + Send,
+) -> (Result<T, ProtocolError>, Result<Served, ProtocolError>) {
+    let open = |stream: S| match link {
+        None => Ok(Channel::new(stream, PATIENCE)),
+        Some(link) => shaped(stream, link)
+            .map(|stream| Channel::new(stream, PATIENCE))
+            .map_err(|source| ProtocolError::Connection { during: "shaping the link".into(), source }),
+    };
     std::thread::scope(|scope| {
         let serving = scope.spawn(move || {
-            server.serve(&mut Channel::new(right, PATIENCE), "in process", PATIENCE, server_seed)
+            let mut channel = open(right)?;
+            server.serve(&mut channel, "in process", PATIENCE, server_seed)
         });
-        let result = Client::connect(Channel::new(left, PATIENCE), client_seed).and_then(act);
+        let result = open(left).and_then(|channel| Client::connect(channel, client_seed)).and_then(act);
         let served = serving
             .join()
             .unwrap_or_else(|_| Err(ProtocolError::Caller("the server's thread panicked".into())));
@@ -63,7 +82,7 @@ pub fn replay(
         shares.push(share);
         server_masks.push(mask);
     }
-    let (operands, _) = replay_operands(plan, &shares, &masks, &client)?;
+    let operands = replay_operands(plan, &shares, &masks, &client)?;
     let values = |share: &Share| share.values().to_vec();
     let mut layers: Vec<LayerTape> = (0..plan.layers().len())
         .map(|l| LayerTape {
@@ -74,10 +93,10 @@ pub fn replay(
         })
         .collect();
     let mut arg_max_shares = Vec::new();
-    for (step, operands) in plan.gates().iter().zip(&operands) {
+    for (step, results) in plan.gates().iter().zip(&operands.results) {
         match step.part {
-            "max-pool" => layers[step.layer].pool_shares.push(values(&operands.results[0])),
-            "arg-max" => arg_max_shares.push(values(&operands.results[0])),
+            "max-pool" => layers[step.layer].pool_shares.push(values(&results[0])),
+            "arg-max" => arg_max_shares.push(values(&results[0])),
             _ => {}
         }
     }

@@ -21,7 +21,7 @@ use protocol::channel::{Channel, Kind, TcpOptions, connect, pair};
 use protocol::handshake::Request;
 use protocol::serve::{ListenOptions, Listener};
 use protocol::{Client, Output, Policy, ProtocolError, RefusalCode, Server};
-use script::{End, IMAGES, PATIENCE, Recording, Script, frame};
+use script::{End, IMAGES, PATIENCE, Recording, Script, TERMS, frame};
 
 fn server(policy: Policy) -> (Server, Vec<i64>) {
     let seed = Seed::from_bytes(fresh_seed("model"));
@@ -123,12 +123,11 @@ fn a_bundle_whose_inference_was_cut_is_gone() {
     let (server, inputs) = server(Policy::default());
     let recording = Recording::new(&server, fresh_seed("session"), &inputs);
     let id = recording.result.0;
-    let mode = protocol::OutputMode::Label;
     let digest = server.model().manifest.digest().unwrap();
     let infer = postcard::to_stdvec(&Request::Infer { id }).unwrap();
     // Asks for the bundle on a connection of its own: whether the server starts, that is, whether the bundle was there.
     let ask = || {
-        let agree = postcard::to_stdvec(&Request::Agree { mode, digest }).unwrap();
+        let agree = postcard::to_stdvec(&Request::Agree { terms: TERMS, digest }).unwrap();
         let mut bytes = recording.client[0].clone();
         bytes.extend(frame(Kind::Request as u8, 1, &agree));
         bytes.extend(frame(Kind::Request as u8, 2, &infer));
@@ -184,7 +183,8 @@ fn a_silent_client_is_cut_after_the_idle_time() {
 }
 
 /// What a peer that sends one byte each 100 ms is worth: cut at the deadline of the message, not of the byte.
-const TRICKLE: TcpOptions = TcpOptions { connect: Duration::from_secs(5), message: Duration::from_secs(1) };
+const TRICKLE: TcpOptions =
+    TcpOptions { connect: Duration::from_secs(5), message: Duration::from_secs(1), link: None };
 
 /// Writes byte by byte until the other side has enough.
 fn trickle(mut stream: TcpStream, bytes: &[u8]) {

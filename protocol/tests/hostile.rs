@@ -19,9 +19,9 @@ use nn_merge::model::Manifest;
 use proptest::prelude::*;
 use protocol::channel::{Channel, Kind, pair};
 use protocol::handshake::{PROTOCOL_VERSION, Request};
-use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, RefusalCode, Server};
+use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, RefusalCode, RoundChoice, Server};
 use rand_core::Rng;
-use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, connect, frame, welcome};
+use script::{End, HEADER, IMAGES, PATIENCE, Recording, Script, TERMS, connect, frame, welcome};
 
 fn server(seed: &Seed) -> Server {
     let policy = Policy { idle: Duration::from_millis(300), ..Policy::default() };
@@ -258,7 +258,7 @@ fn another_digest_is_refused() {
     let (server, recording, _) = recorded();
     let digest = server.model().manifest.digest().unwrap();
     for (digest, fits) in [(digest, true), ([9; 32], false)] {
-        let agree = postcard::to_stdvec(&Request::Agree { mode: OutputMode::Label, digest }).unwrap();
+        let agree = postcard::to_stdvec(&Request::Agree { terms: TERMS, digest }).unwrap();
         let finish = postcard::to_stdvec(&Request::Finish).unwrap();
         let mut bytes = recording.client[0].clone();
         bytes.extend(frame(Kind::Request as u8, 1, &agree));
@@ -275,8 +275,10 @@ fn another_digest_is_refused() {
 fn steps_out_of_order_are_the_peers_fault() {
     let (server, recording, _) = recorded();
     // The handshake, then a request that may not come yet.
-    let [prepare, agree] =
-        [Request::Prepare { images: 1 }, Request::Agree { mode: OutputMode::Label, digest: [0; 32] }];
+    let [prepare, agree] = [
+        Request::Prepare { images: 1, rounds: RoundChoice::Three },
+        Request::Agree { terms: TERMS, digest: [0; 32] },
+    ];
     for request in [prepare, agree] {
         let request = frame(Kind::Request as u8, 2, &postcard::to_stdvec(&request).unwrap());
         let script = Script::new([recording.client[..2].concat(), request].concat(), End::HangUp);

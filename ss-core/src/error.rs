@@ -51,6 +51,8 @@ pub enum SsError {
         /// How many are left.
         left: usize,
     },
+    /// The consistency check of oblivious transfers failed, now or earlier.
+    Inconsistent,
     /// A step was called before the one that it depends on, or twice.
     OutOfOrder {
         /// The step, and what it was waiting for.
@@ -77,6 +79,7 @@ impl fmt::Display for SsError {
             Self::Exhausted { what, wanted, left } => {
                 write!(f, "{wanted} {what} were asked for, but only {left} are left")
             }
+            Self::Inconsistent => f.write_str("the other party's transfers contradict each other"),
             Self::OutOfOrder { what } => write!(f, "step out of order: {what}"),
         }
     }

@@ -17,63 +17,76 @@
 //! | [`TweakedHash::hash_slice`] | n blocks of 128 bits, first tweak | n blocks, in place |
 //! | [`Prg::fill`] | | any number of bytes |
 //!
-//! Blocks are `u128`, little-endian as bytes. All calls go to the `aes` crate in batches, which picks AES-NI,
-//! VAES, the ARMv8 instructions or constant-time bit-sliced code at run time; on each of them the time
-//! depends on the number of blocks only.
+//! Blocks are `u128`, little-endian as bytes. Encryption is that of `cipher`: VAES on 512-bit or 256-bit vectors,
+//! AES-NI, or the `aes` crate (ARMv8 instructions, or constant-time bit slicing), whichever is the first that the
+//! machine has; on each of them the time depends on the number of blocks only.
 //!
 //! Not promised: collision resistance, or anything about H under adversarially chosen session identifiers.
 
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes::{Aes128Enc, Block};
+pub(crate) mod cipher;
+pub(crate) mod keccak;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod simd;
+
+use cipher::Cipher;
 use core::fmt;
 use sha3::{Digest, Sha3_256};
-use zeroize::Zeroize;
 
-/// Blocks that go through AES in one call: two full pipelines of the widest backend.
+/// Blocks that go through AES in one call.
 const BATCH: usize = 128;
 
 /// The tweakable hash H(x, i) = π(π(x) ⊕ i) ⊕ π(x) on 128-bit blocks.
 ///
 /// Holds no secret: the key of π is public.
 pub struct TweakedHash {
-    pi: Aes128Enc,
+    pi: Cipher,
+    tag: [u8; 16],
 }
 
 impl TweakedHash {
     /// The hash of a session; both parties must give the same 32 bytes, and no two sessions may share them.
     #[must_use]
     pub fn new(session: &[u8; 32]) -> Self {
-        let digest =
-            Sha3_256::new().chain_update(b"hushnet/tweaked-hash/v1").chain_update(session).finalize();
-        let mut key = [0u8; 16];
-        key.copy_from_slice(&digest[..16]);
-        Self { pi: Aes128Enc::new(&Array(key)) }
+        let digest: [u8; 32] =
+            Sha3_256::new().chain_update(b"hushnet/tweaked-hash/v1").chain_update(session).finalize().into();
+        let [key, tag] = [0, 16].map(|at| core::array::from_fn(|i| digest[at + i]));
+        Self { pi: Cipher::new(u128::from_le_bytes(key)), tag }
     }
 
-    /// Replaces every block `x_j` by `H(x_j, first_tweak + j)`.
+    /// 16 bytes that belong to the session, other than the key of π: for transcripts.
+    pub(crate) fn tag(&self) -> &[u8; 16] {
+        &self.tag
+    }
+
+    /// Replaces every block `x_j` by `H(x_j, first_tweak + j)`, tweaks modulo 2^64.
     ///
     /// The caller never uses a tweak twice in a session, except on the two halves of one oblivious transfer.
     pub fn hash_slice(&self, first_tweak: u64, blocks: &mut [u128]) {
-        let mut inner = [Block::default(); BATCH];
-        let mut outer = [Block::default(); BATCH];
-        let mut tweak = u128::from(first_tweak);
+        let mut hashes = [0u128; BATCH];
+        let mut first = first_tweak;
         for batch in blocks.chunks_mut(BATCH) {
-            let (inner, outer) = (&mut inner[..batch.len()], &mut outer[..batch.len()]);
-            for (cell, &block) in inner.iter_mut().zip(batch.iter()) {
-                *cell = Array(block.to_le_bytes());
-            }
-            self.pi.encrypt_blocks(inner);
-            for (cell, image) in outer.iter_mut().zip(inner.iter()) {
-                *cell = Array((u128::from_le_bytes(image.0) ^ tweak).to_le_bytes());
-                tweak = tweak.wrapping_add(1);
-            }
-            self.pi.encrypt_blocks(outer);
-            for ((block, image), cell) in batch.iter_mut().zip(inner.iter()).zip(outer.iter()) {
-                *block = u128::from_le_bytes(image.0) ^ u128::from_le_bytes(cell.0);
-            }
+            let hashes = &mut hashes[..batch.len()];
+            self.pi.tweaked_hash(first, batch, hashes);
+            batch.copy_from_slice(hashes);
+            first = first.wrapping_add(BATCH as u64);
         }
-        wipe(&mut inner);
-        wipe(&mut outer);
+        wipe(&mut hashes);
+    }
+
+    /// Writes `H(x_j, first_tweak + j)` to `out`; as [`TweakedHash::hash_slice`]. Both slices have one length.
+    pub(crate) fn hash_to(&self, first_tweak: u64, blocks: &[u128], out: &mut [u128]) {
+        self.pi.tweaked_hash(first_tweak, blocks, out);
+    }
+
+    /// Writes `[H(x_j, first_tweak + j), H(x_j ⊕ delta, first_tweak + j)]` to `out`. Both slices have one length.
+    pub(crate) fn hash_pairs_to(
+        &self,
+        first_tweak: u64,
+        delta: u128,
+        blocks: &[u128],
+        out: &mut [[u128; 2]],
+    ) {
+        self.pi.tweaked_hash_pairs(first_tweak, delta, blocks, out);
     }
 
     /// `H(block, tweak)` of a single block.
@@ -100,7 +113,7 @@ impl fmt::Debug for TweakedHash {
 /// assert_ne!(bytes, [0u8; 40]);
 /// ```
 pub struct Prg {
-    cipher: Aes128Enc,
+    cipher: Cipher,
     /// Index of the next block of the stream.
     next: u64,
 }
@@ -109,50 +122,40 @@ impl Prg {
     /// The stream of `seed`, from its start.
     #[must_use]
     pub fn new(seed: u128) -> Self {
-        let mut key = Array(seed.to_le_bytes());
-        let cipher = Aes128Enc::new(&key);
-        key.0.zeroize();
-        Self { cipher, next: 0 }
+        Self { cipher: Cipher::new(seed), next: 0 }
     }
 
     /// Writes the next `⌈out.len() / 16⌉` blocks of the stream; what is left over of the last block is
     /// dropped, so the next call starts at a block again.
     pub fn fill(&mut self, out: &mut [u8]) {
-        let mut counters = [Block::default(); BATCH];
-        let (blocks, tail) = out.as_chunks_mut::<16>();
-        for batch in blocks.chunks_mut(BATCH) {
-            let counters = &mut counters[..batch.len()];
-            write_counters(self.next, counters);
-            self.encrypt(counters, batch);
-            self.next += batch.len() as u64;
+        let mut words = [0u128; BATCH];
+        for batch in out.chunks_mut(16 * BATCH) {
+            let words = &mut words[..batch.len().div_ceil(16)];
+            self.fill_blocks(words);
+            for (bytes, word) in batch.chunks_mut(16).zip(words.iter()) {
+                bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+            }
         }
-        if !tail.is_empty() {
-            let mut last = [[0u8; 16]];
-            write_counters(self.next, &mut counters[..1]);
-            self.encrypt(&counters[..1], &mut last);
-            self.next += 1;
-            tail.copy_from_slice(&last[0][..tail.len()]);
-            last.zeroize();
-        }
+        wipe(&mut words);
+    }
+
+    /// Writes the next `out.len()` blocks of the stream.
+    pub(crate) fn fill_blocks(&mut self, out: &mut [u128]) {
+        self.cipher.counters(self.next, out);
+        self.next += out.len() as u64;
+    }
+
+    /// Writes blocks `first`, `first + 1`, … of the stream, wherever it stands.
+    pub(crate) fn blocks_at(&self, first: u64, out: &mut [u128]) {
+        self.cipher.counters(first, out);
     }
 
     /// The next 128 bits of the stream.
     #[must_use]
     pub fn next_block(&mut self) -> u128 {
-        let mut bytes = [0u8; 16];
-        self.fill(&mut bytes);
-        u128::from_le_bytes(bytes)
-    }
-
-    /// Encrypts prepared counter blocks: random access for callers that run many streams over the same
-    /// counters.
-    ///
-    /// Both slices have the same length.
-    #[inline]
-    pub(crate) fn encrypt(&self, counters: &[Block], out: &mut [[u8; 16]]) {
-        self.cipher
-            .encrypt_blocks_b2b(counters, Array::cast_slice_from_core_mut(out))
-            .expect("callers pass slices of one length");
+        let mut block = [0];
+        self.fill_blocks(&mut block);
+        block[0]
     }
 }
 
@@ -162,10 +165,46 @@ impl fmt::Debug for Prg {
     }
 }
 
-/// Fills `counters` with the counter blocks `first`, `first + 1`, ….
-pub(crate) fn write_counters(first: u64, counters: &mut [Block]) {
-    for (counter, cell) in (u128::from(first)..).zip(counters) {
-        *cell = Array(counter.to_le_bytes());
+/// The circular correlation-robust hash of the same authors, H(x) = π(σ(x)) ⊕ σ(x), with σ(a ‖ b) = (a ⊕ b) ‖ a
+/// on halves and π = AES-128 under a public key; as the step of a binary tree.
+///
+/// Holds no secret.
+pub(crate) struct CircularHash {
+    pi: Cipher,
+}
+
+impl CircularHash {
+    /// The hash with this public key of π.
+    pub(crate) fn new(key: u128) -> Self {
+        Self { pi: Cipher::new(key) }
+    }
+
+    /// Both children of every node x: `nodes` become H(x), `siblings` x ⊕ H(x); what `siblings` held does not
+    /// matter. Gives the sums of both.
+    ///
+    /// Both slices have the same length.
+    pub(crate) fn children(&self, nodes: &mut [u128], siblings: &mut [u128]) -> [u128; 2] {
+        let mut inputs = [0u128; BATCH];
+        let mut images = [0u128; BATCH];
+        let mut sums = [0u128; 2];
+        for (nodes, siblings) in nodes.chunks_mut(BATCH).zip(siblings.chunks_mut(BATCH)) {
+            let (inputs, images) = (&mut inputs[..nodes.len()], &mut images[..nodes.len()]);
+            for (input, &node) in inputs.iter_mut().zip(nodes.iter()) {
+                *input = node.rotate_left(64) ^ (node >> 64 << 64);
+            }
+            self.pi.encrypt(inputs, images);
+            let cells = inputs.iter().zip(images.iter());
+            for ((node, sibling), (input, image)) in nodes.iter_mut().zip(siblings).zip(cells) {
+                let hash = input ^ image;
+                *sibling = *node ^ hash;
+                *node = hash;
+                sums[0] ^= hash;
+                sums[1] ^= *sibling;
+            }
+        }
+        wipe(&mut inputs);
+        wipe(&mut images);
+        sums
     }
 }
 
@@ -181,6 +220,7 @@ pub(crate) fn wipe<T: Copy + Default>(buffer: &mut [T]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
     use proptest::prelude::*;
 
     /// One block through π, with a fresh cipher: the twin of the batched paths.
@@ -194,18 +234,6 @@ mod tests {
         let mut input = b"hushnet/tweaked-hash/v1".to_vec();
         input.extend_from_slice(session);
         Sha3_256::digest(&input)[..16].try_into().unwrap()
-    }
-
-    #[test]
-    fn aes_128_known_answer_of_fips_197_appendix_c1() {
-        let key: [u8; 16] = core::array::from_fn(|i| i as u8);
-        let plain: [u8; 16] = core::array::from_fn(|i| 0x11 * i as u8);
-        let expected = 0x69c4_e0d8_6a7b_0430_d8cd_b780_70b4_c55a_u128.to_be_bytes();
-        let prg = Prg::new(u128::from_le_bytes(key));
-        let mut out = [[0u8; 16]];
-        prg.encrypt(&[Array(plain)], &mut out);
-        assert_eq!(out[0], expected);
-        assert_eq!(pi_slow(key, u128::from_le_bytes(plain)).to_le_bytes(), expected);
     }
 
     proptest! {
@@ -222,7 +250,7 @@ mod tests {
             let key = session_key(&session);
             for (j, (&x, &h)) in blocks.iter().zip(&fast).enumerate() {
                 let image = pi_slow(key, x);
-                prop_assert_eq!(h, pi_slow(key, image ^ (u128::from(first) + j as u128)) ^ image);
+                prop_assert_eq!(h, pi_slow(key, image ^ u128::from(first.wrapping_add(j as u64))) ^ image);
             }
         }
 

@@ -33,6 +33,13 @@ const SMOKES: &[Smoke] = &[
     bench("bench kernels", &["bench", "kernels", "--effort", "smoke", "--json"]),
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
+    bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),
+    Smoke {
+        name: "exact",
+        program: Program::Xtask,
+        arguments: &["exact", "--count", "20000", "--json"],
+        json: &["schema", "rows"],
+    },
 ];
 
 /// A bench that only has to run through.

@@ -1,4 +1,4 @@
-//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`.
+//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask exact`.
 //!
 //! An ordinary program instead of scripts (the pattern of matklad/cargo-xtask), so that a checkout needs nothing but a
 //! Rust toolchain and the checks run the same on every machine. It works on the workspace that it was built from.
@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod exact;
 mod tidy;
 
 use std::path::Path;
@@ -28,6 +29,8 @@ enum Task {
     Ci(ci::Args),
     /// Measure what things cost.
     Bench(bench::Args),
+    /// Hold activations to their plaintext oracle on many inputs.
+    Exact(exact::Args),
     /// Check the rules of the repository that the compiler does not know.
     Tidy,
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Ci(args) => ci::run(root(), &args),
         Task::Bench(args) => bench::run(&args),
+        Task::Exact(args) => exact::run(&args),
         Task::Tidy => tidy::run(root()),
     };
     match result {

@@ -52,6 +52,7 @@ pub(super) fn run(arguments: &Merge, console: &Console) -> Result<(), Failure> {
     let mut options = BuildOptions::new(profile(arguments.profile), &name);
     options.scale = arguments.scale.0;
     options.margin = arguments.margin;
+    options.ignored_bits = arguments.stochastic;
     let mut calibration = Vec::new();
     let seed = fresh_seed()?;
     let sketch = sketch(&graph, &options, &seed.fork("sketch", &[])).map_err(broken)?;
@@ -83,6 +84,12 @@ pub(super) fn run(arguments: &Merge, console: &Console) -> Result<(), Failure> {
         });
     }
     let mut text = report_text(&report, bound, console);
+    if let Some(ignored) = arguments.stochastic {
+        text.push_str(&format!(
+            "Stochastic activations, as asked for: sign tests ignore {ignored} bits, and the share of positive values in\n\
+             the column \"to zero\" becomes zero, always the smallest ones.\n"
+        ));
+    }
     text.push_str(&format!(
         "\n{} written to {} in {}\n",
         bytes(encoded.len() as u64),
@@ -232,11 +239,12 @@ fn layer_table(report: &MergeReport) -> String {
                 format!("{:.2}", layer.measured),
                 format!("{:.2}", layer.bound),
                 format!("{:.2}", layer.static_bound),
+                layer.zeroed.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", 100.0 * share)),
                 if layer.overflow_impossible { "impossible" } else { "beyond bound" }.to_owned(),
             ]
         })
         .collect();
-    table(&["layer", "shape", "weight bits", "p", "k", "t", "largest", "bound", "static", "overflow"], &rows)
+    table(&["layer", "shape", "weight bits", "p", "k", "t", "largest", "bound", "static", "to zero", "overflow"], &rows)
 }
 
 #[cfg(test)]

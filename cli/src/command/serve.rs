@@ -56,6 +56,7 @@ fn policy(arguments: &Serve) -> Policy {
             logit_bits: (arguments.output == OutputName::Logits).then_some(arguments.logit_bits),
             max_images: arguments.max_images,
             field_bits: arguments.field_bits,
+            ..Policy::default().offer
         },
         quota: arguments.quota.unwrap_or(u64::MAX),
         shelf: arguments.shelf,

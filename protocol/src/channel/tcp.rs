@@ -4,21 +4,23 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::{Channel, Stream};
+use super::{Channel, Link, ReadHalf, Stream, WriteHalf, shaped};
 use crate::error::ProtocolError;
 
-/// Deadlines of a TCP channel.
+/// Deadlines of a TCP channel, and the link it is to behave like.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpOptions {
     /// How long to try to connect.
     pub connect: Duration,
     /// How long one message may take from its first wait to its last byte.
     pub message: Duration,
+    /// For measurements: what this end sends goes as over such a link. Both ends must say so to model both directions.
+    pub link: Option<Link>,
 }
 
 impl Default for TcpOptions {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), message: Duration::from_secs(60) }
+        Self { connect: Duration::from_secs(10), message: Duration::from_secs(60), link: None }
     }
 }
 
@@ -43,14 +45,31 @@ pub fn connect(address: &str, options: TcpOptions) -> Result<Channel, ProtocolEr
 /// # Errors
 /// [`ProtocolError::Connection`] when the socket is gone already.
 pub fn accept(stream: TcpStream, options: TcpOptions) -> Result<Channel, ProtocolError> {
+    let failed = |source| ProtocolError::Connection { during: "opening the channel".into(), source };
     // Small messages must not wait for each other.
-    stream
-        .set_nodelay(true)
-        .map_err(|source| ProtocolError::Connection { during: "opening the channel".into(), source })?;
-    Ok(Channel::new(Timed { stream, deadline: None }, options.message))
+    stream.set_nodelay(true).map_err(failed)?;
+    let writer = stream.try_clone().map_err(failed)?;
+    let stream =
+        Tcp { reader: Timed { stream, deadline: None }, writer: Timed { stream: writer, deadline: None } };
+    Ok(match options.link {
+        None => Channel::new(stream, options.message),
+        Some(link) => Channel::new(shaped(stream, link).map_err(failed)?, options.message),
+    })
 }
 
-/// A socket whose every read and write gets what is left of the message's time.
+/// Two handles of one socket. Read and write timeouts are separate options of it, so the halves do not disturb each other.
+struct Tcp {
+    reader: Timed,
+    writer: Timed,
+}
+
+impl Stream for Tcp {
+    fn split(self) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
+        (Box::new(self.reader), Box::new(self.writer))
+    }
+}
+
+/// A socket whose every read or write gets what is left of the message's time.
 struct Timed {
     stream: TcpStream,
     deadline: Option<Instant>,
@@ -83,7 +102,13 @@ impl Write for Timed {
     }
 }
 
-impl Stream for Timed {
+impl ReadHalf for Timed {
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+}
+
+impl WriteHalf for Timed {
     fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
     }

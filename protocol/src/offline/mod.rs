@@ -15,10 +15,10 @@ pub mod stage;
 
 use std::sync::Arc;
 
-use ss_core::gate::{ClientGate, ServerGate};
 use ss_core::share::Share;
 
 use crate::plan::Plan;
+use crate::steps::{ClientSteps, ServerSteps};
 
 /// Names one bundle on both sides.
 pub type BundleId = [u8; 32];
@@ -30,7 +30,7 @@ pub struct ClientBundle {
     /// Mask of the first layer's input: images × input elements, p bits.
     pub(crate) input_mask: Share,
     /// One per [`Plan::gates`], in order.
-    pub(crate) gates: Vec<ClientGate>,
+    pub(crate) gates: Vec<ClientSteps>,
     /// The client's share of the result: indices in label mode, else logits.
     pub(crate) output: Share,
 }
@@ -41,7 +41,7 @@ pub struct ServerBundle {
     /// Per layer M + W·Z + bias + dither on the used outputs: images × output elements in Z_q.
     pub(crate) masks: Vec<Share>,
     /// One per [`Plan::gates`], in order.
-    pub(crate) gates: Vec<ServerGate>,
+    pub(crate) gates: Vec<ServerSteps>,
 }
 
 impl ClientBundle {

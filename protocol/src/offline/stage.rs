@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use he_core::seed::Seed;
 use he_core::split::Epoch;
-use ss_core::ot::{ExtensionReceiver, ExtensionSender};
 
-use super::correlations::{
-    Operands, client_gate, client_operands, extension_bytes, server_extension, server_gate,
-};
+use super::correlations::{ClientOperands, client_operands};
 use super::linear::{LayerHints, client_keys, client_open, keys_bytes, replies_bytes, server_reply};
 use super::{BundleId, ClientBundle, ServerBundle};
 use crate::channel::{Channel, Kind};
@@ -16,14 +13,8 @@ use crate::error::ProtocolError;
 use crate::online::Progress;
 use crate::plan::Plan;
 use crate::report::{Report, Stage, Start};
-
-/// The oblivious-transfer extensions of one session, both directions.
-pub struct Transfers {
-    /// This party sends.
-    pub sender: ExtensionSender,
-    /// This party receives.
-    pub receiver: ExtensionReceiver,
-}
+use crate::steps::prepare;
+use crate::transfers::Transfers;
 
 /// Client: prepares one bundle.
 ///
@@ -65,31 +56,21 @@ pub fn client(
         tick();
     }
 
-    let (operands, output) =
-        client_operands(plan, &shares, &masks, &mut seed.fork("activations", &[]).stream())?;
-    // All the server's extensions first: it sends them in one stretch, and may not wait for us in between.
-    let mut gates = Vec::with_capacity(plan.gates().len());
-    let mut answers = Vec::with_capacity(plan.gates().len());
-    for (at, (step, operands)) in plan.gates().iter().zip(&operands).enumerate() {
-        let start = Start::now(channel);
-        let [length, _] = extension_bytes(step, transfers.sender.params())?;
-        let extension = channel.receive(Kind::Extension, at, length)?;
-        let seed = seed.fork("gate", &[at as u64]);
-        let (message, corrections, gate) = client_gate(step, operands, transfers, &extension, &seed)?;
-        answers.push((message, corrections));
-        gates.push(gate);
-        report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
-        tick();
-    }
-    for (at, (step, (message, corrections))) in plan.gates().iter().zip(answers).enumerate() {
-        let start = Start::now(channel);
-        channel.send(Kind::Extension, at, &message)?;
-        channel.send(Kind::Corrections, at, &corrections)?;
-        report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
-    }
-    channel.flush()?;
+    let operands = client_operands(plan, &shares, &masks, &mut seed.fork("activations", &[]).stream())?;
+    let gates = prepare::client(
+        channel,
+        transfers,
+        &plan.step_sizes(),
+        &operands.steps,
+        seed,
+        &mut |at, seconds, traffic| {
+            let step = &plan.gates()[at];
+            report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
+            tick();
+        },
+    )?;
     let input_mask = masks.swap_remove(0);
-    Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output })
+    Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output: operands.output })
 }
 
 /// Server: prepares its half. `hints` and `biases` are per layer.
@@ -120,24 +101,10 @@ pub fn server(
         masks.push(mask);
         report.add(Stage::Preprocessing, &layer.name, "linear", &start, channel);
     }
-    let mut received = Vec::with_capacity(plan.gates().len());
-    for (at, step) in plan.gates().iter().enumerate() {
-        let start = Start::now(channel);
-        let (message, transfers) = server_extension(step, &mut transfers.receiver)?;
-        channel.send(Kind::Extension, at, &message)?;
-        received.push(transfers);
-        report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
-    }
-    let mut gates = Vec::with_capacity(plan.gates().len());
-    for (at, (step, received)) in plan.gates().iter().zip(received).enumerate() {
-        let start = Start::now(channel);
-        let [_, length] = extension_bytes(step, transfers.sender.params())?;
-        let extension = channel.receive(Kind::Extension, at, length)?;
-        let corrections =
-            channel.receive(Kind::Corrections, at, step.spec.message_bytes(step.elements)[0])?;
-        gates.push(server_gate(step, received, &mut transfers.sender, &extension, &corrections)?);
-        report.add(Stage::Preprocessing, plan.layer_name(step), step.part, &start, channel);
-    }
+    let gates = prepare::server(channel, transfers, &plan.step_sizes(), &mut |at, seconds, traffic| {
+        let step = &plan.gates()[at];
+        report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
+    })?;
     Ok(ServerBundle { plan: plan.clone(), masks, gates })
 }
 
@@ -147,6 +114,6 @@ pub(crate) fn replay_operands(
     shares: &[ss_core::share::Share],
     masks: &[ss_core::share::Share],
     seed: &Seed,
-) -> Result<(Vec<Operands>, ss_core::share::Share), ProtocolError> {
+) -> Result<ClientOperands, ProtocolError> {
     client_operands(plan, shares, masks, &mut seed.fork("activations", &[]).stream())
 }

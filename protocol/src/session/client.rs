@@ -6,14 +6,16 @@ use he_core::Seed;
 use nn_merge::model::Manifest;
 use rand_core::Rng;
 
-use super::set_up_transfers;
+use super::{ClientOptions, set_up_transfers};
 use crate::channel::{Channel, Kind, Traffic};
 use crate::error::ProtocolError;
-use crate::handshake::{Greeting, Offer, Request, ask, derive, greet};
+use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
+use crate::link::{LinkEstimate, Rounds, measure};
 use crate::offline::{ClientBundle, stage};
 use crate::online::{self, Output, Progress};
-use crate::plan::{OutputMode, Plan};
+use crate::plan::{OutputMode, Plan, RoundChoice};
 use crate::report::{Report, Stage, Start};
+use crate::transfers::Transfers;
 
 /// A client in a state of its session.
 pub struct Client<State> {
@@ -28,11 +30,13 @@ pub struct Client<State> {
 #[derive(Debug)]
 pub struct Greeted(());
 
-/// Output and model are agreed.
+/// Model and terms are agreed.
 pub struct Ready {
-    mode: OutputMode,
+    terms: Terms,
+    rounds: Rounds,
+    link: Option<LinkEstimate>,
     session: [u8; 32],
-    transfers: Option<stage::Transfers>,
+    transfers: Option<Transfers>,
     bundles: u64,
     /// The plan of the last bundle; most bundles of a session are alike.
     plan: Option<Arc<Plan>>,
@@ -52,23 +56,35 @@ impl Client<Greeted> {
         Ok(Self { channel, seed, report, greeting, state: Greeted(()) })
     }
 
-    /// Agrees on the output.
+    /// Agrees on the output, and on the server's defaults for the rest.
     ///
     /// # Errors
     /// The server's refusal: logits from a server that gives labels, say.
-    pub fn agree(mut self, logits: bool) -> Result<Client<Ready>, ProtocolError> {
+    pub fn agree(self, logits: bool) -> Result<Client<Ready>, ProtocolError> {
+        self.agree_on(ClientOptions::new().logits(logits))
+    }
+
+    /// Agrees on the session's terms.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] for options that do not exist, the server's refusal of those that it does not allow.
+    pub fn agree_on(mut self, options: ClientOptions) -> Result<Client<Ready>, ProtocolError> {
         let start = Start::now(&self.channel);
-        // Asking a labels-only server for logits is left to the server to refuse: its sentence is the better one.
-        let mode = if logits {
-            OutputMode::Logits { bits: self.greeting.offer.logit_bits.unwrap_or(12) }
-        } else {
-            OutputMode::Label
-        };
-        ask(&mut self.channel, &Request::Agree { mode, digest: self.greeting.digest })?;
+        // Asking for what the server does not give is left to the server to refuse: its sentence is the better one.
+        let terms = options.terms(&self.greeting.offer)?;
+        ask(&mut self.channel, &Request::Agree { terms, digest: self.greeting.digest })?;
         self.channel.receive(Kind::Agreed, 0, 0)?;
         self.report.add(Stage::Setup, "handshake", "handshake", &start, &self.channel);
-        let session = self.greeting.session(mode);
-        let state = Ready { mode, session, transfers: None, bundles: 0, plan: None };
+        let session = self.greeting.session(&terms);
+        let state = Ready {
+            terms,
+            rounds: options.rounds,
+            link: options.link,
+            session,
+            transfers: None,
+            bundles: 0,
+            plan: None,
+        };
         Ok(Client {
             channel: self.channel,
             seed: self.seed,
@@ -114,7 +130,44 @@ impl<State> Client<State> {
 impl Client<Ready> {
     /// The agreed output.
     pub fn mode(&self) -> OutputMode {
-        self.state.mode
+        self.state.terms.mode
+    }
+
+    /// All that was agreed.
+    pub fn terms(&self) -> Terms {
+        self.state.terms
+    }
+
+    /// The link, as far as it was given or measured.
+    pub fn link(&self) -> Option<LinkEstimate> {
+        self.state.link
+    }
+
+    /// Measures the link anew, in some ten round trips and a megabyte at most; bundles prepared from now on go by it
+    /// when the client's choice of rounds is [`Rounds::Auto`].
+    ///
+    /// # Errors
+    /// What the channel did, or the server's refusal after too many probes.
+    pub fn measure_link(&mut self) -> Result<LinkEstimate, ProtocolError> {
+        let start = Start::now(&self.channel);
+        let link = measure(&mut self.channel)?;
+        self.report.add(Stage::Setup, "link", "measurement", &start, &self.channel);
+        self.state.link = Some(link);
+        Ok(link)
+    }
+
+    /// The choice for the next bundle.
+    fn rounds(&mut self) -> Result<RoundChoice, ProtocolError> {
+        Ok(match self.state.rounds {
+            Rounds::Three => RoundChoice::Three,
+            Rounds::One => RoundChoice::One,
+            // Without the alternative there is nothing to weigh.
+            Rounds::Auto if !self.greeting.offer.methods.one_round => RoundChoice::Three,
+            Rounds::Auto => match self.state.link {
+                Some(link) => RoundChoice::Fastest(link),
+                None => RoundChoice::Fastest(self.measure_link()?),
+            },
+        })
     }
 
     /// The preprocessing stage for one bundle of `images`. The server holds one waiting bundle per session: a second
@@ -123,26 +176,27 @@ impl Client<Ready> {
     /// # Errors
     /// A refusal (too many images, quota), or what the channel or the peer did.
     pub fn prepare(&mut self, images: usize, progress: Progress<'_>) -> Result<ClientBundle, ProtocolError> {
+        let rounds = self.rounds()?;
         let Self { channel, report, greeting, state, seed } = self;
         if state.transfers.is_none() {
             let start = Start::now(channel);
             ask(channel, &Request::Transfers)?;
-            let field_bits = greeting.offer.field_bits;
-            state.transfers = Some(set_up_transfers(channel, &state.session, field_bits, seed, true)?);
+            state.transfers = Some(set_up_transfers(channel, &state.session, &state.terms, seed, true)?);
             report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
         }
         let plan = match state.plan.take() {
-            Some(plan) if plan.images() == images => plan,
-            _ => Arc::new(Plan::new(&greeting.manifest, images, state.mode)?),
+            Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
+            _ => Arc::new(Plan::with_rounds(&greeting.manifest, images, state.terms.mode, rounds)?),
         };
         state.plan = Some(plan.clone());
         let start = Start::now(channel);
-        ask(channel, &Request::Prepare { images })?;
+        ask(channel, &Request::Prepare { images, rounds })?;
         channel.receive(Kind::Agreed, 0, 0)?;
         report.add(Stage::Preprocessing, "request", "request", &start, channel);
         let number = state.bundles;
         state.bundles += 1;
-        let (id, seed) = (derive(&state.session, "bundle", number), seed.fork("bundle", &[number]));
+        let id = bundle_name(&state.session, number, images, rounds);
+        let seed = seed.fork("bundle", &[number]);
         let Some(transfers) = state.transfers.as_mut() else {
             return Err(ProtocolError::Caller("base transfers are missing".into()));
         };

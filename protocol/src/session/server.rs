@@ -15,7 +15,8 @@ use rand_core::Rng;
 use super::set_up_transfers;
 use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
-use crate::handshake::{Offer, Request, derive, next_request, session, welcome};
+use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
+use crate::link;
 use crate::offline::linear::LayerHints;
 use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online;
@@ -44,7 +45,7 @@ impl Default for Policy {
     /// Labels only, bundles of up to 64 images, 256 images in preparation and 256 kept, five minutes of silence.
     fn default() -> Self {
         Self {
-            offer: Offer { logit_bits: None, max_images: 64, field_bits: 8 },
+            offer: Offer { logit_bits: None, max_images: 64, field_bits: 8, methods: Methods::default() },
             quota: u64::MAX,
             preparing: 256,
             shelf: 256,
@@ -98,6 +99,11 @@ impl Server {
                 "a model in profile `{profile}` has no room for the noise that hides its weights behind logits: \
                  serve labels, or merge it for profile `wide`"
             )));
+        }
+        if !policy.offer.methods.suffice() {
+            return Err(ProtocolError::Caller(
+                "a server has to allow one kind of transfers and one of base transfers at least".into(),
+            ));
         }
         let params = Params::new(profile);
         let q = *params.modulus();
@@ -183,12 +189,12 @@ impl Server {
         let mut nonce = [0; 32];
         seed.fork("nonce", &[]).stream().fill_bytes(&mut nonce);
         let nonces = welcome(channel, nonce, &self.epoch, &self.manifest, self.policy.offer)?;
-        let mode = self.agree(channel)?;
+        let terms = self.agree(channel)?;
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
-        let session = session(&nonces, &self.digest, &self.epoch, mode);
+        let (session, mode) = (session(&nonces, &self.digest, &self.epoch, &terms), terms.mode);
 
         let (mut transfers, mut own, mut plan) = (None, None::<Own<'_>>, None::<Arc<Plan>>);
-        let (mut bundles, mut images_run) = (0u64, 0);
+        let (mut bundles, mut images_run, mut probes) = (0u64, 0, 0);
         loop {
             channel.set_patience(self.policy.idle);
             let request = next_request(channel)?;
@@ -198,18 +204,26 @@ impl Server {
                 Request::Transfers if transfers.is_some() => return Err(unexpected("second base transfers")),
                 Request::Transfers => {
                     let start = Start::now(channel);
-                    let field_bits = self.policy.offer.field_bits;
-                    transfers = Some(set_up_transfers(channel, &session, field_bits, &seed, false)?);
+                    transfers = Some(set_up_transfers(channel, &session, &terms, &seed, false)?);
                     report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
                 }
-                Request::Prepare { images } => {
+                Request::Probe { up, down } => {
+                    let start = Start::now(channel);
+                    probes += 1;
+                    link::answer(channel, probes, up, down)?;
+                    report.add(Stage::Setup, "link", "measurement", &start, channel);
+                }
+                Request::Prepare { images, rounds } => {
                     let Some(transfers) = transfers.as_mut() else {
                         return Err(unexpected("a bundle before base transfers"));
                     };
+                    if let Some(reason) = self.policy.offer.methods.objection_to_rounds(&rounds) {
+                        return Err(channel.refuse(Refusal { code: RefusalCode::Method, reason }));
+                    }
                     self.check_quota(channel, who, images)?;
                     let current = match plan.take() {
-                        Some(plan) if plan.images() == images => plan,
-                        _ => match Plan::new(&self.model.manifest, images, mode) {
+                        Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
+                        _ => match Plan::with_rounds(&self.model.manifest, images, mode, rounds) {
                             Ok(plan) => Arc::new(plan),
                             Err(error) => {
                                 let refusal = Refusal { code: RefusalCode::Limit, reason: error.to_string() };
@@ -223,7 +237,7 @@ impl Server {
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let hints = self.hints(&current);
-                    let id = derive(&session, "bundle", bundles);
+                    let id = bundle_name(&session, bundles, images, rounds);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;
                     let bundle = stage::server(
@@ -278,8 +292,8 @@ impl Server {
         }
     }
 
-    fn agree(&self, channel: &mut Channel) -> Result<OutputMode, ProtocolError> {
-        let Request::Agree { mode, digest } = next_request(channel)? else {
+    fn agree(&self, channel: &mut Channel) -> Result<Terms, ProtocolError> {
+        let Request::Agree { terms, digest } = next_request(channel)? else {
             return Err(unexpected("a request before the agreement"));
         };
         if digest != self.digest {
@@ -287,7 +301,7 @@ impl Server {
                 .to_owned();
             return Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }));
         }
-        if let OutputMode::Logits { bits } = mode
+        if let OutputMode::Logits { bits } = terms.mode
             && self.policy.offer.logit_bits != Some(bits)
         {
             let reason = match self.policy.offer.logit_bits {
@@ -299,9 +313,12 @@ impl Server {
             };
             return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
         }
+        if let Some(reason) = self.policy.offer.methods.objection(&terms) {
+            return Err(channel.refuse(Refusal { code: RefusalCode::Method, reason }));
+        }
         channel.send(Kind::Agreed, 0, &[])?;
         channel.flush()?;
-        Ok(mode)
+        Ok(terms)
     }
 
     fn check_quota(&self, channel: &mut Channel, who: &str, images: usize) -> Result<(), ProtocolError> {

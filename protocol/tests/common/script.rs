@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use he_core::Seed;
-use protocol::channel::{Channel, Kind, MemoryStream, Stream, pair};
-use protocol::handshake::PROTOCOL_VERSION;
+use protocol::channel::{Channel, Kind, ReadHalf, Stream, WriteHalf, pair};
+use protocol::handshake::{PROTOCOL_VERSION, Terms};
 use protocol::offline::BundleId;
 use protocol::session::Served;
-use protocol::{Client, Output, Policy, ProtocolError, Server};
+use protocol::{
+    BaseKind, Client, ClientOptions, Output, OutputMode, Policy, ProtocolError, Rounds, Server, TransferKind,
+};
 
 /// Bytes of a frame's header.
 pub(crate) const HEADER: usize = 12;
@@ -23,12 +25,18 @@ pub(crate) const IMAGES: usize = 2;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Copies everything that passes: sent, received.
-struct Recorder {
-    inner: MemoryStream,
+struct Recorder<S> {
+    inner: S,
     log: Arc<Mutex<[Vec<u8>; 2]>>,
 }
 
-impl Read for Recorder {
+/// One direction of it.
+struct Copying<H> {
+    inner: H,
+    log: Arc<Mutex<[Vec<u8>; 2]>>,
+}
+
+impl Read for Copying<Box<dyn ReadHalf>> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.log.lock().unwrap()[1].extend_from_slice(&buffer[..count]);
@@ -36,7 +44,7 @@ impl Read for Recorder {
     }
 }
 
-impl Write for Recorder {
+impl Write for Copying<Box<dyn WriteHalf>> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(buffer)?;
         self.log.lock().unwrap()[0].extend_from_slice(&buffer[..count]);
@@ -48,9 +56,24 @@ impl Write for Recorder {
     }
 }
 
-impl Stream for Recorder {
+impl ReadHalf for Copying<Box<dyn ReadHalf>> {
     fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.inner.set_deadline(deadline);
+    }
+}
+
+impl WriteHalf for Copying<Box<dyn WriteHalf>> {
+    fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.inner.set_deadline(deadline);
+    }
+}
+
+impl<S: Stream> Stream for Recorder<S> {
+    fn split(self) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
+        let (reader, writer) = self.inner.split();
+        let (reader, writer) =
+            (Copying { inner: reader, log: self.log.clone() }, Copying { inner: writer, log: self.log });
+        (Box::new(reader), Box::new(writer))
     }
 }
 
@@ -65,25 +88,36 @@ pub(crate) enum End {
 
 /// A peer that says what it was told to say, whatever it hears.
 pub(crate) struct Script {
+    saying: Saying,
+    hearing: Hearing,
+}
+
+struct Saying {
     incoming: io::Cursor<Vec<u8>>,
     end: End,
-    writable: usize,
     deadline: Option<Instant>,
+}
+
+struct Hearing {
+    writable: usize,
 }
 
 impl Script {
     /// Says `bytes`, then ends.
     pub(crate) fn new(bytes: Vec<u8>, end: End) -> Self {
-        Self { incoming: io::Cursor::new(bytes), end, writable: usize::MAX, deadline: None }
+        Self {
+            saying: Saying { incoming: io::Cursor::new(bytes), end, deadline: None },
+            hearing: Hearing { writable: usize::MAX },
+        }
     }
 
     /// Says `bytes`, but is gone after it heard `writable` bytes.
     pub(crate) fn deaf_after(bytes: Vec<u8>, writable: usize) -> Self {
-        Self { writable, ..Self::new(bytes, End::HangUp) }
+        Self { hearing: Hearing { writable }, ..Self::new(bytes, End::HangUp) }
     }
 }
 
-impl Read for Script {
+impl Read for Saying {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match (self.incoming.read(buffer)?, self.end) {
             (0, End::Silence) => {
@@ -96,7 +130,7 @@ impl Read for Script {
     }
 }
 
-impl Write for Script {
+impl Write for Hearing {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if self.writable == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -111,9 +145,19 @@ impl Write for Script {
     }
 }
 
-impl Stream for Script {
+impl ReadHalf for Saying {
     fn set_deadline(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
+    }
+}
+
+impl WriteHalf for Hearing {
+    fn set_deadline(&mut self, _: Option<Instant>) {}
+}
+
+impl Stream for Script {
+    fn split(self) -> (Box<dyn ReadHalf>, Box<dyn WriteHalf>) {
+        (Box::new(self.saying), Box::new(self.hearing))
     }
 }
 
@@ -184,7 +228,9 @@ fn whole_session(
     inputs: &[i64],
     images: usize,
 ) -> Result<(BundleId, Output), ProtocolError> {
-    let mut client = Client::connect(channel, seed)?.agree(false)?;
+    // Nothing measured: a session must be the same each time.
+    let options = ClientOptions::new().rounds(Rounds::Three);
+    let mut client = Client::connect(channel, seed)?.agree_on(options)?;
     let bundle = client.prepare(images, &mut |_, _| {})?;
     let id = *bundle.id();
     client.keep(&bundle)?;
@@ -212,6 +258,13 @@ pub(crate) fn frame(kind: u8, number: u32, payload: &[u8]) -> Vec<u8> {
     frame.extend(payload);
     frame
 }
+
+/// The terms of a client without wishes that is served labels.
+pub(crate) const TERMS: Terms = Terms {
+    mode: OutputMode::Label,
+    transfers: TransferKind::SoftSpoken { field_bits: 8 },
+    base: BaseKind::Ristretto,
+};
 
 /// A client that greets a scripted server.
 pub(crate) fn connect(script: Script) -> Result<(), ProtocolError> {

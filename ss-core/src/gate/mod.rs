@@ -1,202 +1,105 @@
-//! The gate: z = d·(A + C) where d = [m + c ≥ 0], re-shared under masks that the client fixed in advance.
+//! The gate: what a sign selects, re-shared under masks that the client fixed in advance.
 //!
-//! Every activation of the protocol is this one gate with other operands (protocol statement, section 5):
+//! An *element* is a value y = m + c mod 2^k; the server has m, the client c. It has T ≥ 1 *terms*: term t compares y with
+//! a threshold τ_t that only the client's share knows, c_t = c − τ_t, and so tests y_t = y − τ_t. With d_t = [y_t ≥ 0],
+//! public slopes s_t and a public base slope b a gate computes
 //!
-//! | activation | compared | lane | lifted | client's constant κ |
+//! > z = b·y_0 + Σ_t s_t·d_t·y_t   in Z_2^w, times 2^j, plus κ
+//!
+//! | activation | terms and slopes | base | [`Lift`] | client's constant κ |
 //! |---|---|---|---|---|
-//! | ReLU | y | y, in Z_2^(p−j), scaled by 2^j | yes | −r, the mask of the next linear layer |
-//! | max(a, b) = b + d·(a−b) | a − b | a − b, in Z_2^k | no | c_b − c', c' the new random share |
-//! | arg-max | a − b | a − b and the difference of the indices | no | likewise, per lane |
+//! | ReLU | 1 | 0 | positive | −r, the mask of the next linear layer |
+//! | clip: min(max(y, τ_0), τ_1) − τ_0 | +1, −1 | 0 | positive | τ_0·2^j − r |
+//! | leaky ReLU, absolute value | positive − negative | negative | guarded | −r |
+//! | max(a, b) = b + d·(a−b) | 1, on a − b in Z_2^k | 0 | none | c_b − c', c' the new random share |
+//! | arg-max | likewise, and the difference of the indices as a second lane | 0 | none | likewise, per lane |
 //!
 //! The server ends with z + κ (per lane) and adds what it holds itself; the client ends with nothing new: all its
-//! shares were fixed before the input existed.
+//! shares were fixed before the input existed. Without a lift the gated values are shared apart from the compared one,
+//! as [`Lane`]s of their own; with one, the gated value is the compared value.
 //!
-//! **Messages**, for n elements; bits are per element, ℓ, D as in [`Comparison`], w the lane's bits, p = w + j:
+//! **Messages**, for n elements; bits are per *term* for the corrections and messages 1 to 5 and per *element* for
+//! message 6; ℓ, D as in [`compare`](crate::compare), w a lane's bits, p = w + j:
 //!
-//! | | from | content | bits |
+//! | | from | content | bits | default ReLU |
+//! |---|---|---|---|---|
+//! | offline | C | corrections of the transfers in which the server chooses (P0 − P1 + V·(1−2d_C)) | Σ w | 32 |
+//! | 1 | S | digits ⊕ random indices | ℓ | 11 |
+//! | 2 | C | masked digit tables | see there | 64 |
+//! | 3 | S | shares of the digits' verdicts ⊕ random index | 2(D−1) | 4 |
+//! | 4 | C | masked combining table; the server opens its share d_S of the verdict | 2^(2(D−1)) | 16 |
+//! | 5 | S | d_S ⊕ the random choice; corrections for U·(1−2d_S), and the two of the lift | 1 + Σ w (+ 2(w−k)) | 61 |
+//! | 6 | C | its sum over all terms plus κ | Σ p | 46 |
+//!
+//! With D = 1 messages 3 and 4 are empty: the client's random share of the one digit's verdict is then chosen so that
+//! the server's opened bit, with its own sign bit, is d_S.
+//!
+//! **Product.** d·s·y_t splits into d·U and d·V, U = s·A known to the server and V = s·C to the client, and
+//! d = d_S + d_C·(1 − 2d_S) = d_C + d_S·(1 − 2d_C): one transfer in which the client chooses d_C, one in which the
+//! server chooses.
+//!
+//! **Lifting** without knowing the sign in advance. The integers A, C stand for m and c_t with A + C ≡ y_t modulo 2^k;
+//! what is missing to y_t itself is a multiple of 2^k that is a product of one bit of each party.
+//!
+//! - *Positive.* A, C the signed values of m and c_t, μ, γ their sign bits: y = A + C + 2^k·μγ whenever y ≥ 0. If the
+//!   signs differ, A + C is in range. If μ = γ = 0, A + C is in [0, 2^k) and equals the non-negative y unless it is
+//!   2^(k−1) or more, where y would be negative. If μ = γ = 1, A + C is in [−2^k, −2] and y is 2^k more, unless A + C is
+//!   −2^(k−1) or more, where again y would be negative. Since only d·y is needed, and d = 1 only where y ≥ 0, that is
+//!   enough.
+//! - *Guarded*, for −2^(k−2) ≤ y < 2^(k−2), whatever the verdict. Let c'' = c_t + 2^(k−2) mod 2^k, g its top bit,
+//!   C = c'' − 2^k·g − 2^(k−2) and A = m unsigned, μ its top bit: y = A + C − 2^k·μ(1 − g). If g = 0, C is in
+//!   [−2^(k−2), 2^(k−2)), so y − C is in (−2^(k−1), 2^(k−1)) and congruent to m: it is m as a signed value,
+//!   A − 2^k·μ. If g = 1, C is in [−2^(k−1) − 2^(k−2), −2^(k−2)), so y − C is in (0, 2^k): it is A.
+//!
+//! Either way the coefficient of 2^k in (b + s·d)·y is λ·μ·(B + S·d) with λ = γ or 1 − g known to the client, B = 0 and
+//! S = s or B = −b and S = −s: λ·μ·(B + S·d_S) + λ·d_C·μ·S·(1 − 2d_S), two transfers with choices λ and λ·d_C that the
+//! client knows in advance, of w − k bits each.
+//!
+//! Slopes and sums are exact modulo 2^w, whatever their size; that the result fits is the caller's to see. So is the
+//! range of every y_t: −2^(k−1) + 2^h ≤ y_t < 2^(k−1) (positive, none), and the above (guarded).
+//!
+//! **Material at rest**, bytes; L lanes:
+//!
+//! | | per term | per element | default ReLU |
 //! |---|---|---|---|
-//! | offline | C | corrections of the transfers in which the server chooses (P0 − P1 + C·(1−2d_C)) | Σ w |
-//! | 1 | S | digits ⊕ random indices | ℓ |
-//! | 2 | C | masked digit tables | 64 at ℓ = 11 |
-//! | 3 | S | shares of the digits' verdicts ⊕ random index | 2(D−1) |
-//! | 4 | C | masked combining table; the server opens its share d_S of the verdict | 2^(2(D−1)) |
-//! | 5 | S | d_S ⊕ b; corrections for A·(1−2d_S), and if lifted μ·d_S and μ·(1−2d_S) | 1 + Σ w (+ 2(w−k)) |
-//! | 6 | C | its sum of all terms plus κ | Σ p |
-//!
-//! **Lifting.** With A and C the *signed* values of m and c, y = A + C + 2^k·μγ over the integers whenever y ≥ 0
-//! (μ, γ the sign bits), so d·y is an integer in [0, 2^(k−1)) and lands in any larger ring. γ·(d·μ) =
-//! γ·μ·d_S + γ·d_C·μ·(1 − 2d_S): two transfers whose choices γ and γ·d_C the client knows in advance.
+//! | server, before the corrections | 4 + 8L | | 12 |
+//! | server | 4 + 16L, 16 more with a lift | 8L | 44 |
+//! | client | 18 + 8L, 8 more if D > 1, 16 more for a second table word (ℓ ≥ 12) | 8L | 42 |
 //!
 //! **Security** (semi-honest). Every message is masked by transfer pads that are used once: the client's view is
-//! uniform, and the server's is uniform but for the final z + κ, which κ masks. Both parties' material is consumed
-//! by value. Nothing branches on or indexes by a secret. What a step holds is wiped when it ends, in success or not,
-//! and vectors of secrets never grow past their room: growing would leave a copy behind that nobody wipes.
+//! uniform, and the server's is uniform but for the final z + κ, which κ masks. Slopes, base and thresholds' number are
+//! public; the thresholds are in the client's shares. Both parties' material is consumed by value. Nothing branches on
+//! or indexes by a secret (shifts by secret amounts below 64 are used; they take constant time on the targets of this
+//! crate). What a step holds is wiped when it ends, in success or not.
 
 pub mod client;
+mod secret;
 pub mod server;
+mod spec;
 mod stored;
+mod tables;
 
 pub use client::{ClientCombine, ClientGate, ClientInputs, ClientSelect, choices};
-pub use server::{ServerCombine, ServerFinish, ServerGate, ServerSelect};
+pub use server::{ServerCombine, ServerFinish, ServerGate, ServerSelect, ServerWaiting};
+pub use spec::{GateSpec, Lane, Lift};
 
-use zeroize::Zeroize;
-
-use crate::bits::{BitReader, bytes_for_bits};
-use crate::compare::Comparison;
-use crate::error::{SsError, expect_length};
-use crate::ring::Z2k;
-
-/// A gated value: `bits` wide, its result multiplied by 2^`shift`, so that it ends in the ring of bits + shift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lane {
-    bits: u32,
-    shift: u32,
-}
-
-impl Lane {
-    /// A lane of `bits` bits scaled by 2^`shift`.
-    ///
-    /// # Errors
-    /// [`SsError::BadValue`] unless 1 ≤ bits and bits + shift ≤ 60.
-    pub fn new(bits: u32, shift: u32) -> Result<Self, SsError> {
-        if bits == 0 || shift > 60 || bits > 60 || bits + shift > 60 {
-            return Err(SsError::BadValue { what: "lane of a gate (1 to 60 bits with its shift)" });
+/// Calls `$object.$method::<D>` for the number of digits D of a test.
+macro_rules! by_digits {
+    ($test:expr, $object:ident . $method:ident ( $($argument:expr),* )) => {
+        match $test.digits() {
+            1 => $object.$method::<1>($($argument),*),
+            2 => $object.$method::<2>($($argument),*),
+            3 => $object.$method::<3>($($argument),*),
+            _ => $object.$method::<4>($($argument),*),
         }
-        Ok(Self { bits, shift })
-    }
-
-    /// The ring the results live in.
-    pub fn output(self) -> Z2k {
-        Z2k::new(self.bits + self.shift).expect("checked at construction")
-    }
-
-    fn ring(self) -> Z2k {
-        Z2k::new(self.bits).expect("checked at construction")
-    }
+    };
 }
-
-/// What a gate computes: public, equal on both sides.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GateSpec {
-    comparison: Comparison,
-    lanes: Vec<Lane>,
-    lifted: bool,
-}
-
-impl GateSpec {
-    /// ReLU of a `comparison.ring_bits()`-bit value into the ring of `output_bits`, scaled by 2^`shift`.
-    ///
-    /// # Errors
-    /// [`SsError::BadValue`] unless ring_bits + shift ≤ output_bits ≤ 60.
-    pub fn relu(comparison: Comparison, output_bits: u32, shift: u32) -> Result<Self, SsError> {
-        if comparison.ring_bits() + shift > output_bits {
-            return Err(SsError::BadValue {
-                what: "ReLU (the output ring is too narrow for the lifted value)",
-            });
-        }
-        Ok(Self { comparison, lanes: vec![Lane::new(output_bits - shift, shift)?], lifted: true })
-    }
-
-    /// b + d·(a − b) on k-bit values and, for arg-max, on an index of `index_bits` riding along.
-    ///
-    /// # Errors
-    /// [`SsError::BadValue`] for an index wider than 32 bits.
-    pub fn maximum(comparison: Comparison, index_bits: Option<u32>) -> Result<Self, SsError> {
-        let mut lanes = vec![Lane::new(comparison.ring_bits(), 0)?];
-        if let Some(bits) = index_bits {
-            if bits > 32 {
-                return Err(SsError::BadValue { what: "arg-max (an index has at most 32 bits)" });
-            }
-            lanes.push(Lane::new(bits, 0)?);
-        }
-        Ok(Self { comparison, lanes, lifted: false })
-    }
-
-    /// The sign test.
-    pub fn comparison(&self) -> Comparison {
-        self.comparison
-    }
-
-    /// The gated values, one or two.
-    pub fn lanes(&self) -> &[Lane] {
-        &self.lanes
-    }
-
-    /// Random OTs per element with the server receiving.
-    pub fn server_transfers(&self) -> usize {
-        self.comparison.transfers() + 1
-    }
-
-    /// Random OTs per element with the client receiving (choices d_C and, if lifted, γ and γ·d_C).
-    pub fn client_transfers(&self) -> usize {
-        if self.lifted { 3 } else { 1 }
-    }
-
-    /// Bits of a lift correction: what is left of the output ring above k (+ shift) bits.
-    fn lift_bits(&self) -> u32 {
-        self.lanes[0].bits - self.comparison.ring_bits()
-    }
-
-    fn lane_bits(&self) -> u32 {
-        self.lanes.iter().map(|lane| lane.bits).sum()
-    }
-
-    /// Bits of each message per element: the offline corrections first, then messages 1 to 6.
-    fn message_bits(&self) -> [u32; 7] {
-        let test = self.comparison;
-        let lift = if self.lifted { 2 * self.lift_bits() } else { 0 };
-        [
-            self.lane_bits(),
-            test.low_bits(),
-            test.table_bits(),
-            test.combine_bits(),
-            1 << test.combine_bits(),
-            1 + self.lane_bits() + lift,
-            self.lanes.iter().map(|lane| lane.bits + lane.shift).sum(),
-        ]
-    }
-
-    /// Bytes of each message for `n` elements: the offline corrections first, then messages 1 to 6.
-    pub fn message_bytes(&self, n: usize) -> [usize; 7] {
-        self.message_bits().map(|bits| bytes_for_bits(bits as usize * n))
-    }
-
-    /// A reader over a message of the other party, its length checked.
-    fn open<'a>(&self, step: usize, n: usize, message: &'a [u8]) -> Result<BitReader<'a>, SsError> {
-        expect_length(STEPS[step], self.message_bytes(n)[step], message.len())?;
-        BitReader::new(message, self.message_bits()[step] as usize * n)
-    }
-}
-
-const STEPS: [&str; 7] = [
-    "gate corrections",
-    "digit offsets",
-    "digit tables",
-    "combine offsets",
-    "combine tables",
-    "multiplexer corrections",
-    "gate results",
-];
+use by_digits;
 
 /// Which half of a 128-bit pad masks a lane.
+#[inline]
 fn lane_pad(pad: u128, lane: usize) -> u64 {
     (pad >> (64 * lane)) as u64
-}
-
-/// One empty vector per lane with room for `n` values. (Cloning an empty vector would lose the room.)
-fn lane_vectors(spec: &GateSpec, n: usize) -> Vec<Vec<u64>> {
-    spec.lanes.iter().map(|_| Vec::with_capacity(n)).collect()
-}
-
-/// Puts `more` behind `own`; where there is no room, what moves is wiped in its old place.
-fn join<T: Zeroize + Copy>(own: &mut Vec<T>, more: &[T]) {
-    if own.capacity() - own.len() < more.len() {
-        let mut roomy = Vec::with_capacity(own.len() + more.len());
-        roomy.extend_from_slice(own);
-        own.zeroize();
-        *own = roomy;
-    }
-    own.extend_from_slice(more);
 }
 
 #[cfg(test)]

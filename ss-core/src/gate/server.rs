@@ -1,129 +1,151 @@
 //! The server's side of a gate: it knows its shares only when the input is there, so it speaks first.
+//!
+//! Arrays, not structures, as on the client's side. The *state* of a term x = i·T + t is one word:
+//!
+//! | bits | field |
+//! |---|---|
+//! | 0 … 15 | the random index of the digit tables, ℓ bits |
+//! | 16 … 22 | pad bits of its entries: g_0 … g_{D−2}, e_1 … e_{D−1}, g_{D−1} |
+//! | 23 … 28 | the random index of the combining table |
+//! | 29 | the pad bit of its entry |
+//! | 30 | the random choice b of the multiplexer |
+//! | 31 | online: this party's share of the top digit's g |
+//!
+//! [`ServerGate::receive`] keeps 12 bytes of the 17 *per transfer* of a term at once; a whole network's gates
+//! can then wait for the client's corrections.
 
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::ZeroizeOnDrop;
 
-use super::client::sign_extend;
-use super::{GateSpec, join, lane_pad, lane_vectors};
+use super::secret::Secret;
+use super::tables::Tables;
+use super::{GateSpec, Lift, by_digits, lane_pad};
 use crate::bits::BitWriter;
+use crate::compare::Comparison;
 use crate::error::{SsError, expect_length};
 use crate::ot::pads::receiver_pad;
 use crate::ot::{RotReceiver, RotSender};
 
-/// Prepared, unused server material for one gate. One-time: every step consumes it.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct ServerGate {
-    #[zeroize(skip)]
-    spec: GateSpec,
-    n: usize,
-    /// Per element and digit the random index, and above it (bit 4 up) the pad bits at that index.
-    digits: Vec<u8>,
-    /// Per element the random index of the combining transfer, and in bit 7 its pad bit.
-    combine: Vec<u8>,
-    /// Per element the random choice b of the multiplexer.
-    select: Vec<u8>,
-    /// Per lane: Q = P0 + b·Δ, the sum of its own pads (output ring), and K0 − K1.
-    chosen: Vec<Vec<u64>>,
-    base: Vec<Vec<u64>>,
-    difference: Vec<Vec<u64>>,
-    /// K0 − K1 of the two lift transfers.
-    lifts: Vec<[u64; 2]>,
+const TABLE_PADS: u32 = 16;
+const COMBINE_INDEX: u32 = 23;
+const COMBINE_PAD: u32 = 29;
+const SELECT: u32 = 30;
+const TOP: u32 = 31;
+
+/// The transfers of a gate in which the server chooses, cut down to what the gate needs; the client's corrections are
+/// still to come.
+pub struct ServerWaiting {
+    pub(super) spec: GateSpec,
+    pub(super) n: usize,
+    pub(super) state: Secret<u32>,
+    /// Per lane the pad P_b of the multiplexer.
+    pub(super) chosen: Vec<Secret<u64>>,
 }
 
-impl ServerGate {
-    /// A gate without elements, with room for `n`: [`ServerGate::append`] then moves nothing that is already there.
-    pub fn with_capacity(spec: &GateSpec, n: usize) -> Self {
-        Self {
-            spec: spec.clone(),
-            n: 0,
-            digits: Vec::with_capacity(n * spec.comparison.digits()),
-            combine: Vec::with_capacity(n),
-            select: Vec::with_capacity(n),
-            chosen: lane_vectors(spec, n),
-            base: lane_vectors(spec, n),
-            difference: lane_vectors(spec, n),
-            lifts: Vec::with_capacity(if spec.lifted { n } else { 0 }),
+// All parts wipe themselves; a `Drop` here would forbid handing them on. So it is with all states below.
+impl ZeroizeOnDrop for ServerWaiting {}
+
+impl ServerWaiting {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.n
+    }
+
+    /// Whether the gate has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.n == 0
+    }
+
+    fn fill<const D: usize>(&mut self, received: &RotReceiver) {
+        let test = self.spec.comparison();
+        let (tables, digit_bits) = (Tables::<D>::new(test), test.low_bits() as usize);
+        let per = self.spec.server_transfers_per_term();
+        let transfers = received.choices().chunks_exact(per).zip(received.pads().chunks_exact(per));
+        for (x, (choices, pads)) in transfers.enumerate() {
+            let (indices, table_pads) = tables.receiver_pads(&choices[..digit_bits], &pads[..digit_bits]);
+            let mut state = indices | table_pads << TABLE_PADS;
+            if D > 1 {
+                let (index, bit) = receiver_pad(&choices[digit_bits..per - 1], &pads[digit_bits..per - 1], 1);
+                state |= index << COMBINE_INDEX | bit << COMBINE_PAD;
+            }
+            self.state[x] = state | u32::from(choices[per - 1]) << SELECT;
+            for (l, chosen) in self.chosen.iter_mut().enumerate() {
+                chosen[x] = lane_pad(pads[per - 1], l);
+            }
         }
     }
 
-    /// Turns random transfers and the client's offline corrections into gate material.
+    /// Turns the transfers in which the client chose and its corrections into the gate.
     ///
     /// # Errors
     /// [`SsError`] when a count or the message does not fit the gate.
-    pub fn prepare(
-        spec: &GateSpec,
-        n: usize,
-        received: RotReceiver,
-        sent: RotSender,
-        corrections: &[u8],
-    ) -> Result<Self, SsError> {
-        expect_length("transfers received for a gate", n * spec.server_transfers(), received.len())?;
+    pub fn complete(self, sent: RotSender, corrections: &[u8]) -> Result<ServerGate, SsError> {
+        let Self { spec, n, state, mut chosen } = self;
         expect_length("transfers sent for a gate", n * spec.client_transfers(), sent.len())?;
-        let test = spec.comparison;
-        let mut gate = Self::with_capacity(spec, n);
-        gate.n = n;
         let mut reader = spec.open(0, n, corrections)?;
+        let (terms, per, ring_bits) =
+            (spec.terms(), spec.client_transfers_per_term(), spec.comparison().ring_bits());
+        let lanes = |len: usize| spec.lanes().iter().map(|_| Secret::zeros(len)).collect::<Vec<_>>();
+        let (mut base, mut difference) = (lanes(n), lanes(n * terms));
+        let mut lifts = Secret::zeros(if spec.lifted() { n * terms } else { 0 });
         for i in 0..n {
-            let per = spec.server_transfers();
-            let (mut choices, mut pads) =
-                (&received.choices()[i * per..][..per], &received.pads()[i * per..][..per]);
-            let mut draw = |count: u32, planes: u32| {
-                let (own, rest) = (choices.split_at(count as usize), pads.split_at(count as usize));
-                (choices, pads) = (own.1, rest.1);
-                receiver_pad(own.0, rest.0, planes)
-            };
-            for d in 0..test.digits() {
-                let (index, bits) = draw(test.width(d), test.planes(d));
-                gate.digits.push((index | bits << 4) as u8);
-            }
-            let (index, bit) = draw(test.combine_bits(), 1);
-            gate.combine.push((index | bit << 7) as u8);
-            gate.select.push(choices[0]);
-            let random = u64::from(choices[0]).wrapping_neg();
-
-            let pairs = &sent.pairs()[i * spec.client_transfers()..][..spec.client_transfers()];
-            for (l, lane) in spec.lanes.iter().enumerate() {
-                let correction = reader.read(lane.bits);
-                gate.chosen[l].push(lane_pad(pads[0], l).wrapping_add(correction & random));
-                let (zero, one) = (lane_pad(pairs[0][0], l), lane_pad(pairs[0][1], l));
-                gate.difference[l].push(zero.wrapping_sub(one));
-                let mut own = zero;
-                if spec.lifted {
-                    let lifts = lane_pad(pairs[1][0], 0).wrapping_add(lane_pad(pairs[2][0], 0));
-                    own = own.wrapping_add(lifts << test.ring_bits());
+            let mut own = [0u64; 2];
+            for x in i * terms..(i + 1) * terms {
+                let random = u64::from(state[x] >> SELECT & 1).wrapping_neg();
+                let pairs = &sent.pairs()[x * per..][..per];
+                for (l, lane) in spec.lanes().iter().enumerate() {
+                    let correction = reader.read(lane.bits());
+                    chosen[l][x] = chosen[l][x].wrapping_add(correction & random);
+                    let (zero, one) = (lane_pad(pairs[0][0], l), lane_pad(pairs[0][1], l));
+                    difference[l][x] = zero.wrapping_sub(one);
+                    own[l] = own[l].wrapping_sub(zero);
                 }
-                gate.base[l].push((own << lane.shift).wrapping_neg());
+                if let [_, carry, both] = pairs {
+                    lifts[x] = [carry, both].map(|pair| (pair[0] as u64).wrapping_sub(pair[1] as u64));
+                    let pads = (carry[0] as u64).wrapping_add(both[0] as u64);
+                    own[0] = own[0].wrapping_sub(pads << ring_bits);
+                }
             }
-            if spec.lifted {
-                gate.lifts.push([1, 2].map(|t| (pairs[t][0] as u64).wrapping_sub(pairs[t][1] as u64)));
+            for ((base, own), lane) in base.iter_mut().zip(own).zip(spec.lanes()) {
+                base[i] = own << lane.shift();
             }
         }
         reader.finish()?;
-        Ok(gate)
+        Ok(ServerGate { spec, n, state, chosen, base, difference, lifts })
     }
+}
 
-    /// Puts the elements of `other`, a gate of the same shape, behind these. Leaves no unwiped copy of either; without
-    /// room from [`ServerGate::with_capacity`] every element moves.
+/// Prepared, unused server material for one gate. One-time: every step consumes it.
+pub struct ServerGate {
+    pub(super) spec: GateSpec,
+    pub(super) n: usize,
+    pub(super) state: Secret<u32>,
+    /// Per lane: Q = P0 + b·Δ and K0 − K1 of every term, and of every element the sum of this party's own pads.
+    pub(super) chosen: Vec<Secret<u64>>,
+    pub(super) difference: Vec<Secret<u64>>,
+    pub(super) base: Vec<Secret<u64>>,
+    /// Per term K0 − K1 of the two lift transfers; empty without a lift.
+    pub(super) lifts: Secret<[u64; 2]>,
+}
+
+impl ZeroizeOnDrop for ServerGate {}
+
+impl ServerGate {
+    /// First half of the preparation: takes the n·[`GateSpec::server_transfers`] transfers in which the server chose at
+    /// random, and keeps what the gate needs of them.
     ///
     /// # Errors
-    /// [`SsError::BadValue`] for a gate of another shape.
-    pub fn append(&mut self, other: Self) -> Result<(), SsError> {
-        if self.spec != other.spec {
-            return Err(SsError::BadValue { what: "gates of one shape can be joined" });
-        }
-        self.n += other.n;
-        join(&mut self.digits, &other.digits);
-        join(&mut self.combine, &other.combine);
-        join(&mut self.select, &other.select);
-        let lanes = [
-            (&mut self.chosen, &other.chosen),
-            (&mut self.base, &other.base),
-            (&mut self.difference, &other.difference),
-        ];
-        for (own, more) in lanes {
-            own.iter_mut().zip(more).for_each(|(own, more)| join(own, more));
-        }
-        join(&mut self.lifts, &other.lifts);
-        Ok(())
+    /// [`SsError::WrongLength`] for another number of transfers.
+    pub fn receive(spec: &GateSpec, n: usize, received: RotReceiver) -> Result<ServerWaiting, SsError> {
+        expect_length("transfers received for a gate", n * spec.server_transfers(), received.len())?;
+        let total = n * spec.terms();
+        let mut waiting = ServerWaiting {
+            spec: spec.clone(),
+            n,
+            state: Secret::zeros(total),
+            chosen: spec.lanes().iter().map(|_| Secret::zeros(total)).collect(),
+        };
+        by_digits!(spec.comparison(), waiting.fill(&received));
+        Ok(waiting)
     }
 
     /// Number of elements.
@@ -136,44 +158,48 @@ impl ServerGate {
         self.n == 0
     }
 
-    /// Starts the gate: `compare` the server's k-bit shares, `lanes` its share of each gated value. Gives message 1.
+    /// Starts the gate: `compare` the server's k-bit shares, one per element, `lanes` its shares of each gated value
+    /// (not read for a lifted gate, which gates what it compares). Gives message 1.
     /// The operands are wiped when the gate is done, or refused.
     ///
     /// # Errors
     /// [`SsError::WrongLength`] when the operands do not have the gate's size.
     pub fn begin(self, compare: Vec<u64>, lanes: Vec<Vec<u64>>) -> Result<(Vec<u8>, ServerCombine), SsError> {
-        let (compare, lanes) = (Zeroizing::new(compare), Zeroizing::new(lanes));
-        let wrong = |got| SsError::WrongLength { what: "operands of a gate", expected: self.n, got };
-        if lanes.len() != self.spec.lanes.len() {
-            return Err(SsError::WrongLength {
-                what: "lanes of a gate",
-                expected: self.spec.lanes.len(),
-                got: lanes.len(),
-            });
-        }
-        if let Some(bad) = lanes.iter().chain([&*compare]).find(|values| values.len() != self.n) {
-            return Err(wrong(bad.len()));
-        }
-        let test = self.spec.comparison;
-        let mut writer = BitWriter::with_capacity_bits(self.n * test.low_bits() as usize);
-        for (i, &share) in compare.iter().enumerate() {
-            for d in 0..test.digits() {
-                let index = u32::from(self.digits[i * test.digits() + d]) & 15;
-                writer.push(u64::from(test.digit(share, d) ^ index), test.width(d));
+        let operands =
+            Operands { compare: Secret::from(compare), lanes: lanes.into_iter().map(Secret::from).collect() };
+        expect_length("compared shares of a gate", self.n, operands.compare.len())?;
+        if !self.spec.lifted() {
+            expect_length("lanes of a gate", self.spec.lanes().len(), operands.lanes.len())?;
+            for lane in &operands.lanes {
+                expect_length("values of a gate's lane", self.n, lane.len())?;
             }
         }
-        Ok((writer.finish(), ServerCombine { gate: self, compare, lanes }))
+        let test = self.spec.comparison();
+        let (bits, mask) = (test.low_bits(), (1 << test.low_bits()) - 1);
+        let mut writer = BitWriter::with_capacity_bits(self.spec.total_bits(1, self.n));
+        for (&share, states) in operands.compare.iter().zip(self.state.chunks_exact(self.spec.terms())) {
+            for &state in states {
+                writer.push(u64::from(test.low(share) ^ (state & mask)), bits);
+            }
+        }
+        Ok((writer.finish(), ServerCombine { gate: self, operands }))
     }
 }
+
+/// The server's shares of one gate.
+pub(super) struct Operands {
+    pub(super) compare: Secret<u64>,
+    pub(super) lanes: Vec<Secret<u64>>,
+}
+
+impl ZeroizeOnDrop for Operands {}
 
 /// After message 1.
 pub struct ServerCombine {
     pub(super) gate: ServerGate,
-    pub(super) compare: Zeroizing<Vec<u64>>,
-    pub(super) lanes: Zeroizing<Vec<Vec<u64>>>,
+    pub(super) operands: Operands,
 }
 
-// All parts wipe themselves; a `Drop` here would forbid handing them on. So it is below.
 impl ZeroizeOnDrop for ServerCombine {}
 
 impl ServerCombine {
@@ -181,46 +207,33 @@ impl ServerCombine {
     ///
     /// # Errors
     /// [`SsError`] when the client's message has the wrong length or stray bits.
-    pub fn combine(self, tables: &[u8]) -> Result<(Vec<u8>, ServerSelect), SsError> {
-        let Self { gate, compare, lanes } = self;
-        let test = gate.spec.comparison;
-        let mut reader = gate.spec.open(2, gate.n, tables)?;
-        let mut writer = BitWriter::with_capacity_bits(gate.n * test.combine_bits() as usize);
-        let mut verdicts = Zeroizing::new(Vec::with_capacity(gate.n));
-        let digits = test.digits();
-        for (i, &share) in compare.iter().enumerate() {
-            let (mut index, mut top) = (0u32, 0u32);
-            for d in 0..digits {
-                let (width, planes) = (test.width(d), test.planes(d));
-                let entry = u32::from(gate.digits[i * digits + d]);
-                let table = reader.read(planes << width);
-                let greater = (table >> (entry & 15)) as u32 & 1 ^ (entry >> 4 & 1);
-                if d + 1 == digits {
-                    top = greater
-                } else {
-                    index |= greater << d
-                }
-                if d > 0 {
-                    let equal = (table >> ((entry & 15) + (1 << width))) as u32 & 1 ^ (entry >> 5 & 1);
-                    index |= equal << (digits + d - 2);
-                }
-            }
-            let random = u32::from(gate.combine[i]) & 63;
-            writer.push(u64::from(index ^ random), test.combine_bits());
-            verdicts.push(top as u8 ^ test.top(share) as u8);
+    pub fn combine(mut self, tables: &[u8]) -> Result<(Vec<u8>, ServerSelect), SsError> {
+        let message = by_digits!(self.gate.spec.comparison(), self.open_tables(tables))?;
+        Ok((message, ServerSelect { gate: self.gate, operands: self.operands }))
+    }
+
+    fn open_tables<const D: usize>(&mut self, message: &[u8]) -> Result<Vec<u8>, SsError> {
+        let gate = &mut self.gate;
+        let test = gate.spec.comparison();
+        let tables = Tables::<D>::new(test);
+        let combine_bits = 2 * (D as u32 - 1);
+        let mut reader = gate.spec.open(2, gate.n, message)?;
+        let mut writer = BitWriter::with_capacity_bits(gate.spec.total_bits(3, gate.n));
+        for state in gate.state.iter_mut() {
+            let words = [reader.read(tables.bits[0]), reader.read(tables.bits[1])];
+            let opened = tables.open(words, *state) ^ *state >> TABLE_PADS;
+            writer.push(u64::from(opened ^ *state >> COMBINE_INDEX), combine_bits);
+            *state |= (opened >> combine_bits & 1) << TOP;
         }
         reader.finish()?;
-        Ok((writer.finish(), ServerSelect { gate, compare, lanes, verdicts }))
+        Ok(writer.finish())
     }
 }
 
 /// After message 3.
 pub struct ServerSelect {
     pub(super) gate: ServerGate,
-    pub(super) compare: Zeroizing<Vec<u64>>,
-    pub(super) lanes: Zeroizing<Vec<Vec<u64>>>,
-    /// Per element this party's share of the top digit's verdict.
-    pub(super) verdicts: Zeroizing<Vec<u8>>,
+    pub(super) operands: Operands,
 }
 
 impl ZeroizeOnDrop for ServerSelect {}
@@ -231,45 +244,60 @@ impl ServerSelect {
     /// # Errors
     /// [`SsError`] when the client's message has the wrong length or stray bits.
     pub fn select(self, tables: &[u8]) -> Result<(Vec<u8>, ServerFinish), SsError> {
-        let Self { gate, compare, lanes, verdicts } = self;
-        let (spec, test) = (&gate.spec, gate.spec.comparison);
+        let Self { mut gate, operands } = self;
+        let spec = &gate.spec;
+        let (test, terms, lift_bits) = (spec.comparison(), spec.terms(), spec.lift_bits());
+        let entries = test.combine_entries();
+        let view = ShareView::new(spec);
         let mut reader = spec.open(4, gate.n, tables)?;
-        let mut writer = BitWriter::with_capacity_bits(8 * spec.message_bytes(gate.n)[5]);
-        let mut results = Zeroizing::new(lane_vectors(spec, gate.n));
-        for i in 0..gate.n {
-            let combine = gate.combine[i];
-            let opened = (reader.read(1 << test.combine_bits()) >> (combine & 63)) as u8 & 1 ^ combine >> 7;
-            let verdict = u64::from(opened ^ verdicts[i]);
-            let flip = verdict ^ u64::from(gate.select[i]);
-            writer.push(flip, 1);
-            for (l, lane) in spec.lanes.iter().enumerate() {
-                let ring = lane.ring();
-                let value = if spec.lifted { sign_extend(spec, lanes[l][i]) } else { lanes[l][i] };
-                let delta = value.wrapping_sub(value.wrapping_mul(2 * verdict));
-                writer.push(ring.add(gate.difference[l][i], delta), lane.bits);
-                // ±Q: the transfer was made for b; f says whether d_S is b or its complement.
-                let chosen = gate.chosen[l][i].wrapping_sub(gate.chosen[l][i].wrapping_mul(2 * flip));
-                let own = value.wrapping_mul(verdict).wrapping_add(chosen);
-                results[l].push((own << lane.shift).wrapping_add(gate.base[l][i]));
-            }
-            if spec.lifted {
-                let top = test.top(compare[i]);
-                let mask = (1u64 << spec.lift_bits()) - 1;
-                let terms = [top & verdict, top.wrapping_sub(2 * (top & verdict))];
-                for (term, difference) in terms.into_iter().zip(gate.lifts[i]) {
-                    writer.push(difference.wrapping_add(term) & mask, spec.lift_bits());
+        let mut writer = BitWriter::with_capacity_bits(spec.total_bits(5, gate.n));
+        for (i, &share) in operands.compare.iter().enumerate() {
+            let top = test.top(share);
+            let mut own = [0u64; 2];
+            for (t, &slope) in spec.slopes().iter().enumerate() {
+                let x = i * terms + t;
+                let state = gate.state[x];
+                let entry = reader.read(entries) >> (state >> COMBINE_INDEX & 63);
+                let verdict = (entry ^ u64::from(state >> COMBINE_PAD ^ state >> TOP) ^ top) & 1;
+                let flip = verdict ^ u64::from(state >> SELECT & 1);
+                writer.push(flip, 1);
+                for (l, lane) in spec.lanes().iter().enumerate() {
+                    let (value, straight) = if spec.lifted() {
+                        let integer = view.integer(share);
+                        (integer.wrapping_mul(slope as u64), integer.wrapping_mul(spec.base_of(t) as u64))
+                    } else {
+                        (operands.lanes[l][i], 0)
+                    };
+                    let delta = value.wrapping_sub(value.wrapping_mul(2 * verdict));
+                    writer.push(gate.difference[l][x].wrapping_add(delta), lane.bits());
+                    // ±Q: the transfer was made for b; f says whether d_S is b or its complement.
+                    let chosen = gate.chosen[l][x].wrapping_sub(gate.chosen[l][x].wrapping_mul(2 * flip));
+                    own[l] = own[l]
+                        .wrapping_add(value.wrapping_mul(verdict))
+                        .wrapping_add(chosen)
+                        .wrapping_add(straight);
                 }
+                if lift_bits > 0 {
+                    let [base, step] = view.lift_slopes(spec.base_of(t), slope);
+                    let mask = top.wrapping_neg();
+                    let carry = base.wrapping_add(step.wrapping_mul(verdict)) & mask;
+                    let both = step.wrapping_sub(step.wrapping_mul(2 * verdict)) & mask;
+                    writer.push(gate.lifts[x][0].wrapping_add(carry), lift_bits);
+                    writer.push(gate.lifts[x][1].wrapping_add(both), lift_bits);
+                }
+            }
+            for (l, lane) in spec.lanes().iter().enumerate() {
+                gate.base[l][i] = gate.base[l][i].wrapping_add(own[l] << lane.shift());
             }
         }
         reader.finish()?;
-        Ok((writer.finish(), ServerFinish { gate, results }))
+        Ok((writer.finish(), ServerFinish { gate }))
     }
 }
 
 /// After message 5.
 pub struct ServerFinish {
     pub(super) gate: ServerGate,
-    pub(super) results: Zeroizing<Vec<Vec<u64>>>,
 }
 
 impl ZeroizeOnDrop for ServerFinish {}
@@ -280,15 +308,47 @@ impl ServerFinish {
     /// # Errors
     /// [`SsError`] when the client's message has the wrong length or stray bits.
     pub fn finish(self, message: &[u8]) -> Result<Vec<Vec<u64>>, SsError> {
-        let Self { gate, mut results } = self;
+        let mut gate = self.gate;
         let mut reader = gate.spec.open(6, gate.n, message)?;
         for i in 0..gate.n {
-            for (lane, results) in gate.spec.lanes.iter().zip(results.iter_mut()) {
-                let received = reader.read(lane.bits + lane.shift);
+            for (lane, results) in gate.spec.lanes().iter().zip(&mut gate.base) {
+                let received = reader.read(lane.bits() + lane.shift());
                 results[i] = lane.output().add(results[i], received);
             }
         }
         reader.finish()?;
-        Ok(std::mem::take(&mut *results))
+        Ok(gate.base.into_iter().map(Secret::into_inner).collect())
+    }
+}
+
+/// A server's share as the integer A of the lift, and the slopes of the lift's correction.
+#[derive(Clone, Copy)]
+struct ShareView {
+    /// k.
+    test: Comparison,
+    guarded: bool,
+}
+
+impl ShareView {
+    fn new(spec: &GateSpec) -> Self {
+        Self { test: spec.comparison(), guarded: spec.lift() == Lift::Guarded }
+    }
+
+    /// A, modulo 2^64: signed, or unsigned for a guarded lift.
+    #[inline]
+    fn integer(self, share: u64) -> u64 {
+        let unused = 64 - self.test.ring_bits();
+        let moved = share << unused;
+        if self.guarded { moved >> unused } else { (moved as i64 >> unused) as u64 }
+    }
+
+    /// B and S of the lift's coefficient μ·(B + S·d).
+    #[inline]
+    fn lift_slopes(self, base: i64, slope: i64) -> [u64; 2] {
+        if self.guarded {
+            [base.wrapping_neg() as u64, slope.wrapping_neg() as u64]
+        } else {
+            [0, slope as u64]
+        }
     }
 }

@@ -17,8 +17,7 @@
 //! | leaves | 2^f seeds of 128 bits | full: by x; punctured: by x ⊕ Δ, entry 0 a zero |
 //! | sums | f pairs | by bit of x: entry b is for the level that decides bit b; the top level decides bit f − 1 |
 
-use crate::hash::{Prg, write_counters};
-use aes::Block;
+use crate::hash::Prg;
 use zeroize::Zeroizing;
 
 /// The leaves of a whole tree, and the sums of left and of right nodes per level.
@@ -69,11 +68,9 @@ pub(super) fn grow_punctured(missing: u32, sums: &[u128]) -> Zeroizing<Vec<u128>
 
 /// The two children of a node.
 fn children(node: u128) -> [u128; 2] {
-    let mut counters = [Block::default(); 2];
-    write_counters(0, &mut counters);
-    let mut out = Zeroizing::new([[0u8; 16]; 2]);
-    Prg::new(node).encrypt(&counters, &mut *out);
-    out.map(u128::from_le_bytes)
+    let mut both = [0u128; 2];
+    Prg::new(node).blocks_at(0, &mut both);
+    both
 }
 
 #[cfg(test)]

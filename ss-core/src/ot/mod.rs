@@ -6,13 +6,16 @@
 //!
 //! | module | what | source |
 //! |---|---|---|
-//! | [`base`] | 128 transfers from the discrete logarithm | Chou, Orlandi, LATINCRYPT 2015 |
+//! | [`base`] | 128 transfers from the discrete logarithm, or from lattices | Chou, Orlandi, LATINCRYPT 2015; Masny, Rindal, CCS 2019 |
 //! | `ggm` | puncturable pseudorandom functions from the base transfers | Goldreich, Goldwasser, Micali; Roy 2022 |
 //! | `vole` | small-field vector oblivious linear evaluation by expanding the trees | Roy 2022, figure 7 |
 //! | `transpose` | bit matrices, 128 × n to n × 128 | |
 //! | [`setup`] | three messages that give both parties their trees | Roy 2022 |
 //! | [`softspoken`] | the extension: any number of ROTs, one message per batch | Roy 2022 |
+//! | [`silent`] | the silent extension: millions of ROTs out of 0.1 byte each | Yang et al. 2020, Guo et al. 2023 |
+//! | `check` | running consistency check of the extension | Roy 2022, section 4 |
 //! | [`rot`] | the ROTs as one-time material | |
+//! | [`chosen`] | from ROTs to chosen, correlated and 1-of-2^w transfers | Beaver, CRYPTO 1995; Naor, Pinkas, STOC 1999 |
 //! | [`pads`] | 1-of-2^w pads for short tables | after Naor, Pinkas, STOC 1999 |
 //!
 //! Roy 2022 is *SoftSpokenOT: quieter OT extension from small-field silent VOLE in the Minicrypt model*, CRYPTO
@@ -40,14 +43,18 @@
 //! ```
 
 pub mod base;
+mod check;
+pub mod chosen;
 mod ggm;
 pub mod pads;
 pub mod rot;
 pub mod setup;
+pub mod silent;
 pub mod softspoken;
 mod transpose;
 mod vole;
 
+pub use base::BaseKind;
 pub use rot::{RotReceiver, RotSender};
-pub use setup::{ReceiverSetup, SenderSetup};
+pub use setup::{ReceiverSetup, SenderSetup, SetupParams};
 pub use softspoken::{ExtensionParams, ExtensionReceiver, ExtensionSender};

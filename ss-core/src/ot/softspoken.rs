@@ -29,11 +29,14 @@
 //!
 //! Security: semi-honest. The receiver's choices are masked by the one stream per tree that the sender
 //! misses; the sender's other pads are hidden by the hash, a circular correlation-robust one for Δ (see
-//! [`crate::hash`]). Not promised: anything against a receiver that sends inconsistent rows, which would
-//! learn bits of Δ (the check of the malicious protocol is not run).
+//! [`crate::hash`]). A receiver that sends inconsistent rows, which would learn bits of Δ, is caught by
+//! [`ExtensionReceiver::prove`] and [`ExtensionSender::verify`], one short message for everything since the last
+//! one (see `check`); both parties sum up for it all the time. Not promised: anything about transfers that were used
+//! before the check, or without one; base transfers and trees of a set-up with a dishonest party.
 
+use super::check::{Check, ChunkCheck, PROOF_BYTES};
 use super::rot::{RotReceiver, RotSender, check_choices};
-use super::vole::{CHUNK, CHUNK_BLOCKS, ROWS, Scratch, Streams, xor, xor_masked};
+use super::vole::{CHUNK, CHUNK_BLOCKS, Pool, ROWS, Scratch, Streams, xor, xor_masked};
 use crate::bits::bytes_for_bits;
 use crate::error::{SsError, expect_length};
 use crate::hash::TweakedHash;
@@ -86,6 +89,12 @@ impl ExtensionParams {
         Shape::new(self, count, Form::Random).map(|shape| shape.message_len())
     }
 
+    /// Bytes of the message of [`ExtensionReceiver::prove`].
+    #[must_use]
+    pub fn proof_len(self) -> usize {
+        Shape::mask(self).message_len() + PROOF_BYTES
+    }
+
     /// Number of trees, 128/f.
     pub(super) fn trees(self) -> usize {
         ROWS / self.field_bits as usize
@@ -105,12 +114,15 @@ pub struct ExtensionReceiver {
     trees: Vec<Streams>,
     hash: TweakedHash,
     next_block: u64,
+    check: Check,
+    pool: Pool,
 }
 
 impl ExtensionReceiver {
     /// A receiver at the start of its streams; `hash` belongs to the session of the set-up.
     pub(super) fn new(params: ExtensionParams, trees: Vec<Streams>, hash: TweakedHash) -> Self {
-        Self { params, trees, hash, next_block: 0 }
+        let check = Check::new(hash.tag());
+        Self { params, trees, hash, next_block: 0, check, pool: Pool::default() }
     }
 
     /// The public parameters.
@@ -142,24 +154,51 @@ impl ExtensionReceiver {
         self.run(&shape, vec![0; count])
     }
 
+    /// `count` correlated transfers with random choices, not hashed: the message for
+    /// [`ExtensionSender::extend_correlated`], and columns v instead of pads.
+    pub(crate) fn extend_correlated(&mut self, count: usize) -> Result<(Vec<u8>, RotReceiver), SsError> {
+        let shape = Shape::new(self.params, count, Form::Correlated)?;
+        self.run(&shape, vec![0; count])
+    }
+
+    /// A proof that all transfers since the last proof, or since the set-up, are consistent: the message for
+    /// [`ExtensionSender::verify`], `params().proof_len()` bytes. Uses 128 transfers of its own.
+    pub fn prove(&mut self) -> Vec<u8> {
+        let shape = Shape::mask(self.params);
+        let mut choices = Zeroizing::new(vec![0; shape.count]);
+        let (mut message, pads) = self.expand(&shape, &mut choices);
+        drop(Zeroizing::new(pads));
+        message.extend_from_slice(&self.check.prove());
+        message
+    }
+
     fn run(&mut self, shape: &Shape, mut choices: Vec<u8>) -> Result<(Vec<u8>, RotReceiver), SsError> {
+        let (message, pads) = self.expand(shape, &mut choices);
+        Ok((message, RotReceiver::from_parts(choices, pads)?))
+    }
+
+    /// The message and the pads; in other forms than the chosen one, also writes the choices.
+    fn expand(&mut self, shape: &Shape, choices: &mut [u8]) -> (Vec<u8>, Vec<u128>) {
         let mut message = vec![0u8; shape.message_len()];
         let mut pads = vec![0u128; shape.count];
+        let mut checks = vec![ChunkCheck::default(); shape.count.div_ceil(CHUNK)];
         let first = self.next_block;
         self.next_block += shape.blocks();
         message
             .par_chunks_mut(shape.rows * CHUNK / 8)
             .zip(pads.par_chunks_mut(CHUNK))
             .zip(choices.par_chunks_mut(CHUNK))
+            .zip(checks.par_iter_mut())
             .enumerate()
             .for_each_init(
-                || Scratch::new(self.trees.len()),
-                |scratch, (chunk, ((message, pads), choices))| {
+                || self.pool.take(self.trees.len()),
+                |pooled, (chunk, (((message, pads), choices), check))| {
                     let first = first + (chunk * CHUNK_BLOCKS) as u64;
-                    self.chunk(scratch, first, shape, message, pads, choices);
+                    *check = self.chunk(pooled.scratch(), first, shape, message, pads, choices);
                 },
             );
-        Ok((message, RotReceiver::from_parts(choices, pads)?))
+        self.check.add_message(&mut checks);
+        (message, pads)
     }
 
     /// One chunk: rows of the message, pads, and in the random form the choices.
@@ -171,14 +210,14 @@ impl ExtensionReceiver {
         message: &mut [u8],
         pads: &mut [u128],
         choices: &mut [u8],
-    ) {
+    ) -> ChunkCheck {
         let count = pads.len();
         let blocks = count.div_ceil(128);
         scratch.expand(&self.trees, first, blocks);
         let mut packed = Zeroizing::new(vec![0u8; 16 * blocks]);
         match shape.form {
             Form::Chosen => pack(choices, &mut packed),
-            Form::Random => {
+            Form::Random | Form::Correlated => {
                 packed.copy_from_slice(scratch.totals[0].bytes(blocks));
                 unpack(&packed, choices);
             }
@@ -190,9 +229,19 @@ impl ExtensionReceiver {
             xor(row, &packed[..bytes]);
             row[bytes - 1] &= last_byte_mask(count);
         }
-        scratch.transpose(blocks);
-        pads.copy_from_slice(&scratch.columns[..count]);
-        self.hash.hash_slice(first * 128, pads);
+        packed[bytes - 1] &= last_byte_mask(count);
+        packed[bytes..].fill(0);
+        scratch.clear_unused(count);
+        let digest = Check::digest(shape.form as u8, first, count, message);
+        let check = ChunkCheck::sum(digest, &scratch.matrix, blocks, packed.as_chunks().0);
+        for ((block, pads), first) in pads.chunks_mut(128).enumerate().zip((128 * first..).step_by(128)) {
+            let columns = &scratch.columns(block)[..pads.len()];
+            match shape.form {
+                Form::Correlated => pads.copy_from_slice(columns),
+                Form::Chosen | Form::Random => self.hash.hash_to(first, columns, pads),
+            }
+        }
+        check
     }
 }
 
@@ -209,12 +258,17 @@ pub struct ExtensionSender {
     trees: Vec<Streams>,
     hash: TweakedHash,
     next_block: u64,
+    check: Check,
+    /// Whether a check failed.
+    poisoned: bool,
+    pool: Pool,
 }
 
 impl ExtensionSender {
     /// A sender at the start of its streams; `hash` belongs to the session of the set-up.
     pub(super) fn new(params: ExtensionParams, delta: u128, trees: Vec<Streams>, hash: TweakedHash) -> Self {
-        Self { params, delta, trees, hash, next_block: 0 }
+        let check = Check::new(hash.tag());
+        Self { params, delta, trees, hash, next_block: 0, check, poisoned: false, pool: Pool::default() }
     }
 
     /// The public parameters.
@@ -241,35 +295,78 @@ impl ExtensionSender {
         self.run(&Shape::new(self.params, count, Form::Random)?, message)
     }
 
+    /// `count` correlated transfers, not hashed, from the message of
+    /// [`ExtensionReceiver::extend_correlated`]: pairs (q, q ⊕ Δ) with q = v ⊕ Δ·x.
+    pub(crate) fn extend_correlated(&mut self, count: usize, message: &[u8]) -> Result<RotSender, SsError> {
+        self.run(&Shape::new(self.params, count, Form::Correlated)?, message)
+    }
+
+    /// The secret Δ; its lowest bit is 1.
+    pub(crate) fn delta(&self) -> u128 {
+        self.delta
+    }
+
+    /// Checks the message of [`ExtensionReceiver::prove`]: whether all transfers since the last one, or since the
+    /// set-up, are consistent.
+    ///
+    /// # Errors
+    /// [`SsError::Inconsistent`] where they are not: this sender then refuses everything else, and nothing that came
+    /// from it may be used any more. [`SsError::WrongLength`] unless the message has `params().proof_len()` bytes;
+    /// the state is as before then.
+    pub fn verify(&mut self, message: &[u8]) -> Result<(), SsError> {
+        let wrong_length = || SsError::WrongLength {
+            what: "the proof of a transfer extension (bytes)",
+            expected: self.params.proof_len(),
+            got: message.len(),
+        };
+        let (mask, proof) = message.split_last_chunk::<PROOF_BYTES>().ok_or_else(wrong_length)?;
+        let shape = Shape::mask(self.params);
+        if mask.len() != shape.message_len() {
+            return Err(wrong_length());
+        }
+        drop(self.run(&shape, mask)?);
+        if self.check.verify(self.delta, proof) {
+            return Ok(());
+        }
+        self.poisoned = true;
+        self.delta.zeroize();
+        Err(SsError::Inconsistent)
+    }
+
     fn run(&mut self, shape: &Shape, message: &[u8]) -> Result<RotSender, SsError> {
+        if self.poisoned {
+            return Err(SsError::Inconsistent);
+        }
         shape.check(message)?;
         let mut pairs = vec![[0u128; 2]; shape.count];
+        let mut checks = vec![ChunkCheck::default(); shape.count.div_ceil(CHUNK)];
         let first = self.next_block;
         self.next_block += shape.blocks();
         message
             .par_chunks(shape.rows * CHUNK / 8)
             .zip(pairs.par_chunks_mut(CHUNK))
+            .zip(checks.par_iter_mut())
             .enumerate()
             .for_each_init(
-                || (Scratch::new(self.trees.len()), Zeroizing::new(vec![0u128; CHUNK])),
-                |(scratch, others), (chunk, (message, pairs))| {
+                || self.pool.take(self.trees.len()),
+                |pooled, (chunk, ((message, pairs), check))| {
                     let first = first + (chunk * CHUNK_BLOCKS) as u64;
-                    self.chunk(scratch, others, first, shape, message, pairs);
+                    *check = self.chunk(pooled.scratch(), first, shape, message, pairs);
                 },
             );
+        self.check.add_message(&mut checks);
         Ok(RotSender::from_pairs(pairs))
     }
 
-    /// One chunk: adds the corrections, hashes both possible columns. `others` is room for [`CHUNK`] words.
+    /// One chunk: adds the corrections, hashes both possible columns.
     fn chunk(
         &self,
         scratch: &mut Scratch,
-        others: &mut [u128],
         first: u64,
         shape: &Shape,
         message: &[u8],
         pairs: &mut [[u128; 2]],
-    ) {
+    ) -> ChunkCheck {
         let count = pairs.len();
         let blocks = count.div_ceil(128);
         scratch.expand(&self.trees, first, blocks);
@@ -281,16 +378,21 @@ impl ExtensionSender {
                 xor_masked(scratch.matrix[bit].bytes_mut(blocks), row, mask);
             }
         }
-        scratch.transpose(blocks);
-        let (zeros, ones) = (&mut scratch.columns[..count], &mut others[..count]);
-        for (one, zero) in ones.iter_mut().zip(zeros.iter()) {
-            *one = zero ^ self.delta;
+        scratch.clear_unused(count);
+        let digest = Check::digest(shape.form as u8, first, count, message);
+        let check = ChunkCheck::sum(digest, &scratch.matrix, blocks, &[]);
+        for ((block, pairs), first) in pairs.chunks_mut(128).enumerate().zip((128 * first..).step_by(128)) {
+            let columns = &scratch.columns(block)[..pairs.len()];
+            match shape.form {
+                Form::Correlated => {
+                    for (pair, column) in pairs.iter_mut().zip(columns) {
+                        *pair = [*column, column ^ self.delta];
+                    }
+                }
+                Form::Chosen | Form::Random => self.hash.hash_pairs_to(first, self.delta, columns, pairs),
+            }
         }
-        self.hash.hash_slice(first * 128, zeros);
-        self.hash.hash_slice(first * 128, ones);
-        for (pair, (zero, one)) in pairs.iter_mut().zip(zeros.iter().zip(ones.iter())) {
-            *pair = [*zero, *one];
-        }
+        check
     }
 }
 
@@ -314,6 +416,8 @@ impl fmt::Debug for ExtensionSender {
 enum Form {
     Chosen,
     Random,
+    /// As random, but the columns are given as they are, without the hash.
+    Correlated,
 }
 
 /// Shape of one batch: all that both parties know of it beforehand.
@@ -329,7 +433,12 @@ impl Shape {
         if count > MAX_BATCH {
             return Err(SsError::TooLarge { what: "oblivious transfers", limit: MAX_BATCH, got: count });
         }
-        Ok(Self { count, rows: params.trees() - usize::from(form == Form::Random), form })
+        Ok(Self { count, rows: params.trees() - usize::from(form != Form::Chosen), form })
+    }
+
+    /// The transfers that mask a proof: one block, random.
+    fn mask(params: ExtensionParams) -> Self {
+        Self { count: 128, rows: params.trees() - 1, form: Form::Random }
     }
 
     /// All chunks but the last are whole bytes, so the rows of all chunks together have ⌈count/8⌉ bytes each.

@@ -4,19 +4,38 @@
 //! matrix is cut into four 64 × 64 squares, which are transposed side by side by the recursive method: swap
 //! the off-diagonal quarters, then within each quarter, and so on down to single bits (Warren, *Hacker's
 //! Delight*, section 7-3): six levels of masked swaps. The four squares are the lanes of one vector, so that
-//! compilers turn each line into vector instructions.
+//! compilers turn each line into vector instructions; `simd` compiles them for AVX2, and has a shorter way for
+//! machines with the Galois-field instructions.
 //!
 //! | | index | bit |
 //! |---|---|---|
-//! | in | row r: 16 bytes | column c: byte c / 8, bit c mod 8 |
+//! | in | row r, block b: 16 bytes | column c: byte c / 8, bit c mod 8 |
 //! | out | column c: `u128` | row r |
 
-/// Transposes the matrix whose row r is `row(r)`, 0 ≤ r < 128, into 128 columns.
+#[cfg(target_arch = "x86_64")]
+mod simd;
+
+use super::vole::{ROWS, Row};
+
+/// Transposes block `block` of the 128 rows into 128 columns.
+///
+/// # Panics
+/// Unless there are 128 rows.
 #[inline]
-pub(super) fn transpose_128(row: impl Fn(usize) -> [u8; 16], columns: &mut [u128; 128]) {
+pub(super) fn transpose_128(rows: &[Row], block: usize, columns: &mut [u128; ROWS]) {
+    let rows: &[Row; ROWS] = rows.try_into().expect("a matrix has 128 rows");
+    #[cfg(target_arch = "x86_64")]
+    return simd::transpose_128(rows, block, columns);
+    #[cfg(not(target_arch = "x86_64"))]
+    swap_squares(rows, block, columns);
+}
+
+/// The recursive method on any machine.
+#[inline(always)]
+fn swap_squares(rows: &[Row; ROWS], block: usize, columns: &mut [u128; ROWS]) {
     let mut squares = [[0u64; 4]; 64];
     for (r, lanes) in squares.iter_mut().enumerate() {
-        let [upper, lower] = [u128::from_le_bytes(row(r)), u128::from_le_bytes(row(r + 64))];
+        let [upper, lower] = [rows[r].0[block], rows[r + 64].0[block]].map(u128::from_le_bytes);
         *lanes = [upper as u64, (upper >> 64) as u64, lower as u64, (lower >> 64) as u64];
     }
     swap_level::<32>(&mut squares, 0x0000_0000_ffff_ffff);
@@ -53,16 +72,33 @@ mod tests {
     use super::*;
     use crate::hash::Prg;
 
+    pub(super) type Transpose = fn(&[Row; ROWS], usize, &mut [u128; ROWS]);
+
     #[test]
     fn every_bit_moves_to_its_mirror_place() {
-        for seed in 0..20 {
-            let mut rows = [[0u8; 16]; 128];
-            Prg::new(seed).fill(rows.as_flattened_mut());
-            let mut columns = [0u128; 128];
-            transpose_128(|r| rows[r], &mut columns);
-            for (r, row) in rows.iter().enumerate() {
-                for (c, column) in columns.iter().enumerate() {
-                    assert_eq!(u128::from(row[c / 8] >> (c % 8) & 1), column >> r & 1, "row {r}, column {c}");
+        #[allow(unused_mut)]
+        let mut ways: Vec<(&str, Transpose)> = vec![
+            ("portable", |rows, block, columns| swap_squares(rows, block, columns)),
+            ("chosen", |rows, block, columns| transpose_128(rows, block, columns)),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        ways.extend(simd::available());
+        println!("ways here: {:?}", ways.iter().map(|way| way.0).collect::<Vec<_>>());
+        for (name, transpose) in ways {
+            for seed in 0..20 {
+                let mut rows = [Row::ZERO; ROWS];
+                let mut prg = Prg::new(seed);
+                for row in &mut rows {
+                    prg.fill(row.bytes_mut(64));
+                }
+                let block = 3 * seed as usize;
+                let mut columns = [0u128; ROWS];
+                transpose(&rows, block, &mut columns);
+                for (r, row) in rows.iter().enumerate() {
+                    for (c, column) in columns.iter().enumerate() {
+                        let bit = u128::from(row.0[block][c / 8] >> (c % 8) & 1);
+                        assert_eq!(bit, column >> r & 1, "{name}: row {r}, column {c}");
+                    }
                 }
             }
         }

@@ -16,12 +16,19 @@
 //!
 //! **Folding.** Summing each plane by itself would cost f·2^{f−1} additions of rows. Streams are folded in
 //! groups of four instead: with a, b, c, d the sums of four neighbouring subtrees, the two planes of this
-//! level gain b ⊕ d and c ⊕ d, and the group goes on as a ⊕ b ⊕ c ⊕ d. That is 2^f · 7/3 additions, and with
-//! a stack of three rows per level everything but the seeds stays in the first-level cache.
+//! level gain b ⊕ d and c ⊕ d, and the group goes on as a ⊕ b ⊕ c ⊕ d. That is 2^f · 7/3 additions. Where the
+//! machine has AES instructions, `simd` does encryption and folding of a few vectors of counters at a time, all in
+//! registers; elsewhere, and for f = 1, rows are folded with a stack of three rows per level.
+
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 use super::transpose::transpose_128;
-use crate::hash::{Prg, wipe, write_counters};
-use aes::Block;
+#[cfg(target_arch = "x86_64")]
+use crate::hash::cipher::RoundKeys;
+use crate::hash::cipher::{Cipher, Path};
+use crate::hash::wipe;
+use std::sync::{Mutex, PoisonError};
 
 /// Transfers that are worked on at once; both parties and the message format share it.
 pub(super) const CHUNK: usize = 8192;
@@ -36,7 +43,7 @@ pub(super) const ROWS: usize = 128;
 /// out of the same cache set.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Row([[u8; 16]; CHUNK_BLOCKS + 4]);
+pub(super) struct Row(pub(super) [[u8; 16]; CHUNK_BLOCKS + 4]);
 
 impl Row {
     pub(super) const ZERO: Self = Self([[0; 16]; CHUNK_BLOCKS + 4]);
@@ -63,43 +70,92 @@ impl Default for Row {
 /// The expanded seeds of one tree: streams 0 to 2^f − 1, of which stream 0 may be missing.
 pub(super) struct Streams {
     missing: bool,
-    known: Vec<Prg>,
+    keys: Keys,
     field_bits: u32,
+}
+
+/// One key per stream; that of a missing stream is never used.
+enum Keys {
+    /// For the folding kernel.
+    #[cfg(target_arch = "x86_64")]
+    Kernel(Path, Vec<RoundKeys>),
+    /// For one stream after the other.
+    Single(Vec<Cipher>),
 }
 
 impl Streams {
     /// All streams, from the 2^f leaves of a full tree.
     pub(super) fn full(leaves: &[u128]) -> Self {
-        let known = leaves.iter().map(|&seed| Prg::new(seed)).collect();
-        Self { missing: false, known, field_bits: leaves.len().ilog2() }
+        Self::on(Path::best(), leaves, false)
     }
 
     /// All streams but stream 0, from the 2^f leaves of a punctured tree in relative order.
     pub(super) fn punctured(leaves: &[u128]) -> Self {
-        let known = leaves[1..].iter().map(|&seed| Prg::new(seed)).collect();
-        Self { missing: true, known, field_bits: leaves.len().ilog2() }
+        Self::on(Path::best(), leaves, true)
     }
 
-    /// Stream x at the counters, or zeros.
-    fn stream(&self, x: usize, counters: &[Block], out: &mut Row) {
-        let out = &mut out.0[..counters.len()];
-        match x.checked_sub(usize::from(self.missing)) {
-            Some(place) => self.known[place].encrypt(counters, out),
-            None => out.fill([0; 16]),
-        }
+    fn on(path: Path, leaves: &[u128], missing: bool) -> Self {
+        let field_bits = leaves.len().ilog2();
+        let ciphers = leaves.iter().map(|&seed| Cipher::on(path, seed));
+        let keys = match path {
+            #[cfg(target_arch = "x86_64")]
+            path if path != Path::Portable && field_bits > 1 => Keys::Kernel(
+                path,
+                ciphers
+                    .map(|cipher| match cipher {
+                        Cipher::Kernel(_, keys) => keys,
+                        Cipher::Portable(_) => RoundKeys::UNUSED,
+                    })
+                    .collect(),
+            ),
+            _ => Keys::Single(ciphers.collect()),
+        };
+        Self { missing, keys, field_bits }
     }
 
-    /// Writes ⊕_x x·G(s_x) to the f rows `planes` and ⊕_x G(s_x) to `total`.
-    fn fold(&self, counters: &[Block], stack: &mut [[Row; 3]], planes: &mut [Row], total: &mut Row) {
+    /// Writes ⊕_x x·G(s_x) to the f rows `planes` and ⊕_x G(s_x) to `total`, `blocks` blocks from block `first`
+    /// of the streams; what follows in the rows is undefined.
+    fn fold(&self, first: u64, blocks: usize, stack: &mut [[Row; 3]], planes: &mut [Row], total: &mut Row) {
+        let ciphers = match &self.keys {
+            #[cfg(target_arch = "x86_64")]
+            Keys::Kernel(path, keys) => {
+                return simd::fold(*path, keys, self.missing, first, blocks, planes, total);
+            }
+            Keys::Single(ciphers) => ciphers,
+        };
         planes.fill(Row::ZERO);
+        let streams = Counters { ciphers, missing: self.missing, first, blocks };
         if self.field_bits == 1 {
-            let blocks = counters.len();
-            self.stream(0, counters, total);
-            self.stream(1, counters, &mut planes[0]);
+            streams.write(0, total);
+            streams.write(1, &mut planes[0]);
             xor(total.bytes_mut(blocks), planes[0].bytes(blocks));
         } else {
-            self.fold_group(self.field_bits as usize / 2, 0, counters, stack, planes, total);
+            streams.fold_group(self.field_bits as usize / 2, 0, stack, planes, total);
         }
+    }
+}
+
+/// Streams at certain counters.
+struct Counters<'a> {
+    ciphers: &'a [Cipher],
+    missing: bool,
+    first: u64,
+    blocks: usize,
+}
+
+impl Counters<'_> {
+    /// Stream x, or zeros.
+    fn write(&self, x: usize, out: &mut Row) {
+        let out = &mut out.0[..self.blocks];
+        if self.missing && x == 0 {
+            return out.fill([0; 16]);
+        }
+        let mut words = [0u128; CHUNK_BLOCKS];
+        self.ciphers[x].counters(self.first, &mut words[..self.blocks]);
+        for (out, word) in out.iter_mut().zip(&words) {
+            *out = word.to_le_bytes();
+        }
+        wipe(&mut words);
     }
 
     /// Folds the `4^level` streams from `first` on.
@@ -107,21 +163,20 @@ impl Streams {
         &self,
         level: usize,
         first: usize,
-        counters: &[Block],
         stack: &mut [[Row; 3]],
         planes: &mut [Row],
         total: &mut Row,
     ) {
         let Some((siblings, below)) = stack[..level].split_last_mut() else {
-            return self.stream(first, counters, total);
+            return self.write(first, total);
         };
         let step = 1 << (2 * (level - 1));
-        self.fold_group(level - 1, first, counters, below, planes, total);
+        self.fold_group(level - 1, first, below, planes, total);
         for (place, sibling) in (1..).zip(siblings.iter_mut()) {
-            self.fold_group(level - 1, first + place * step, counters, below, planes, sibling);
+            self.fold_group(level - 1, first + place * step, below, planes, sibling);
         }
         let [low, high] = &mut planes[2 * (level - 1)..][..2] else { unreachable!("two planes per level") };
-        join_four(counters.len(), total, siblings, low, high);
+        join_four(self.blocks, total, siblings, low, high);
     }
 }
 
@@ -132,9 +187,8 @@ pub(super) struct Scratch {
     /// The total of every tree.
     pub(super) totals: Vec<Row>,
     stack: Vec<[Row; 3]>,
-    counters: Vec<Block>,
-    /// The transposed matrix, one word per transfer.
-    pub(super) columns: Vec<u128>,
+    /// A block of the transposed matrix, one word per transfer.
+    columns: Box<[u128; 128]>,
 }
 
 impl Scratch {
@@ -143,29 +197,36 @@ impl Scratch {
             matrix: vec![Row::ZERO; ROWS],
             totals: vec![Row::ZERO; trees],
             stack: vec![[Row::ZERO; 3]; 4],
-            counters: vec![Block::default(); CHUNK_BLOCKS],
-            columns: vec![0; CHUNK],
+            columns: Box::new([0; 128]),
         }
     }
 
     /// Expands all trees over `blocks` (at most [`CHUNK_BLOCKS`]) blocks from block `first` of the streams,
     /// into the matrix and the totals. Tree j fills rows j·f to (j + 1)·f − 1.
     pub(super) fn expand(&mut self, trees: &[Streams], first: u64, blocks: usize) {
-        let counters = &mut self.counters[..blocks];
-        write_counters(first, counters);
         let field_bits = ROWS / trees.len();
         let targets = self.matrix.chunks_exact_mut(field_bits).zip(&mut self.totals);
         for (tree, (planes, total)) in trees.iter().zip(targets) {
-            tree.fold(counters, &mut self.stack, planes, total);
+            tree.fold(first, blocks, &mut self.stack, planes, total);
         }
     }
 
-    /// Transposes the first `blocks` blocks of the matrix into the columns.
-    pub(super) fn transpose(&mut self, blocks: usize) {
-        let (columns, _) = self.columns.as_chunks_mut::<128>();
-        for (block, columns) in columns[..blocks].iter_mut().enumerate() {
-            transpose_128(|r| self.matrix[r].0[block], columns);
+    /// Clears what the matrix holds after its first `count` (at least 1) columns in their last block.
+    pub(super) fn clear_unused(&mut self, count: usize) {
+        let block = (count - 1) / 128;
+        let mask = (u128::MAX >> (128 * (block + 1) - count)).to_le_bytes();
+        for row in &mut self.matrix {
+            for (byte, mask) in row.0[block].iter_mut().zip(mask) {
+                *byte &= mask;
+            }
         }
+    }
+
+    /// A block of 128 transfers of the matrix: one word per transfer, bit r from row r.
+    #[inline]
+    pub(super) fn columns(&mut self, block: usize) -> &[u128; 128] {
+        transpose_128(&self.matrix, block, &mut self.columns);
+        &self.columns
     }
 }
 
@@ -175,7 +236,39 @@ impl Drop for Scratch {
             wipe(rows);
         }
         wipe(&mut self.stack);
-        wipe(&mut self.columns);
+        wipe(self.columns.as_mut_slice());
+    }
+}
+
+/// Working memory that is kept between calls, one per thread that ever worked at once.
+///
+/// What it holds between calls follows from the streams' keys, which are in memory just as long.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Scratch>>);
+
+impl Pool {
+    /// Working memory for `trees` trees, the same number at every call; goes back on drop.
+    pub(super) fn take(&self, trees: usize) -> Pooled<'_> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Pooled { pool: self, scratch: Some(kept.unwrap_or_else(|| Scratch::new(trees))) }
+    }
+}
+
+/// Working memory on loan.
+pub(super) struct Pooled<'a> {
+    pool: &'a Pool,
+    scratch: Option<Scratch>,
+}
+
+impl Pooled<'_> {
+    pub(super) fn scratch(&mut self) -> &mut Scratch {
+        self.scratch.as_mut().expect("taken on drop only")
+    }
+}
+
+impl Drop for Pooled<'_> {
+    fn drop(&mut self) {
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).extend(self.scratch.take());
     }
 }
 
@@ -221,7 +314,7 @@ mod tests {
         for (x, seed) in seeds.iter().enumerate() {
             let Some(seed) = seed else { continue };
             let mut stream = vec![0u8; 16 * (first as usize + blocks)];
-            Prg::new(*seed).fill(&mut stream);
+            crate::hash::Prg::new(*seed).fill(&mut stream);
             let stream = &stream[16 * first as usize..];
             xor(&mut total, stream);
             for (b, plane) in planes.iter_mut().enumerate() {
@@ -233,34 +326,59 @@ mod tests {
         (planes, total)
     }
 
+    /// One fresh tree per depth, path and kind, at several places of the streams.
     #[test]
-    fn folding_matches_the_sums() {
-        for field_bits in [1usize, 2, 4, 8] {
-            for (first, blocks) in [(0, 1), (3, 7), (70, CHUNK_BLOCKS)] {
+    fn every_way_of_folding_matches_the_sums() {
+        for (path, field_bits) in Path::available().flat_map(|path| [1usize, 2, 4, 8].map(|f| (path, f))) {
+            let leaf = |tree: usize, x: usize| (tree << 20 | x << 4 | 5) as u128;
+            for (first, blocks) in [(0, 1), (3, 7), (11, 33), (70, CHUNK_BLOCKS)] {
                 for missing in [false, true] {
                     let trees = ROWS / field_bits;
-                    let leaf = |tree: usize, x: usize| (tree << 20 | x << 4 | 5) as u128;
                     let streams: Vec<Streams> = (0..trees)
                         .map(|tree| {
                             let leaves: Vec<u128> = (0..1 << field_bits).map(|x| leaf(tree, x)).collect();
-                            if missing { Streams::punctured(&leaves) } else { Streams::full(&leaves) }
+                            Streams::on(path, &leaves, missing)
                         })
                         .collect();
                     let mut scratch = Scratch::new(trees);
                     scratch.expand(&streams, first, blocks);
-                    for tree in [0, 1, trees - 1] {
+                    for tree in [0, trees - 1] {
                         let seeds: Vec<_> = (0..1 << field_bits)
                             .map(|x| (x > 0 || !missing).then_some(leaf(tree, x)))
                             .collect();
                         let (planes, total) = fold_slow(&seeds, first, blocks);
-                        assert_eq!(scratch.totals[tree].bytes(blocks), total);
+                        assert_eq!(scratch.totals[tree].bytes(blocks), total, "{path:?}, f {field_bits}");
                         for (b, plane) in planes.iter().enumerate() {
                             let row = &scratch.matrix[tree * field_bits + b];
-                            assert_eq!(row.bytes(blocks), plane, "f {field_bits}, tree {tree}, plane {b}");
+                            assert_eq!(row.bytes(blocks), plane, "{path:?}, f {field_bits}, plane {b}");
                         }
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_unused_columns_are_cleared() {
+        for count in [1, 7, 8, 127, 128, 129, 300] {
+            let mut scratch = Scratch::new(16);
+            scratch.matrix.fill(Row([[0xff; 16]; CHUNK_BLOCKS + 4]));
+            scratch.clear_unused(count);
+            for row in &scratch.matrix {
+                let bits = row.bytes(count.div_ceil(128)).iter().map(|byte| byte.count_ones()).sum::<u32>();
+                assert_eq!(bits, count as u32);
+                let last = row.0[(count - 1) / 128];
+                assert_eq!(last[(count - 1) % 128 / 8] >> ((count - 1) % 8) & 1, 1);
+            }
+        }
+    }
+
+    #[test]
+    fn working_memory_is_used_again() {
+        let pool = Pool::default();
+        pool.take(16).scratch().matrix[3].0[2][1] = 77;
+        let mut again = pool.take(16);
+        assert_eq!(again.scratch().matrix[3].0[2][1], 77);
+        assert_eq!(pool.take(16).scratch().matrix[3].0[2][1], 0);
     }
 }

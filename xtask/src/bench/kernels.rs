@@ -39,7 +39,7 @@ impl Bench<'_> {
         let (nanoseconds, baseline_nanoseconds) = (median(budget, act) * per, median(budget, other) * per);
         let ratio = nanoseconds / baseline_nanoseconds;
         let figures = KernelFigures { nanoseconds, unit, baseline, baseline_nanoseconds, ratio };
-        self.rows.push(Row { name, profile: profile.to_owned(), kernel: Some(figures), session: None });
+        self.rows.push(Row { name, profile: profile.to_owned(), kernel: Some(figures), ..Row::default() });
     }
 }
 

@@ -51,8 +51,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
             rows.push(Row {
                 name: name.into(),
                 profile: "wide".into(),
-                kernel: None,
                 session: Some(session),
+                ..Row::default()
             });
         }
     }

@@ -5,10 +5,12 @@
 //! | `kernels` | transforms, samplers, transfers, matrix products | the portable kernel, or the slow twin |
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
 //! | `network` | whole networks, two processes over loopback | the same network in plain f32, this crate's evaluation |
+//! | `activation` | one activation each, two processes, also over modelled links | the same function in plain f32 |
 //!
 //! Machines and moments differ: quote ratios. Times are medians. `--json` prints one document with the machine and the
 //! commit; without it a table.
 
+pub(crate) mod activation;
 mod kernels;
 mod layers;
 mod machine;
@@ -35,6 +37,11 @@ enum What {
     Layers(Options),
     /// Whole networks, two processes over loopback
     Network(Options),
+    /// Activations one at a time, two processes, over loopback and modelled links
+    Activation(activation::Args),
+    /// One party of an activation: started by that bench itself
+    #[command(hide = true)]
+    ActivationParty(activation::party::Args),
     /// One party of a measurement: started by the benches themselves
     #[command(hide = true)]
     Party(party::Args),
@@ -72,6 +79,8 @@ struct Row {
     kernel: Option<KernelFigures>,
     #[serde(flatten)]
     session: Option<SessionFigures>,
+    #[serde(flatten)]
+    activation: Option<activation::Figures>,
 }
 
 /// Figures of a kernel.
@@ -126,6 +135,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::Kernels(options) => ("hushnet-bench-kernels/1", options, kernels::run(options)?),
         What::Layers(options) => ("hushnet-bench-layers/1", options, layers::run(options)?),
         What::Network(options) => ("hushnet-bench-network/1", options, network::run(options)?),
+        What::Activation(args) => ("hushnet-bench-activation/1", &args.options, activation::run(args)?),
+        What::ActivationParty(args) => return activation::party::run(args).map(|()| true),
         What::Party(args) => return party::run(args).map(|()| true),
     };
     let empty = rows.is_empty();
@@ -135,7 +146,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         println!("{}", serde_json::to_string_pretty(&document)?);
     } else {
         println!("{}", machine::Machine::read());
-        print_table(&rows);
+        match &args.what {
+            What::Activation(_) => activation::print(&rows),
+            _ => print_table(&rows),
+        }
     }
     if empty {
         eprintln!("nothing is called that: see the names without --only");

@@ -60,8 +60,8 @@ fn measure_network(file: &Path, name: &str, options: &Options, rows: &mut Vec<Ro
             rows.push(Row {
                 name: name.into(),
                 profile: profile.to_string(),
-                kernel: None,
                 session: Some(session),
+                ..Row::default()
             });
         }
     }

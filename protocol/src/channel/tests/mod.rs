@@ -1,6 +1,10 @@
 //! Frames: counted, checked before they are read, timed.
 
+mod duplex;
+mod shaped;
+
 use super::*;
+use crate::error::PeerFault;
 
 fn ends() -> (Channel, Channel) {
     let (left, right) = pair();

@@ -1,0 +1,249 @@
+//! `cargo xtask bench activation`: what an activation costs, both parties on this machine.
+//!
+//! Two processes, one thread each by default, talk over loopback TCP, or over a link modelled on top of it. A row is a
+//! batch of `elements` inputs (whole windows for maxima) through base transfers, once, and then several times through
+//! preprocessing and the online stage. Seconds are medians of wall time: of the slower party for preprocessing, of the
+//! server, which ends last, for the online stage. The first repetition is not counted.
+//!
+//! Without choices a grid is measured that fits in a few minutes: every activation at 2^16 elements and k = 18; ReLU and
+//! max-pooling at k = 16, 20, 24 and 32; ReLU with every extension, at 2^20 elements, and over a local and a wide-area
+//! link by either construction. With a choice the product of all choices is measured.
+
+pub(crate) mod oracle;
+pub(crate) mod party;
+mod plain;
+pub(crate) mod session;
+mod table;
+pub(crate) mod workload;
+
+use anyhow::{Context, Result};
+use he_core::Seed;
+use rand_core::Rng;
+
+use super::{Options, Row};
+use party::{Found, Setting, measure};
+use session::Extension;
+use table::{ActivationFigures, Peer};
+use workload::NAMES;
+
+pub(super) use table::{ActivationFigures as Figures, print};
+
+/// What to measure.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// Numbers of elements
+    #[arg(long, value_delimiter = ',')]
+    elements: Vec<usize>,
+    /// Rings, in bits (14 to 32)
+    #[arg(long, value_delimiter = ',')]
+    bits: Vec<u32>,
+    /// Links: loopback, lan, wan, or like 100mbit/40ms
+    #[arg(long, value_delimiter = ',')]
+    link: Vec<String>,
+    /// Extensions that make the transfers
+    #[arg(long, value_enum, value_delimiter = ',')]
+    transfers: Vec<Extension>,
+    /// Round trips of a gate: three or one
+    #[arg(long, value_enum, value_delimiter = ',')]
+    rounds: Vec<Rounds>,
+    /// Threads of each party
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Measured repetitions (default: five, three for large batches)
+    #[arg(long)]
+    repetitions: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Rounds {
+    /// Three round trips, fewer bytes
+    Three,
+    /// One round trip, by garbled circuits
+    One,
+}
+
+const USUAL: (usize, u32, &str, Extension, Rounds) =
+    (1 << 16, 18, "loopback", Extension::Softspoken8, Rounds::Three);
+const WIDTHS: [u32; 4] = [16, 20, 24, 32];
+const EXTENSIONS: [Extension; 4] =
+    [Extension::Softspoken2, Extension::Softspoken4, Extension::Softspoken8, Extension::Silent];
+
+/// All rows of the chosen grid.
+pub(super) fn run(args: &Args) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for setting in settings(args)? {
+        eprintln!(
+            "{} of {}, {} bits, {}, {}{}",
+            setting.elements,
+            setting.name,
+            setting.ring_bits,
+            setting.link,
+            setting.extension.name(),
+            if setting.one_round { ", one round" } else { "" }
+        );
+        let [client, server] = measure(&setting)?;
+        let figures = figures(&setting, &client, &server)?;
+        rows.push(Row { name: setting.name, profile: "wide".into(), activation: Some(figures), ..Row::default() });
+    }
+    Ok(rows)
+}
+
+/// What is to be measured, in order.
+fn settings(args: &Args) -> Result<Vec<Setting>> {
+    type Point = (&'static str, usize, u32, String, Extension, Rounds);
+    let (elements, bits, link, extension, rounds) = USUAL;
+    let elements = if args.options.smoke() { 1 << 10 } else { elements };
+    let usual = |name| -> Point { (name, elements, bits, link.to_owned(), extension, rounds) };
+    let or = |chosen: &[u32]| if chosen.is_empty() { vec![bits] } else { chosen.to_vec() };
+    let chosen = !(args.elements.is_empty()
+        && args.bits.is_empty()
+        && args.link.is_empty()
+        && args.transfers.is_empty()
+        && args.rounds.is_empty());
+    let mut points: Vec<Point> = Vec::new();
+    if chosen {
+        let sizes = if args.elements.is_empty() { vec![elements] } else { args.elements.clone() };
+        let links = if args.link.is_empty() { vec![link.to_owned()] } else { args.link.clone() };
+        let extensions = if args.transfers.is_empty() { vec![extension] } else { args.transfers.clone() };
+        let rounds = if args.rounds.is_empty() { vec![rounds] } else { args.rounds.clone() };
+        for name in NAMES {
+            for &elements in &sizes {
+                for bits in or(&args.bits) {
+                    for link in &links {
+                        for &extension in &extensions {
+                            for &rounds in &rounds {
+                                points.push((name, elements, bits, link.clone(), extension, rounds));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    } else {
+        points.extend(NAMES.map(usual));
+        points.extend(["relu", "max-pool-2x2"].into_iter().flat_map(|name| {
+            WIDTHS.map(move |bits| (name, elements, bits, link.to_owned(), extension, rounds))
+        }));
+        let others = EXTENSIONS.into_iter().filter(|&other| other != extension);
+        points.extend(others.map(|extension| ("relu", elements, bits, link.to_owned(), extension, rounds)));
+        points.push(("relu", elements, bits, link.to_owned(), extension, Rounds::One));
+        for link in ["lan", "wan"] {
+            for rounds in [Rounds::Three, Rounds::One] {
+                points.push(("relu", elements, bits, link.to_owned(), extension, rounds));
+            }
+        }
+        if !args.options.smoke() {
+            for extension in [extension, Extension::Silent] {
+                points.push(("relu", 1 << 20, bits, link.to_owned(), extension, rounds));
+            }
+        }
+    }
+    points.retain(|point| args.options.wants(point.0));
+    let mut rng = Seed::from_os()?.stream();
+    let setting = |(name, elements, ring_bits, link, extension, rounds): Point| Setting {
+        name: name.to_owned(),
+        elements,
+        ring_bits,
+        link,
+        extension,
+        one_round: rounds == Rounds::One,
+        threads: args.threads,
+        repetitions: args.repetitions.unwrap_or(match elements {
+            _ if args.options.smoke() => 1,
+            ..200_000 => 5,
+            _ => 3,
+        }),
+        inputs: rng.next_u64(),
+    };
+    Ok(points.into_iter().map(setting).collect())
+}
+
+/// A row's figures from what the parties found.
+fn figures(setting: &Setting, client: &Found, server: &Found) -> Result<ActivationFigures> {
+    let middle = |found: &Found, online: bool| {
+        let stages = if online { &found.online } else { &found.preprocessing };
+        super::timing::middle(&mut stages.iter().map(|stage| stage.seconds).collect::<Vec<_>>())
+    };
+    let (client_pre, client_online) =
+        (client.preprocessing.first().copied(), client.online.first().copied());
+    let pre = client_pre.context("no repetition was measured")?;
+    let online = client_online.context("no repetition was measured")?;
+    let online_seconds = middle(server, true);
+    let baseline_seconds = plain::seconds(&setting.name, client.elements)?;
+    let workload = workload::Workload::new(&setting.name, setting.ring_bits, setting.one_round)?;
+    let per = |seconds: f64| 1e6 * seconds / client.elements as f64;
+    Ok(ActivationFigures {
+        elements: client.elements,
+        ring_bits: setting.ring_bits,
+        ignored_bits: workload.ignored_bits,
+        link: setting.link.clone(),
+        transfers: setting.extension.name(),
+        construction: if setting.one_round { "one round" } else { "three rounds" },
+        threads: setting.threads,
+        bundle: 1,
+        setup_seconds: client.setup.seconds.max(server.setup.seconds),
+        setup_bytes: client.setup.sent + client.setup.received,
+        preprocessing_seconds: middle(client, false).max(middle(server, false)),
+        online_seconds,
+        preprocessing_bytes: pre.sent + pre.received,
+        online_bytes: online.sent + online.received,
+        preprocessing_bytes_from_client: pre.sent,
+        preprocessing_bytes_from_server: pre.received,
+        online_bytes_from_client: online.sent,
+        online_bytes_from_server: online.received,
+        preprocessing_microseconds_per_element: per(middle(client, false).max(middle(server, false))),
+        online_microseconds_per_element: per(online_seconds),
+        client_cpu_microseconds_per_element: [per(client.preprocessing_cpu), per(client.online_cpu)],
+        server_cpu_microseconds_per_element: [per(server.preprocessing_cpu), per(server.online_cpu)],
+        preprocessing_rounds: pre.rounds,
+        online_rounds: online.rounds,
+        rounds: pre.rounds + online.rounds,
+        client_peak_bytes: client.peak_bytes,
+        server_peak_bytes: server.peak_bytes,
+        baseline: "plain f32, one thread",
+        baseline_seconds,
+        ratio: online_seconds / baseline_seconds,
+        layers: table::layers(&setting.name, server),
+        peer: Peer::of(&setting.name),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn of(line: &[&str]) -> Vec<Setting> {
+        settings(&Line::parse_from([&["bench"], line].concat()).args).unwrap()
+    }
+
+    #[test]
+    fn the_usual_grid_has_every_activation_and_every_width() {
+        let all = of(&[]);
+        assert!(NAMES.iter().all(|name| all.iter().any(|s| s.name == *name && s.elements == 1 << 16)));
+        for bits in WIDTHS {
+            assert!(all.iter().any(|s| s.name == "max-pool-2x2" && s.ring_bits == bits));
+        }
+        assert!(all.iter().any(|s| s.elements == 1 << 20));
+        assert!(all.iter().any(|s| s.link == "wan" && s.one_round));
+        let smoke = of(&["--effort", "smoke"]);
+        assert!(smoke.iter().all(|s| s.elements == 1 << 10 && s.repetitions == 1));
+    }
+
+    #[test]
+    fn choices_multiply() {
+        let all = of(&["--only", "relu6", "--bits", "16,20", "--link", "lan,wan", "--rounds", "one,three"]);
+        assert_eq!(all.len(), 8);
+        assert!(all.iter().all(|s| s.name == "relu6" && s.elements == 1 << 16 && s.threads == 1));
+        assert_eq!(all.iter().filter(|s| s.one_round && s.link == "wan" && s.ring_bits == 20).count(), 1);
+        assert_eq!(of(&["--only", "no such thing"]).len(), 0);
+    }
+}
