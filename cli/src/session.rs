@@ -252,6 +252,9 @@ impl Session {
         let output = self.client.infer(bundle, &values, progress).map_err(|source| self.failed(source))?;
         answers.bundles.push(images);
         match (output, self.mode()) {
+            (Output::Top(lists), _) => answers
+                .labels
+                .extend(lists.iter().take(inputs.len()).filter_map(|list| list.first().copied())),
             (Output::Labels(labels), _) => answers.labels.extend(labels.into_iter().take(inputs.len())),
             (Output::Logits(logits), mode) => {
                 let unit = logit_unit(self.manifest(), mode);
@@ -274,7 +277,7 @@ impl Session {
 fn logit_unit(manifest: &Manifest, mode: OutputMode) -> f64 {
     match mode {
         OutputMode::Logits { bits } => manifest.logit_scale / f64::from(bits).exp2(),
-        OutputMode::Label => 1.0,
+        OutputMode::Label | OutputMode::Top { .. } => 1.0,
     }
 }
 

@@ -38,6 +38,8 @@ const WELCOME_CAP: usize = MAX_MANIFEST_BYTES + 1024;
 pub struct Offer {
     /// Logits, rounded to this many bits, besides labels; `None`: labels only.
     pub logit_bits: Option<u32>,
+    /// Most labels per image, 1 for the best one only.
+    pub labels: u32,
     /// Most images in one bundle.
     pub max_images: usize,
     /// Field bits of the transfer extension (1, 2, 4 or 8) that a client without a wish takes: more are fewer bytes and
@@ -296,10 +298,7 @@ fn is_field(bits: u32) -> bool {
 
 /// Binds everything that was said.
 pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: &Terms) -> [u8; 32] {
-    let bits = match terms.mode {
-        OutputMode::Label => 0,
-        OutputMode::Logits { bits } => bits,
-    };
+    let output = terms.mode.word();
     let field_bits = match terms.transfers {
         TransferKind::Silent => 0,
         TransferKind::SoftSpoken { field_bits } => field_bits,
@@ -311,7 +310,7 @@ pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: 
     nonces.iter().for_each(|nonce| hash.update(nonce));
     hash.update(digest);
     hash.update(epoch.bytes());
-    [bits, field_bits, base.len() as u32].iter().for_each(|word| hash.update(word.to_le_bytes()));
+    [output, field_bits, base.len() as u32].iter().for_each(|word| hash.update(word.to_le_bytes()));
     hash.update(base);
     hash.finalize().into()
 }

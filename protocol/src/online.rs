@@ -30,6 +30,8 @@ use crate::steps::{ServerSteps, run};
 pub enum Output {
     /// One index per image.
     Labels(Vec<usize>),
+    /// Per image the indices of the largest logits, largest first.
+    Top(Vec<Vec<usize>>),
     /// Per image the logits as elements of the signed `bits`-bit ring.
     Logits(Vec<Vec<i64>>),
 }
@@ -82,16 +84,18 @@ pub fn client(
     let ring = Z2k::new(bits).or_malformed("manifest")?;
     let values: Vec<u64> = shares.iter().zip(output.values()).map(|(&s, &c)| ring.add(s, c)).collect();
     match plan.mode() {
-        OutputMode::Label => {
+        OutputMode::Label | OutputMode::Top { .. } => {
             let labels: Vec<usize> = values.iter().map(|&v| v as usize).collect();
-            match labels.iter().find(|&&label| label >= plan.classes()) {
-                Some(bad) => Err(crate::PeerFault::Malformed {
-                    what: "output share",
-                    reason: format!("label {bad} of {} classes", plan.classes()),
-                }
-                .into()),
-                None => Ok(Output::Labels(labels)),
+            if let Some(bad) = labels.iter().find(|&&label| label >= plan.classes()) {
+                let reason = format!("label {bad} of {} classes", plan.classes());
+                return Err(crate::PeerFault::Malformed { what: "output share", reason }.into());
             }
+            Ok(match plan.mode() {
+                OutputMode::Top { .. } => {
+                    Output::Top(labels.chunks(plan.outputs()).map(<[usize]>::to_vec).collect())
+                }
+                _ => Output::Labels(labels),
+            })
         }
         OutputMode::Logits { .. } => Ok(Output::Logits(
             values
@@ -194,7 +198,7 @@ fn play<'a>(
         for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
             let (gated, second) = (Zeroizing::new(gated), Zeroizing::new(level.second(values)));
             let winners = gated.iter().zip(second.iter()).map(|(&z, &b)| ring.add(z, b)).collect::<Vec<_>>();
-            *values = level.advance(values, &Zeroizing::new(winners)).into();
+            *values = level.advance_in(*ring, values, &Zeroizing::new(winners)).into();
         }
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
     }
@@ -209,8 +213,8 @@ fn missing_gate() -> ProtocolError {
 
 /// Bits and number of the values that the output message carries.
 fn output_shape(plan: &Plan) -> (u32, usize) {
-    match (plan.mode(), plan.arg_max()) {
-        (OutputMode::Label, Some(arg_max)) => (arg_max.index_bits, plan.images()),
+    match plan.arg_max() {
+        Some(arg_max) => (arg_max.index_bits, plan.images() * plan.outputs()),
         _ => (plan.layers().last().map_or(1, |layer| layer.ring_bits), plan.images() * plan.classes()),
     }
 }

@@ -32,11 +32,19 @@ pub const MAX_IMAGES: usize = 256;
 /// a manifest of a few bytes that describes such a network must cost its reader nothing.
 pub const MAX_ELEMENTS: u64 = 1 << 26;
 
+/// Most labels per image that can be asked for.
+pub const MAX_TOP: u32 = 16;
+
 /// What the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputMode {
     /// The index of the largest logit and nothing else.
     Label,
+    /// The indices of the largest logits, largest first, and nothing else.
+    Top {
+        /// How many, 2 to [`MAX_TOP`].
+        labels: u32,
+    },
     /// All logits, rounded to this many bits of the last layer's range (6 to 20).
     Logits {
         /// Bits kept.
@@ -73,6 +81,35 @@ impl RoundChoice {
                 + elements as f64 * per_element
         };
         if seconds(&one, 0.5e-6) < seconds(&three, 0.3e-6) { one } else { three }
+    }
+}
+
+impl OutputMode {
+    /// Labels per image, 0 where logits leave.
+    pub fn labels(self) -> usize {
+        match self {
+            Self::Label => 1,
+            Self::Top { labels } => labels as usize,
+            Self::Logits { .. } => 0,
+        }
+    }
+
+    /// One word for each mode and its number, for hashes and records.
+    pub(crate) fn word(self) -> u32 {
+        match self {
+            Self::Label => 0,
+            Self::Top { labels } => 1 << 8 | labels,
+            Self::Logits { bits } => bits,
+        }
+    }
+
+    /// From [`Self::word`], whatever it says: what makes no sense is refused by the plan.
+    pub(crate) fn from_word(word: u32) -> Self {
+        match word {
+            0 => Self::Label,
+            bits if bits < 1 << 8 => Self::Logits { bits },
+            labels => Self::Top { labels: labels ^ 1 << 8 },
+        }
     }
 }
 
@@ -176,6 +213,15 @@ impl Plan {
         {
             return Err(ProtocolError::Caller(format!("logits are rounded to 6 to 20 bits, not {bits}")));
         }
+        if let OutputMode::Top { labels } = mode
+            && !(2..=MAX_TOP.min(manifest.classes as u32)).contains(&labels)
+        {
+            return Err(ProtocolError::Caller(format!(
+                "the {labels} best labels were asked for; it can be 2 to {} of {} classes",
+                MAX_TOP.min(manifest.classes as u32),
+                manifest.classes
+            )));
+        }
         check_size(manifest, images)?;
         let params = Params::new(manifest.profile);
         let (mut layers, mut gates) = (Vec::new(), Vec::new());
@@ -208,8 +254,11 @@ impl Plan {
             layers.push(layer);
         }
         let arg_max = match (mode, manifest.layers.last()) {
-            (OutputMode::Label, Some(last)) => Some(ArgMax::new(last, manifest.classes, images, rounds, &mut gates)?),
-            _ => None,
+            (OutputMode::Logits { .. }, _) | (_, None) => None,
+            (_, Some(last)) => {
+                let numbers = [manifest.classes, images, mode.labels()];
+                Some(ArgMax::new(last, numbers, rounds, &mut gates)?)
+            }
         };
         Ok(Self { params, images, mode, rounds, layers, gates, arg_max, classes: manifest.classes })
     }
@@ -249,9 +298,14 @@ impl Plan {
         &self.gates
     }
 
-    /// The arg-max, in label mode.
+    /// The arg-max, or the search for the best labels, unless logits leave.
     pub fn arg_max(&self) -> Option<&ArgMax> {
         self.arg_max.as_ref()
+    }
+
+    /// Values per image that the last message carries.
+    pub fn outputs(&self) -> usize {
+        if self.arg_max.is_some() { self.mode.labels() } else { self.classes }
     }
 
     /// The layer a gate is reported under.
@@ -364,14 +418,13 @@ impl LayerPlan {
 impl ArgMax {
     fn new(
         last: &LayerSpec,
-        classes: usize,
-        images: usize,
+        [classes, images, labels]: [usize; 3],
         rounds: RoundChoice,
         gates: &mut Vec<GateStep>,
     ) -> Result<Self, ProtocolError> {
         let windows: Vec<Vec<u32>> =
             (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
-        let tournament = Tournament::new(images * classes, &windows).or_malformed("manifest")?;
+        let tournament = Tournament::top(images * classes, &windows, labels).or_malformed("manifest")?;
         let index_bits = (usize::BITS - (classes - 1).leading_zeros()).max(1);
         // The finest test that the comparison allows: a label should not hang on ignored bits.
         let comparison =
@@ -380,7 +433,7 @@ impl ArgMax {
         let layer = gates.last().map_or(0, |gate| gate.layer + 1);
         gates.extend(tournament.levels().iter().map(|level| GateStep {
             layer,
-            part: "arg-max",
+            part: if labels == 1 { "arg-max" } else { "top labels" },
             spec: rounds.construct(spec.clone(), level.gates()),
             elements: level.gates(),
         }));

@@ -178,7 +178,6 @@ impl Header {
     fn parse(bytes: &[u8; HEADER]) -> Self {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let part = |at: usize| std::array::from_fn(|i| bytes[at + i]);
-        let bits = word(76);
         let rounds = match word(80) {
             0 => RoundChoice::Three,
             1 => RoundChoice::One,
@@ -189,17 +188,13 @@ impl Header {
             origin: part(8),
             id: part(40),
             images: word(72) as usize,
-            mode: if bits == 0 { OutputMode::Label } else { OutputMode::Logits { bits } },
+            mode: OutputMode::from_word(word(76)),
         }
     }
 }
 
 fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let ClientBundle { id, plan, input_mask, gates, output } = bundle;
-    let bits = match plan.mode() {
-        OutputMode::Label => 0,
-        OutputMode::Logits { bits } => bits,
-    };
     let (rounds, link) = match plan.rounds() {
         RoundChoice::Three => (0, [0; 8]),
         RoundChoice::One => (1, [0; 8]),
@@ -214,7 +209,7 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes.extend_from_slice(origin);
     bytes.extend_from_slice(&id);
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
-    bytes.extend_from_slice(&bits.to_le_bytes());
+    bytes.extend_from_slice(&plan.mode().word().to_le_bytes());
     bytes.extend_from_slice(&u32::to_le_bytes(rounds));
     bytes.extend_from_slice(&link);
     for share in [&input_mask, &output] {
@@ -237,7 +232,7 @@ fn decode(bytes: &[u8], header: Header, plan: Arc<Plan>) -> Option<ClientBundle>
         Share::new(part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
     };
     let inputs = plan.images() * plan.layers().first()?.geometry.input_len();
-    let outputs = plan.images() * if plan.arg_max().is_some() { 1 } else { plan.classes() };
+    let outputs = plan.images() * plan.outputs();
     let input_mask = words(take(8 * inputs)?);
     let output = words(take(8 * outputs)?);
     let mut gates = Vec::with_capacity(plan.gates().len());

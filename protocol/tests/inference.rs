@@ -129,6 +129,55 @@ fn labels_equal_the_oracle_in_every_profile() {
 }
 
 #[test]
+fn the_best_labels_come_in_the_order_of_their_logits() {
+    for (labels, way) in [(2, 0), (3, 1), (5, 2)] {
+        let bytes = fresh_seed("session");
+        let seed = Seed::from_bytes(bytes);
+        let mut policy = Policy::default();
+        policy.offer.labels = 5;
+        let server =
+            Server::new(model(Profile::Wide, &seed), policy, seed.fork("server", &[])).unwrap();
+        let (manifest, images) = (&server.model().manifest, 3);
+        let inputs = inputs(server.model(), images, &seed);
+        let [output, _] = run(&server, bytes, ways()[way].labels(labels), images, &inputs);
+        let Output::Top(found) = output else { panic!("{labels} labels were asked for: {output:?}") };
+
+        let mode = OutputMode::Top { labels };
+        let plan = Arc::new(Plan::new(manifest, images, mode).unwrap());
+        let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).unwrap();
+        let last = manifest.layers.last().unwrap().ring_bits;
+        let (logits, _) = evaluate_with(server.model(), images, &inputs, &tape, Some(last)).unwrap();
+        // Each level may take the smaller of two values that the sign test can't tell apart.
+        let slack = plan.arg_max().unwrap().tournament.levels().len() as i64 * 2;
+        for (logits, found) in logits.iter().zip(&found) {
+            let mut sorted = logits.clone();
+            sorted.sort_unstable_by(|a, b| b.cmp(a));
+            assert_eq!(found.len(), labels as usize);
+            for (place, &label) in found.iter().enumerate() {
+                assert!((logits[label] - sorted[place]).abs() <= slack, "{logits:?}: {found:?}");
+                assert!(!found[..place].contains(&label), "{found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn more_labels_than_the_server_gives_are_refused() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let server = server(Profile::Tiny, None, &seed);
+    let (result, _) = in_process(&server, seed.fork("serving", &[]), seed, |client| {
+        client.agree_on(ClientOptions::new().labels(2)).map(drop)
+    });
+    match result {
+        Err(ProtocolError::Refused(refusal)) => assert_eq!(refusal.code, RefusalCode::Output),
+        other => panic!("{other:?}"),
+    }
+    for labels in [0, 1, 17, u32::MAX] {
+        assert!(Plan::new(&server.model().manifest, 1, OutputMode::Top { labels }).is_err(), "{labels}");
+    }
+}
+
+#[test]
 fn logits_are_refused_by_a_server_that_gives_labels() {
     let seed = Seed::from_bytes(fresh_seed("session"));
     let server = server(Profile::Wide, None, &seed);

@@ -130,6 +130,7 @@ fn check(name: &str, file: &Path, data: &Path) {
                         logits_agree += usize::from(label == *float);
                     }
                 }
+                Output::Top(_) => panic!("one label per image was asked for"),
                 Output::Labels(values) => {
                     assert_eq!(values, &labels, "{name}, bundle {number}: labels differ from the oracle's");
                     agree += values.iter().zip(float).filter(|(label, float)| label == float).count();

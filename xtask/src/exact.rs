@@ -106,12 +106,18 @@ fn check(args: &Args) -> Result<Vec<Row>> {
     for name in NAMES.into_iter().filter(|name| args.only.as_ref().is_none_or(|only| name.contains(only))) {
         for &bits in &args.bits {
             for one_round in [false, true].into_iter().take(1 + usize::from(args.one_round)) {
+                let workload =
+                    Workload::new(name, bits, one_round).with_context(|| format!("{name} in {bits} bits"))?;
+                if one_round && !workload.is_gated() {
+                    continue;
+                }
                 for &extension in &args.transfers {
-                    let workload = Workload::new(name, bits, one_round)
-                        .with_context(|| format!("{name} in {bits} bits"))?;
                     let row = activation(&workload, one_round, extension, args)
                         .with_context(|| format!("{name} in {bits} bits"))?;
-                    eprintln!("{name} in {bits} bits: {} of {} wrong, {:.1} s", row.wrong, row.results, row.seconds);
+                    eprintln!(
+                        "{name} in {bits} bits: {} of {} wrong, {:.1} s",
+                        row.wrong, row.results, row.seconds
+                    );
                     rows.push(row);
                 }
             }
@@ -284,12 +290,27 @@ impl WriteHalf for FaultyWriter {
     }
 }
 
+/// A size with as many digits as matter.
+fn digits(value: f64) -> String {
+    if value < 10.0 { format!("{value:.4}") } else { format!("{value:.0}") }
+}
+
 fn print(rows: &[Row], planted: bool) {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header([
-        "activation", "k", "gate", "transfers", "elements", "results", "wrong", "beyond", "largest error", "bound",
-        "s", "",
+        "activation",
+        "k",
+        "gate",
+        "transfers",
+        "elements",
+        "results",
+        "wrong",
+        "beyond",
+        "largest error",
+        "bound",
+        "s",
+        "",
     ]);
     for row in rows {
         table.add_row([
@@ -301,8 +322,8 @@ fn print(rows: &[Row], planted: bool) {
             row.results.to_string(),
             row.wrong.to_string(),
             row.beyond.to_string(),
-            format!("{:.4}", row.largest_error),
-            format!("{:.4}", row.bound),
+            digits(row.largest_error),
+            digits(row.bound),
             format!("{:.1}", row.seconds),
             (if verdict(&row.outcome, planted) { "ok" } else { "FAILED" }).to_owned(),
         ]);
@@ -313,7 +334,9 @@ fn print(rows: &[Row], planted: bool) {
     println!("{table}");
     println!("errors in units of the input, of its powers for products, real for smooth functions");
     if planted {
-        println!("one bit of one message per row was flipped on its way: every row has to show something wrong");
+        println!(
+            "one bit of one message per row was flipped on its way: every row has to show something wrong"
+        );
     }
 }
 
@@ -336,7 +359,10 @@ mod tests {
     #[test]
     fn honest_runs_have_no_deviation() {
         for name in ["relu6", "square", "max-pool"] {
-            assert!(check(&args(name, false)).unwrap().iter().all(|row| verdict(&row.outcome, false)), "{name}");
+            assert!(
+                check(&args(name, false)).unwrap().iter().all(|row| verdict(&row.outcome, false)),
+                "{name}"
+            );
         }
     }
 

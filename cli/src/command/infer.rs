@@ -107,7 +107,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             output: output_name(mode),
             logit_bits: match mode {
                 OutputMode::Logits { bits } => Some(bits),
-                OutputMode::Label => None,
+                OutputMode::Label | OutputMode::Top { .. } => None,
             },
             images: images.len(),
             bundles: &answers.bundles,
@@ -132,6 +132,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
 fn output_name(mode: OutputMode) -> &'static str {
     match mode {
         OutputMode::Label => "label",
+        OutputMode::Top { .. } => "labels",
         OutputMode::Logits { .. } => "logits",
     }
 }

@@ -12,7 +12,7 @@ use ss_core::ring::Z2k;
 use ss_core::share::Share;
 
 use crate::error::{PeerResult, ProtocolError};
-use crate::plan::{OutputMode, Plan};
+use crate::plan::Plan;
 
 /// All that the client fixes ahead for the activations of a bundle.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ pub fn client_operands(
         all.results.push(vec![Share::new(masks.to_vec())]);
     }
     let last = shares.last().map_or(&[][..], Share::values);
-    all.output = match (plan.mode(), plan.arg_max(), plan.layers().last()) {
-        (OutputMode::Label, Some(arg_max), Some(layer)) => {
+    all.output = match (plan.arg_max(), plan.layers().last()) {
+        (Some(arg_max), Some(layer)) => {
             let rings = [ring(layer.ring_bits)?, ring(arg_max.index_bits)?];
             // The indices are public at the start: the server's share is the index, the client's is zero.
             let mut values = vec![Share::new(last.to_vec()), Share::new(vec![0; last.len()])];
@@ -83,7 +83,7 @@ fn play(
             let difference = subtract(*ring, &first, &second);
             let fresh = Share::random(ring.bits(), difference.len(), rng);
             operands.constants.push(subtract(*ring, &second, &fresh));
-            *values = Share::new(level.advance(values.values(), fresh.values()));
+            *values = Share::new(level.advance_in(*ring, values.values(), fresh.values()));
             if lane == 0 {
                 operands.compare = difference.clone();
             }

@@ -27,6 +27,7 @@ const ANY_LOGIT_BITS: u32 = 12;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientOptions {
     pub(super) logits: bool,
+    pub(super) labels: u32,
     pub(super) transfers: Option<TransferKind>,
     pub(super) base: Option<BaseKind>,
     pub(super) rounds: Rounds,
@@ -44,6 +45,12 @@ impl ClientOptions {
     #[must_use]
     pub fn logits(self, logits: bool) -> Self {
         Self { logits, ..self }
+    }
+
+    /// The best `count` labels of an image, largest logit first, in place of one.
+    #[must_use]
+    pub fn labels(self, count: u32) -> Self {
+        Self { labels: count, ..self }
     }
 
     /// The kind of transfers.
@@ -93,6 +100,8 @@ impl ClientOptions {
         let base = self.base.unwrap_or(if methods.ristretto { BaseKind::Ristretto } else { BaseKind::MlKem });
         let mode = if self.logits {
             OutputMode::Logits { bits: offer.logit_bits.unwrap_or(ANY_LOGIT_BITS) }
+        } else if self.labels > 1 {
+            OutputMode::Top { labels: self.labels }
         } else {
             OutputMode::Label
         };

@@ -42,10 +42,16 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// Labels only, bundles of up to 64 images, 256 images in preparation and 256 kept, five minutes of silence.
+    /// The best label only, bundles of up to 64 images, 256 images in preparation and 256 kept, five minutes of silence.
     fn default() -> Self {
         Self {
-            offer: Offer { logit_bits: None, max_images: 64, field_bits: 8, methods: Methods::default() },
+            offer: Offer {
+                logit_bits: None,
+                labels: 1,
+                max_images: 64,
+                field_bits: 8,
+                methods: Methods::default(),
+            },
             quota: u64::MAX,
             preparing: 256,
             shelf: 256,
@@ -311,6 +317,11 @@ impl Server {
                 }
                 Some(own) => format!("this server gives logits of {own} bits, not of {bits}"),
             };
+            return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
+        }
+        let (labels, most) = (terms.mode.labels(), self.policy.offer.labels as usize);
+        if labels > most.max(1) {
+            let reason = format!("this server gives the best {most} labels of an image, not {labels}");
             return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
         }
         if let Some(reason) = self.policy.offer.methods.objection(&terms) {

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`mul`] | a·b | |
 //! | [`dot`] | Σ w_i·a_i | n and n elements, the second as bytes |
+//! | [`dots`] | the same for many rows | m sums |
 //! | [`add_scaled`] | t_i += w·a_i | n and n elements |
 //!
 //! Products are carry-less multiplications, 128 × 128 to 256 bits, summed before they are reduced. They are chosen
@@ -39,6 +40,22 @@ pub fn dot(weights: &[u128], values: &[[u8; 16]]) -> u128 {
         return reduce(wide);
     }
     reduce(dot_portable(weights, values))
+}
+
+/// [`dot`] of the weights with every row; as many rows as sums.
+///
+/// # Panics
+/// Where a row has not as many values as there are weights.
+pub fn dots<'a>(weights: &[u128], rows: impl Iterator<Item = &'a [[u8; 16]]>, sums: &mut [u128]) {
+    let rows = rows.inspect(|row| assert_eq!(weights.len(), row.len(), "one length"));
+    #[cfg(target_arch = "x86_64")]
+    let rows = match simd::dots(weights, rows, sums) {
+        Ok(()) => return,
+        Err(rows) => rows,
+    };
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum = reduce(dot_portable(weights, row));
+    }
 }
 
 /// `totals_i += weight·values_i` for slices of one length.
@@ -168,6 +185,9 @@ mod tests {
             for (name, wide) in simd::all_dots(&a, &bytes) {
                 prop_assert_eq!(reduce(wide), slow, "{}", name);
             }
+            let mut sums = [1, 2, 3];
+            dots(&a, [&bytes[..]; 3].into_iter(), &mut sums);
+            prop_assert_eq!(sums, [slow; 3]);
             let mut totals = a.clone();
             add_scaled(&mut totals, weight, &b);
             for (j, total) in totals.iter().enumerate() {

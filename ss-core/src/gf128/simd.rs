@@ -1,7 +1,7 @@
 //! Carry-less products with `PCLMULQDQ`, and with `VPCLMULQDQ` on 512-bit vectors.
 //!
-//! Four 64 × 64 products per product of elements; sums are kept as low, middle and high part, four lanes at a time
-//! on the wide path, and put together at the end.
+//! A product of elements is four 64 × 64 products, or three on the wide path (Karatsuba). Sums are kept as low,
+//! middle and high part, four lanes at a time on the wide path, and put together at the end.
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
 use super::{Wide, reduce};
@@ -38,6 +38,37 @@ pub(super) fn add_scaled(totals: &mut [u128], weight: u128, values: &[u128]) -> 
         return true;
     }
     false
+}
+
+/// The sums of products of every row, where the machine has the instruction; else gives the rows back.
+pub(super) fn dots<'a, R>(weights: &[u128], rows: R, sums: &mut [u128]) -> Result<(), R>
+where
+    R: Iterator<Item = &'a [[u8; 16]]>,
+{
+    if has_wide() {
+        // SAFETY: the instructions are there.
+        unsafe { dots_wide(weights, rows, sums) }
+    } else if has_narrow() {
+        // SAFETY: as above.
+        unsafe { dots_narrow(weights, rows, sums) }
+    } else {
+        return Err(rows);
+    }
+    Ok(())
+}
+
+#[target_feature(enable = "vpclmulqdq,avx512f,pclmulqdq,sse2")]
+fn dots_wide<'a>(weights: &[u128], rows: impl Iterator<Item = &'a [[u8; 16]]>, sums: &mut [u128]) {
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum = reduce(dot_wide(weights, row));
+    }
+}
+
+#[target_feature(enable = "pclmulqdq,sse2")]
+fn dots_narrow<'a>(weights: &[u128], rows: impl Iterator<Item = &'a [[u8; 16]]>, sums: &mut [u128]) {
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum = reduce(dot_narrow(weights, row));
+    }
 }
 
 /// Every way of this machine, for the tests.
@@ -108,6 +139,7 @@ fn add_scaled_narrow(totals: &mut [u128], weight: u128, values: &[u128]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "vpclmulqdq,avx512f,pclmulqdq,sse2")]
 fn dot_wide(a: &[u128], b: &[[u8; 16]]) -> Wide {
     let mut sum = [_mm512_setzero_si512(); 3];
@@ -117,15 +149,13 @@ fn dot_wide(a: &[u128], b: &[[u8; 16]]) -> Wide {
         // SAFETY: both places have 64 bytes.
         let (a, b) =
             unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
-        const XOR_ALL: i32 = 0x96;
         sum[0] = _mm512_xor_si512(sum[0], _mm512_clmulepi64_epi128::<0x00>(a, b));
-        sum[1] = _mm512_ternarylogic_epi64::<XOR_ALL>(
-            sum[1],
-            _mm512_clmulepi64_epi128::<0x01>(a, b),
-            _mm512_clmulepi64_epi128::<0x10>(a, b),
-        );
+        let a_sum = _mm512_xor_si512(a, _mm512_shuffle_epi32::<0x4e>(a));
+        let b_sum = _mm512_xor_si512(b, _mm512_shuffle_epi32::<0x4e>(b));
+        sum[1] = _mm512_xor_si512(sum[1], _mm512_clmulepi64_epi128::<0x00>(a_sum, b_sum));
         sum[2] = _mm512_xor_si512(sum[2], _mm512_clmulepi64_epi128::<0x11>(a, b));
     }
+    sum[1] = _mm512_xor_si512(sum[1], _mm512_xor_si512(sum[0], sum[2]));
     let mut parts = [_mm_setzero_si128(); 3];
     for (part, sum) in parts.iter_mut().zip(sum) {
         let two = _mm256_xor_si256(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum));

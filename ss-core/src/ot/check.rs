@@ -36,7 +36,7 @@
 //! It also catches any desynchronised or faulty peer.
 
 use super::vole::{CHUNK_BLOCKS, ROWS, Row};
-use crate::gf128::{add_scaled, dot};
+use crate::gf128::{add_scaled, dot, dots};
 use crate::hash::{Prg, keccak, wipe};
 use sha3::{Digest, Sha3_256};
 use subtle::ConstantTimeEq;
@@ -68,9 +68,7 @@ impl ChunkCheck {
         let weights = &mut weights[..blocks];
         Prg::new(first_word(&digest)).fill_blocks(weights);
         let mut sums = [0; ROWS + 1];
-        for (sum, row) in sums.iter_mut().zip(rows) {
-            *sum = dot(weights, &row.0[..blocks]);
-        }
+        dots(weights, rows.iter().map(|row| &row.0[..blocks]), &mut sums[..ROWS]);
         sums[ROWS] = dot(&weights[..choices.len()], choices);
         Self { digest, sums }
     }

@@ -3,7 +3,9 @@
 //! Two processes, one thread each by default, talk over loopback TCP, or over a link modelled on top of it. A row is a
 //! batch of `elements` inputs (whole windows for maxima) through base transfers, once, and then several times through
 //! preprocessing and the online stage. Seconds are medians of wall time: of the slower party for preprocessing, of the
-//! server, which ends last, for the online stage. The first repetition is not counted.
+//! server, which ends last, for the online stage. The first repetition warms up and is not among them. A silent
+//! extension works in supplies that last for more or less than a batch: there preprocessing is the mean of all
+//! repetitions, the first one with its larger supply included. Bytes and rounds are means of all repetitions.
 //!
 //! Without choices a grid is measured that fits in a few minutes: every activation at 2^16 elements and k = 18; ReLU and
 //! max-pooling at k = 16, 20, 24 and 32; ReLU with every extension, at 2^20 elements, and over a local and a wide-area
@@ -16,13 +18,14 @@ pub(crate) mod session;
 mod table;
 pub(crate) mod workload;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use he_core::Seed;
 use rand_core::Rng;
 
+use super::timing::middle;
 use super::{Options, Row};
 use party::{Found, Setting, measure};
-use session::Extension;
+use session::{Extension, StageCost};
 use table::{ActivationFigures, Peer};
 use workload::NAMES;
 
@@ -85,7 +88,12 @@ pub(super) fn run(args: &Args) -> Result<Vec<Row>> {
         );
         let [client, server] = measure(&setting)?;
         let figures = figures(&setting, &client, &server)?;
-        rows.push(Row { name: setting.name, profile: "wide".into(), activation: Some(figures), ..Row::default() });
+        rows.push(Row {
+            name: setting.name,
+            profile: "wide".into(),
+            activation: Some(figures),
+            ..Row::default()
+        });
     }
     Ok(rows)
 }
@@ -162,18 +170,18 @@ fn settings(args: &Args) -> Result<Vec<Setting>> {
 
 /// A row's figures from what the parties found.
 fn figures(setting: &Setting, client: &Found, server: &Found) -> Result<ActivationFigures> {
-    let middle = |found: &Found, online: bool| {
-        let stages = if online { &found.online } else { &found.preprocessing };
-        super::timing::middle(&mut stages.iter().map(|stage| stage.seconds).collect::<Vec<_>>())
-    };
-    let (client_pre, client_online) =
-        (client.preprocessing.first().copied(), client.online.first().copied());
-    let pre = client_pre.context("no repetition was measured")?;
-    let online = client_online.context("no repetition was measured")?;
-    let online_seconds = middle(server, true);
+    let silent = setting.extension == Extension::Silent;
+    let seconds = |costs: &[StageCost]| costs.iter().map(|cost| cost.seconds).collect::<Vec<f64>>();
+    let pre = |values: Vec<f64>| if silent { mean(&values) } else { median_but_first(values) };
+    let preprocessing_seconds = pre(seconds(&client.preprocessing)).max(pre(seconds(&server.preprocessing)));
+    let online_seconds = median_but_first(seconds(&server.online));
+    let (pre_traffic, online) = (StageCost::mean(&client.preprocessing), StageCost::mean(&client.online));
     let baseline_seconds = plain::seconds(&setting.name, client.elements)?;
     let workload = workload::Workload::new(&setting.name, setting.ring_bits, setting.one_round)?;
     let per = |seconds: f64| 1e6 * seconds / client.elements as f64;
+    let cpu = |found: &Found| {
+        [per(pre(found.preprocessing_cpu.clone())), per(median_but_first(found.online_cpu.clone()))]
+    };
     Ok(ActivationFigures {
         elements: client.elements,
         ring_bits: setting.ring_bits,
@@ -185,21 +193,21 @@ fn figures(setting: &Setting, client: &Found, server: &Found) -> Result<Activati
         bundle: 1,
         setup_seconds: client.setup.seconds.max(server.setup.seconds),
         setup_bytes: client.setup.sent + client.setup.received,
-        preprocessing_seconds: middle(client, false).max(middle(server, false)),
+        preprocessing_seconds,
         online_seconds,
-        preprocessing_bytes: pre.sent + pre.received,
+        preprocessing_bytes: pre_traffic.sent + pre_traffic.received,
         online_bytes: online.sent + online.received,
-        preprocessing_bytes_from_client: pre.sent,
-        preprocessing_bytes_from_server: pre.received,
+        preprocessing_bytes_from_client: pre_traffic.sent,
+        preprocessing_bytes_from_server: pre_traffic.received,
         online_bytes_from_client: online.sent,
         online_bytes_from_server: online.received,
-        preprocessing_microseconds_per_element: per(middle(client, false).max(middle(server, false))),
+        preprocessing_microseconds_per_element: per(preprocessing_seconds),
         online_microseconds_per_element: per(online_seconds),
-        client_cpu_microseconds_per_element: [per(client.preprocessing_cpu), per(client.online_cpu)],
-        server_cpu_microseconds_per_element: [per(server.preprocessing_cpu), per(server.online_cpu)],
-        preprocessing_rounds: pre.rounds,
+        client_cpu_microseconds_per_element: cpu(client),
+        server_cpu_microseconds_per_element: cpu(server),
+        preprocessing_rounds: pre_traffic.rounds,
         online_rounds: online.rounds,
-        rounds: pre.rounds + online.rounds,
+        rounds: pre_traffic.rounds + online.rounds,
         client_peak_bytes: client.peak_bytes,
         server_peak_bytes: server.peak_bytes,
         baseline: "plain f32, one thread",
@@ -208,6 +216,15 @@ fn figures(setting: &Setting, client: &Found, server: &Found) -> Result<Activati
         layers: table::layers(&setting.name, server),
         peer: Peer::of(&setting.name),
     })
+}
+
+/// The median without the repetition that warms up.
+fn median_but_first(mut values: Vec<f64>) -> f64 {
+    middle(values.get_mut(1..).unwrap_or_default())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -236,6 +253,13 @@ mod tests {
         assert!(all.iter().any(|s| s.link == "wan" && s.one_round));
         let smoke = of(&["--effort", "smoke"]);
         assert!(smoke.iter().all(|s| s.elements == 1 << 10 && s.repetitions == 1));
+    }
+
+    #[test]
+    fn the_first_repetition_only_counts_in_means() {
+        assert_eq!(median_but_first(vec![9.0, 1.0, 3.0, 2.0]), 2.0);
+        assert_eq!(median_but_first(vec![]), 0.0);
+        assert_eq!(mean(&[9.0, 1.0, 2.0]), 4.0);
     }
 
     #[test]

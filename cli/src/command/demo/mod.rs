@@ -133,7 +133,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
 
     let bits = match mode {
         OutputMode::Logits { bits } => Some(bits),
-        OutputMode::Label => None,
+        OutputMode::Label | OutputMode::Top { .. } => None,
     };
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);

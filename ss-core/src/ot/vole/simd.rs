@@ -99,11 +99,13 @@ unsafe fn fold_kernel<V: Vector, const P: usize, const L: usize>(
             let mut waiting = [[zero; 3]; L];
             let mut sum = zero;
             for (group, keys) in keys.as_chunks::<4>().0.iter().enumerate() {
-                let mut leaves = encrypt_four(keys, &counters);
-                if missing && group == 0 {
-                    leaves[0] = zero;
-                }
-                let [a, b, c, d] = leaves;
+                let [a, b, c, d] = if missing && group == 0 {
+                    let [_, keys @ ..] = keys;
+                    let [b, c, d] = encrypt_under(keys, &counters);
+                    [zero, b, c, d]
+                } else {
+                    encrypt_under(keys, &counters)
+                };
                 sum = join_four(&a, &b, &c, &d, &mut sums, 0);
                 // Carries of a counter in base four: where a digit is full, its four sums are joined.
                 let mut rest = group;
@@ -128,11 +130,14 @@ unsafe fn fold_kernel<V: Vector, const P: usize, const L: usize>(
     }
 }
 
-/// The counters under four keys.
+/// The counters under each of the keys.
 #[inline(always)]
-unsafe fn encrypt_four<V: Vector>(keys: &[RoundKeys; 4], counters: &Part<V>) -> [Part<V>; 4] {
+unsafe fn encrypt_under<V: Vector, const N: usize>(
+    keys: &[RoundKeys; N],
+    counters: &Part<V>,
+) -> [Part<V>; N] {
     unsafe {
-        let mut leaves = [*counters; 4];
+        let mut leaves = [*counters; N];
         for (leaf, keys) in leaves.iter_mut().zip(keys) {
             let key = V::splat(keys.round(0));
             for vector in leaf.iter_mut() {

@@ -126,15 +126,18 @@ fn replay(
             let open = |side: fn(&ss_core::maximum::Level, &[u64]) -> Vec<u64>| {
                 add(ring, &side(level, server), &side(level, client))
             };
-            let both = open(ss_core::maximum::Level::first).into_iter().zip(open(ss_core::maximum::Level::second));
-            let winners: Vec<u64> = both.zip(&verdicts).map(|((a, b), &first)| if first { a } else { b }).collect();
+            let both =
+                open(ss_core::maximum::Level::first).into_iter().zip(open(ss_core::maximum::Level::second));
+            let winners: Vec<u64> =
+                both.zip(&verdicts).map(|((a, b), &first)| if first { a } else { b }).collect();
             *server = level.advance_in(ring, server, &subtract(ring, &winners, fresh));
             *client = level.advance_in(ring, client, fresh);
         }
     }
-    let opened = maxima.rings.iter().zip(&lanes).map(|(&ring, (server, client))| {
-        add(ring, &tournament.winners(server), &tournament.winners(client))
-    });
+    let opened =
+        maxima.rings.iter().zip(&lanes).map(|(&ring, (server, client))| {
+            add(ring, &tournament.winners(server), &tournament.winners(client))
+        });
     opened.collect()
 }
 

@@ -59,13 +59,13 @@ pub(crate) struct Setting {
 pub(crate) struct Found {
     pub(crate) elements: usize,
     pub(crate) setup: StageCost,
-    /// One per repetition.
+    /// One per repetition, the one that warms up first.
     pub(crate) preprocessing: Vec<StageCost>,
     pub(crate) online: Vec<StageCost>,
-    /// Processor seconds per repetition, where the system tells.
-    pub(crate) preprocessing_cpu: f64,
-    pub(crate) online_cpu: f64,
-    /// Server: per repetition the cost of every step.
+    /// Processor seconds, likewise, where the system tells.
+    pub(crate) preprocessing_cpu: Vec<f64>,
+    pub(crate) online_cpu: Vec<f64>,
+    /// Server: the cost of every step, likewise.
     pub(crate) steps: Vec<Vec<StageCost>>,
     pub(crate) peak_bytes: u64,
 }
@@ -80,7 +80,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let options = TcpOptions { link, ..TcpOptions::default() };
     let found = match &args.connect {
-        Some(address) => client(&args.setting, Party::set_up(connect(address, options)?, args.setting.extension, true)?)?,
+        Some(address) => {
+            client(&args.setting, Party::set_up(connect(address, options)?, args.setting.extension, true)?)?
+        }
         None => {
             let listener = TcpListener::bind("127.0.0.1:0")?;
             println!("listening on {}", listener.local_addr()?);
@@ -166,12 +168,10 @@ fn client(setting: &Setting, mut party: Party) -> Result<Found> {
         party.meet()?;
         let ready = cpu_seconds();
         let online = party.run_client(halves)?;
-        if repetition > 0 {
-            found.preprocessing.push(preprocessing);
-            found.online.push(online);
-            found.preprocessing_cpu += (between - before) / setting.repetitions as f64;
-            found.online_cpu += (cpu_seconds() - ready) / setting.repetitions as f64;
-        }
+        found.preprocessing.push(preprocessing);
+        found.online.push(online);
+        found.preprocessing_cpu.push(between - before);
+        found.online_cpu.push(cpu_seconds() - ready);
     }
     party.meet()?;
     found.peak_bytes = peak_memory_bytes().unwrap_or(0);
@@ -198,13 +198,11 @@ fn server(setting: &Setting, mut party: Party) -> Result<Found> {
         party.meet()?;
         let ready = cpu_seconds();
         let (results, online, steps) = party.run_server(&batch, halves, &masked)?;
-        if repetition > 0 {
-            found.preprocessing.push(preprocessing);
-            found.online.push(online);
-            found.steps.push(steps);
-            found.preprocessing_cpu += (between - before) / setting.repetitions as f64;
-            found.online_cpu += (cpu_seconds() - ready) / setting.repetitions as f64;
-        }
+        found.preprocessing.push(preprocessing);
+        found.online.push(online);
+        found.steps.push(steps);
+        found.preprocessing_cpu.push(between - before);
+        found.online_cpu.push(cpu_seconds() - ready);
         last = results;
     }
     party.meet()?;

@@ -29,6 +29,18 @@ pub(crate) struct StageCost {
 }
 
 impl StageCost {
+    /// The mean of some repetitions, traffic rounded to the next whole number.
+    pub(crate) fn mean(costs: &[Self]) -> Self {
+        let count = costs.len().max(1) as u64;
+        let mean = |part: fn(&Self) -> u64| (costs.iter().map(part).sum::<u64>() + count / 2) / count;
+        Self {
+            seconds: costs.iter().map(|cost| cost.seconds).sum::<f64>() / count as f64,
+            sent: mean(|cost| cost.sent),
+            received: mean(|cost| cost.received),
+            rounds: mean(|cost| cost.rounds),
+        }
+    }
+
     /// What `act` costs on `channel`.
     fn of<T>(channel: &mut Channel, act: impl FnOnce(&mut Channel) -> Result<T>) -> Result<(T, Self)> {
         let (start, before) = (Instant::now(), channel.traffic());
@@ -89,9 +101,8 @@ impl Party {
     pub(crate) fn set_up(mut channel: Channel, extension: Extension, is_client: bool) -> Result<Self> {
         channel.set_patience(PATIENCE);
         let seed = Seed::from_os()?;
-        let (transfers, setup) = StageCost::of(&mut channel, |channel| {
-            base_transfers(channel, extension, &seed, is_client)
-        })?;
+        let (transfers, setup) =
+            StageCost::of(&mut channel, |channel| base_transfers(channel, extension, &seed, is_client))?;
         Ok(Self { channel, transfers, seed, batches: 0, is_client, setup })
     }
 
@@ -160,16 +171,19 @@ impl Party {
             match (&batch.workload.work, &batch.tournament) {
                 (Work::Maxima(maxima), Some(tournament)) => {
                     let cells = maxima.cells as u64;
-                    let mut lanes = vec![shares.to_vec(), (0..shares.len() as u64).map(|i| i % cells).collect()];
+                    let mut lanes =
+                        vec![shares.to_vec(), (0..shares.len() as u64).map(|i| i % cells).collect()];
                     lanes.truncate(maxima.rings.len());
                     for ((at, half), level) in halves.zip(tournament.levels()) {
                         let met: Vec<(Vec<u64>, Vec<u64>)> =
                             lanes.iter().map(|values| (level.first(values), level.second(values))).collect();
                         let pairs = maxima.rings.iter().zip(&met);
-                        let differences: Vec<Vec<u64>> = pairs.map(|(&ring, (a, b))| subtract(ring, a, b)).collect();
+                        let differences: Vec<Vec<u64>> =
+                            pairs.map(|(&ring, (a, b))| subtract(ring, a, b)).collect();
                         let gated = timed(channel, at, half, &differences[0], &differences)?;
                         let rings: &[Z2k] = &maxima.rings;
-                        for (((values, gated), (_, second)), &ring) in lanes.iter_mut().zip(&gated).zip(&met).zip(rings)
+                        for (((values, gated), (_, second)), &ring) in
+                            lanes.iter_mut().zip(&gated).zip(&met).zip(rings)
                         {
                             *values = level.advance_in(ring, values, &add(ring, gated, second));
                         }

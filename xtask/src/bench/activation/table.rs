@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY
 use serde::Serialize;
 
 use super::party::Found;
+use super::session::StageCost;
 use crate::bench::Row;
 use crate::bench::party::LayerCost;
 
@@ -107,17 +108,20 @@ impl Peer {
     }
 }
 
-/// The online stage step by step: means over the repetitions.
+/// The online stage step by step: means over the repetitions, without the one that warms up.
 pub(super) fn layers(name: &str, server: &Found) -> Vec<LayerCost> {
-    let Some(first) = server.steps.first() else { return Vec::new() };
-    let count = server.steps.len() as f64;
-    let costs = first.iter().enumerate().map(|(at, cost)| LayerCost {
-        stage: "online".to_owned(),
-        layer: name.to_owned(),
-        part: format!("step {}", at + 1),
-        seconds: server.steps.iter().map(|steps| steps[at].seconds).sum::<f64>() / count,
-        bytes: cost.sent + cost.received,
-        rounds: cost.rounds,
+    let measured = server.steps.get(1..).unwrap_or_default();
+    let steps = measured.first().map_or(0, Vec::len);
+    let costs = (0..steps).map(|at| {
+        let cost = StageCost::mean(&measured.iter().map(|steps| steps[at]).collect::<Vec<_>>());
+        LayerCost {
+            stage: "online".to_owned(),
+            layer: name.to_owned(),
+            part: format!("step {}", at + 1),
+            seconds: cost.seconds,
+            bytes: cost.sent + cost.received,
+            rounds: cost.rounds,
+        }
     });
     costs.collect()
 }
@@ -127,8 +131,25 @@ pub(in crate::bench) fn print(rows: &[Row]) {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header([
-        "activation", "elements", "k", "link", "transfers", "gate", "pre µs", "online µs", "pre B", "C→S", "S→C",
-        "online B", "C→S", "S→C", "rounds", "C cpu", "S cpu", "C MB", "S MB",
+        "activation",
+        "elements",
+        "k",
+        "link",
+        "transfers",
+        "gate",
+        "pre µs",
+        "online µs",
+        "pre B",
+        "C→S",
+        "S→C",
+        "online B",
+        "C→S",
+        "S→C",
+        "rounds",
+        "C cpu",
+        "S cpu",
+        "C MB",
+        "S MB",
     ]);
     let mut peers: Vec<(&str, Peer)> = Vec::new();
     for row in rows {
@@ -185,13 +206,13 @@ pub(in crate::bench) fn print(rows: &[Row]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::session::StageCost;
     use super::*;
 
     #[test]
     fn steps_are_means_over_the_repetitions() {
         let step = |seconds| StageCost { seconds, sent: 3, received: 4, rounds: 3 };
-        let server = Found { steps: vec![vec![step(1.0)], vec![step(3.0)]], ..Found::default() };
+        let server =
+            Found { steps: vec![vec![step(9.0)], vec![step(1.0)], vec![step(3.0)]], ..Found::default() };
         let layers = layers("relu", &server);
         assert_eq!((layers.len(), layers[0].seconds, layers[0].bytes, layers[0].rounds), (1, 2.0, 7, 3));
     }

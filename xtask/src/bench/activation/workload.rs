@@ -159,8 +159,12 @@ impl Workload {
             "silu" => smooth(Smooth::Silu, 8.0, 8.0),
             "max-pool-2x2" => Self::maxima(name, ring_bits, h, [4, 1], false, one_round),
             "global-max-7x7" => Self::maxima(name, ring_bits, h, [49, 1], false, one_round),
-            "arg-max-10" => Self::maxima(name, ring_bits, ring_bits.saturating_sub(17), [10, 1], true, one_round),
-            "arg-max-1000" => Self::maxima(name, ring_bits, ring_bits.saturating_sub(17), [1000, 1], true, one_round),
+            "arg-max-10" => {
+                Self::maxima(name, ring_bits, ring_bits.saturating_sub(17), [10, 1], true, one_round)
+            }
+            "arg-max-1000" => {
+                Self::maxima(name, ring_bits, ring_bits.saturating_sub(17), [1000, 1], true, one_round)
+            }
             _ => Self::maxima(name, ring_bits, ring_bits.saturating_sub(17), [1000, 5], true, one_round),
         }
     }
@@ -176,7 +180,8 @@ impl Workload {
         let index_bits = indexed.then(|| cells.next_power_of_two().ilog2());
         let spec = GateSpec::maximum(Comparison::new(ring_bits, ignored_bits)?, index_bits)?;
         let spec = if one_round { StepSpec::Garbled(GarbleSpec::new(&spec)) } else { StepSpec::Gate(spec) };
-        let rings = [Some(ring_bits), index_bits].into_iter().flatten().map(Z2k::new).collect::<Result<_, _>>()?;
+        let rings =
+            [Some(ring_bits), index_bits].into_iter().flatten().map(Z2k::new).collect::<Result<_, _>>()?;
         // Half the range, since differences have to fit.
         let range = (1i64 << (ring_bits - 2)) - (1 << ignored_bits);
         let work = Work::Maxima(Maxima { cells, top, spec, rings });
@@ -186,6 +191,15 @@ impl Workload {
     /// The ring of the inputs.
     pub(crate) fn ring(&self) -> Result<Z2k> {
         Ok(Z2k::new(self.ring_bits)?)
+    }
+
+    /// Whether there is a gate in it, so that it has a one-round and a three-round construction.
+    pub(crate) fn is_gated(&self) -> bool {
+        let gated = |step: &StepSpec| matches!(step, StepSpec::Gate(_) | StepSpec::Garbled(_));
+        match &self.work {
+            Work::Values(plan, _) => plan.steps().iter().any(gated),
+            Work::Maxima(maxima) => gated(&maxima.spec),
+        }
     }
 
     /// Inputs per result or window; the number of elements is a multiple of it.
@@ -223,7 +237,9 @@ impl<'a> Batch<'a> {
         let windows = (elements / workload.cells()).max(1);
         let elements = windows * workload.cells();
         let (steps, tournament) = match &workload.work {
-            Work::Values(plan, _) => (plan.steps().iter().map(|spec| (spec.clone(), elements)).collect(), None),
+            Work::Values(plan, _) => {
+                (plan.steps().iter().map(|spec| (spec.clone(), elements)).collect(), None)
+            }
             Work::Maxima(maxima) => {
                 let own = |w: usize| (w * maxima.cells..(w + 1) * maxima.cells).map(|i| i as u32).collect();
                 let windows: Vec<Vec<u32>> = (0..windows).map(own).collect();
@@ -286,10 +302,19 @@ impl<'a> Batch<'a> {
     pub(crate) fn inputs(&self, rng: &mut impl Rng) -> Vec<i64> {
         let Workload { range, ignored_bits, corners, .. } = self.workload;
         let dead = 1i64 << ignored_bits;
+        // Every other window has all its values close to each other, about some place.
+        let cells = self.workload.cells();
+        let mut place = None;
         (0..self.elements)
-            .map(|_| {
+            .map(|at| {
                 let word = rng.next_u64();
                 let random = (rng.next_u64() % (2 * *range as u64 + 1)) as i64 - range;
+                if cells > 1 && at % cells == 0 {
+                    place = (at / cells % 2 == 1).then_some(random);
+                }
+                if let Some(place) = place {
+                    return (place + random % (6 * dead)).clamp(-range, *range);
+                }
                 let corner = corners.get((word >> 8) as usize % corners.len().max(1)).copied().unwrap_or(0);
                 let near = [-dead - 1, -dead, 1 - dead, -2, -1, 0, 1, 2, dead - 1, dead, dead + 1];
                 let y = match word % 16 {
