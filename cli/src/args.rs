@@ -6,12 +6,17 @@
 //! Input scaling is `(x·scale − mean) / deviation` on raw pixels 0..=255; [`Scale`] accepts `1/255` as well as decimals,
 //! since 0.00392 is not the same number.
 
+mod methods;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use protocol::channel::Link;
+
+pub(crate) use methods::{BaseName, MethodFlags, RoundsName, ServeMethods, TransfersName, word};
 
 /// Where a server listens and a client connects if nothing else is said.
 const ADDRESS: &str = "127.0.0.1:7700";
@@ -35,7 +40,7 @@ Exit codes:
   2  wrong usage of the command line
   3  the network or model file is broken, or not supported
   4  the other side was not reachable, hung up, or did not answer in time
-  5  the other side refused: logits from a server that gives labels only, a quota
+  5  the other side refused: logits from a server that gives labels only, a quota, a method
   6  the two sides do not fit: version, model, or a peer that breaks the protocol
   7  no prepared bundle (any more): run `hushnet prepare`
   8  a self-check failed: a private label differs from the plaintext one
@@ -103,13 +108,20 @@ network, prepares, and classifies sixteen drawn digits: once with the label as t
 once with logits, to compare them with the network in plaintext. Ends with exit code 8 if a
 private label differs from the plaintext one.
 
+With --link, both processes delay what they send, so both directions are modelled.
+
 Examples:
   hushnet demo
-  hushnet demo --json | jq .stages")]
+  hushnet demo --json | jq .stages
+  hushnet demo --link wan                        as between two sites, 100 Mbit/s and 40 ms
+  hushnet demo --transfers silent --base ml-kem")]
 pub(crate) struct Demo {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// What to ask of the server.
+    #[command(flatten)]
+    pub(crate) methods: MethodFlags,
 }
 
 /// `hushnet merge`
@@ -170,6 +182,7 @@ pub(crate) struct Merge {
 Examples:
   hushnet inspect mnist.hush
   hushnet inspect mnist.hush --bundle 16
+  hushnet inspect mnist.hush --link wan        activations as a client over such a link chooses them
   hushnet inspect mnist.hush --json | jq .security")]
 pub(crate) struct Inspect {
     /// The model file
@@ -181,6 +194,12 @@ pub(crate) struct Inspect {
     /// Show the noise of logits rounded to this many bits (6 to 20)
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
     pub(crate) logit_bits: u32,
+    /// Show all activations in one round trip each, or in three (the default)
+    #[arg(long, value_name = "CHOICE", value_parser = ["one", "three"], conflicts_with = "link")]
+    pub(crate) rounds: Option<String>,
+    /// Show what is faster over a link, step by step: `lan`, `wan`, or as in `100mbit/40ms`
+    #[arg(long, value_name = "LINK")]
+    pub(crate) link: Option<Link>,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -196,7 +215,8 @@ nor authenticated, so listen on this machine or on a trusted network only.
 Examples:
   hushnet serve mnist.hush
   hushnet serve mnist.hush --listen 0.0.0.0:7700 --quota 1000
-  hushnet serve mnist.hush --output logits --logit-bits 8")]
+  hushnet serve mnist.hush --output logits --logit-bits 8
+  hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only")]
 pub(crate) struct Serve {
     /// The model file
     #[arg(value_name = "MODEL.hush")]
@@ -222,12 +242,12 @@ pub(crate) struct Serve {
     /// Most clients at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = positive(10_000))]
     pub(crate) clients: usize,
-    /// Field bits of the transfer extension (1, 2, 4 or 8): more are fewer bytes and more hashing
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = field_bits)]
-    pub(crate) field_bits: u32,
     /// End when standard input closes: for programs that start a server of their own
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+    /// What clients may ask for.
+    #[command(flatten)]
+    pub(crate) methods: ServeMethods,
 }
 
 /// `hushnet prepare`
@@ -238,7 +258,8 @@ memory until the server ends. `infer --pool DIR` uses it up and is then as fast 
 
 Examples:
   hushnet prepare --pool pool/ --count 64
-  hushnet prepare --pool pool/ --count 8 --bundle 1 --logits")]
+  hushnet prepare --pool pool/ --count 8 --bundle 1 --logits
+  hushnet prepare --pool pool/ --rounds one    for a link on which round trips are dear")]
 pub(crate) struct Prepare {
     /// The server
     #[arg(long, value_name = "ADDR", default_value = ADDRESS)]
@@ -258,6 +279,9 @@ pub(crate) struct Prepare {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// What to ask of the server.
+    #[command(flatten)]
+    pub(crate) methods: MethodFlags,
 }
 
 /// `hushnet infer`
@@ -270,7 +294,9 @@ Examples:
   hushnet infer digit.png
   hushnet infer t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz --count 100
   hushnet infer digits/ --connect server.example:7700 --logits --json
-  hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`")]
+  hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
+  hushnet infer digits/ --base ml-kem           nothing that falls to a quantum computer
+  hushnet infer digits/ --rounds one --link wan tries a slower link (`serve --link wan` for its other half)")]
 pub(crate) struct Infer {
     /// The images
     #[arg(value_name = "IMAGES")]
@@ -299,6 +325,9 @@ pub(crate) struct Infer {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    /// What to ask of the server.
+    #[command(flatten)]
+    pub(crate) methods: MethodFlags,
 }
 
 /// `hushnet completions`
@@ -381,13 +410,6 @@ fn positive(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone + Sen
     move |text| match text.parse() {
         Ok(value) if (1..=most).contains(&value) => Ok(value),
         _ => Err(format!("it has to be a whole number from 1 to {most}")),
-    }
-}
-
-fn field_bits(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(value @ (1 | 2 | 4 | 8)) => Ok(value),
-        _ => Err("it has to be 1, 2, 4 or 8".to_owned()),
     }
 }
 

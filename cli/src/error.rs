@@ -121,6 +121,13 @@ impl Failure {
             Self::Session { address, source: ProtocolError::Connection { .. } } => Some(format!(
                 "is a server running there? `hushnet serve MODEL.hush --listen {address}` starts one"
             )),
+            Self::Session {
+                source: ProtocolError::Refused(Refusal { code: RefusalCode::Method, .. }), ..
+            } => Some(
+                "--transfers, --base and --rounds say what to ask for; without them the client takes what the \
+                 server allows"
+                    .to_owned(),
+            ),
             Self::NoBundle { pool, .. } => Some(format!(
                 "`hushnet prepare --pool {}` makes new ones while the server runs",
                 pool.display()
@@ -207,6 +214,7 @@ mod tests {
             (RefusalCode::Limit, 5),
             (RefusalCode::Bundle, 7),
             (RefusalCode::Busy, 5),
+            (RefusalCode::Method, 5),
         ];
         for (code, expected) in codes {
             let refusal = Refusal { code, reason: "because".to_owned() };

@@ -2,7 +2,8 @@
 //!
 //! Results go to standard output, everything else to standard error. One module per command lies in [`command`]; what
 //! they share is beside it: [`session`] (a client's walk), [`images`] (files of images and labels), [`output`] (JSON
-//! documents and tables), [`terminal`] (pictures, sizes, times), [`progress`], [`error`] (exit codes).
+//! documents and tables), [`terms`] (what was agreed), [`terminal`] (pictures, sizes, times), [`progress`], [`error`]
+//! (exit codes).
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod output;
 mod progress;
 mod session;
 mod terminal;
+mod terms;
 
 use std::io::Write;
 use std::process::ExitCode;

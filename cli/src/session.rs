@@ -16,18 +16,22 @@ use protocol::session::Ready;
 use protocol::store::Store;
 use protocol::{Client, Output, OutputMode, ProtocolError, Seed};
 
-use crate::args::checked_address;
+use crate::args::{MethodFlags, checked_address};
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::progress::Progress;
+use crate::terms::{Agreed, Steps};
 
 /// Images per bundle if nothing else is said.
 const BUNDLE: usize = 16;
 
-/// A session in which the output is agreed.
+/// A session in which the terms are agreed.
 pub(crate) struct Session {
     client: Client<Ready>,
     address: String,
+    methods: MethodFlags,
+    /// Of all bundles so far.
+    steps: Steps,
 }
 
 /// What the client learns of its images, in their order.
@@ -106,19 +110,21 @@ pub(crate) fn quantised(manifest: &Manifest, images: &[Image]) -> Result<Vec<Vec
 }
 
 impl Session {
-    /// Connects and agrees on the output.
+    /// Connects and agrees on the output and the methods.
     ///
     /// # Errors
     /// No such server, a refusal, another version.
-    pub(crate) fn open(address: &str, logits: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(address: &str, logits: bool, methods: &MethodFlags) -> Result<Self, Failure> {
         let address = checked_address(address).map_err(Failure::Usage)?.to_owned();
         let failed = |source| Failure::session(&address, source);
         let seed = fresh_seed()?;
-        let channel = connect(&address, TcpOptions::default()).map_err(failed)?;
-        let client =
-            Client::connect(channel, seed).and_then(|client| client.agree(logits)).map_err(failed)?;
-        tracing::debug!(model = %client.manifest().name, "agreed with {address}");
-        Ok(Self { client, address })
+        let options = TcpOptions { link: methods.link, ..TcpOptions::default() };
+        let channel = connect(&address, options).map_err(failed)?;
+        let client = Client::connect(channel, seed)
+            .and_then(|client| client.agree_on(methods.options(logits)))
+            .map_err(failed)?;
+        tracing::debug!(model = %client.manifest().name, terms = ?client.terms(), "agreed with {address}");
+        Ok(Self { client, address, methods: *methods, steps: Steps::default() })
     }
 
     /// The server's public manifest.
@@ -134,6 +140,11 @@ impl Session {
     /// The agreed output.
     pub(crate) fn mode(&self) -> OutputMode {
         self.client.mode()
+    }
+
+    /// What was agreed, and what the bundles so far made of it.
+    pub(crate) fn agreed(&self) -> Agreed {
+        Agreed::new(&self.methods, &self.client.terms(), self.steps, self.client.link())
     }
 
     /// Most images that the server prepares at once.
@@ -205,6 +216,7 @@ impl Session {
         store: &Store,
     ) -> Result<std::path::PathBuf, Failure> {
         let bundle = self.prepare(images, &mut |_, _| ())?;
+        self.steps.add(bundle.plan());
         self.client.keep(&bundle).map_err(|source| self.failed(source))?;
         store.keep(bundle, &self.client.origin()).map_err(|source| self.failed(source))
     }
@@ -214,7 +226,7 @@ impl Session {
     /// # Errors
     /// What ended the session.
     pub(crate) fn finish(self) -> Result<Report, Failure> {
-        let Self { client, address } = self;
+        let Self { client, address, .. } = self;
         client.finish().map_err(|source| Failure::session(&address, source))
     }
 
@@ -247,6 +259,7 @@ impl Session {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<(), Failure> {
         let images = bundle.plan().images();
+        self.steps.add(bundle.plan());
         let mut values: Vec<i64> = inputs.iter().flatten().copied().collect();
         values.resize(images * self.manifest().input_len(), 0);
         let output = self.client.infer(bundle, &values, progress).map_err(|source| self.failed(source))?;

@@ -219,7 +219,9 @@ mod tests {
 
     #[test]
     fn a_measured_link_is_the_modelled_one() {
-        for link in [Link::LAN, Link::WAN, Link { bits_per_second: 20_000_000, round_trip: Duration::from_millis(5) }] {
+        for link in
+            [Link::LAN, Link::WAN, Link { bits_per_second: 20_000_000, round_trip: Duration::from_millis(5) }]
+        {
             let once = || {
                 let (left, right) = pair();
                 let [left, right] =

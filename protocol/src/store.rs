@@ -21,8 +21,8 @@ use ss_core::share::Share;
 use zeroize::Zeroizing;
 
 use crate::error::ProtocolError;
-use crate::offline::ClientBundle;
 use crate::link::LinkEstimate;
+use crate::offline::ClientBundle;
 use crate::plan::{OutputMode, Plan, RoundChoice};
 use crate::steps::ClientSteps;
 

@@ -219,6 +219,34 @@ fn a_server_survives_every_deviation_of_its_client() {
     assert!(matches!(next.result.1, protocol::Output::Labels(labels) if labels.len() == IMAGES));
 }
 
+/// A second run of base transfers out of one seed would show the choices behind them to a server that offers other points
+/// in it, and so would a second extension to one that failed the check of the first.
+#[test]
+fn a_server_that_failed_in_preparing_is_asked_for_nothing_more() {
+    let (_, recording, _) = recorded();
+    let frames_of = |kind: Kind| {
+        (0..recording.server.len()).filter(|&at| recording.server[at][0] == kind as u8).collect::<Vec<_>>()
+    };
+    let (base, check) = (frames_of(Kind::BaseTransfer), frames_of(Kind::Check));
+    assert_eq!((base.len(), check.len()), (3, 1));
+    for at in [base[0], check[0]] {
+        let mut said = recording.server.clone();
+        // No point, and no proof.
+        said[at][HEADER..].fill(0xff);
+        said.truncate(at + 1);
+        // Then the server is good again: everything from the base transfers on, with numbers that go on.
+        for frame in &recording.server[base[0]..] {
+            let mut frame = frame.clone();
+            frame[4..8].copy_from_slice(&(said.len() as u32).to_le_bytes());
+            said.push(frame);
+        }
+        let result = recording.client_prepares_twice(Script::new(said.concat(), End::HangUp), PATIENCE);
+        let [first, second] = result.unwrap();
+        assert!(matches!(first, ProtocolError::Peer(PeerFault::Malformed { .. })), "{first}");
+        assert!(matches!(second, ProtocolError::Caller(_)), "{second}");
+    }
+}
+
 #[test]
 fn other_versions_are_refused_both_ways() {
     let seed = Seed::from_bytes(fresh_seed("session"));

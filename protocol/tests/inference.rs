@@ -13,8 +13,8 @@ use nn_merge::graph::{Linear, Op};
 use nn_merge::{BuildOptions, Graph, build};
 use protocol::testing::{in_process, replay};
 use protocol::{
-    BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Plan, Policy, ProtocolError, RefusalCode, Rounds,
-    Server, TransferKind,
+    BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Plan, Policy, ProtocolError, RefusalCode,
+    Rounds, Server, TransferKind,
 };
 
 fn server(profile: Profile, logit_bits: Option<u32>, seed: &Seed) -> Server {
@@ -135,8 +135,7 @@ fn the_best_labels_come_in_the_order_of_their_logits() {
         let seed = Seed::from_bytes(bytes);
         let mut policy = Policy::default();
         policy.offer.labels = 5;
-        let server =
-            Server::new(model(Profile::Wide, &seed), policy, seed.fork("server", &[])).unwrap();
+        let server = Server::new(model(Profile::Wide, &seed), policy, seed.fork("server", &[])).unwrap();
         let (manifest, images) = (&server.model().manifest, 3);
         let inputs = inputs(server.model(), images, &seed);
         let [output, _] = run(&server, bytes, ways()[way].labels(labels), images, &inputs);

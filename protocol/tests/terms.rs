@@ -14,7 +14,7 @@ use common::{fresh_seed, inputs, model};
 use he_core::{Profile, Seed};
 use protocol::channel::{Kind, Link, MemoryStream, pair};
 use protocol::handshake::{Methods, Offer, PROTOCOL_VERSION, Request, Terms, bundle_name, session};
-use protocol::report::Stage;
+use protocol::report::{Report, Stage};
 use protocol::testing::{in_process, in_process_over};
 use protocol::{
     BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Policy, ProtocolError, RefusalCode,
@@ -289,4 +289,35 @@ fn a_client_measures_its_link_once() {
     let known = LinkEstimate::from(link);
     assert_eq!(session(ClientOptions::new().link(known)), (Some(known), None));
     assert_eq!(session(ClientOptions::new().rounds(Rounds::Three)), (None, None));
+}
+
+#[test]
+fn every_byte_is_in_the_report() {
+    let (server, inputs) = server(Methods::default());
+    let soft_spoken = TransferKind::SoftSpoken { field_bits: 4 };
+    for (transfers, rounds) in [(soft_spoken, Rounds::Three), (TransferKind::Silent, Rounds::One)] {
+        let seed = Seed::from_bytes(fresh_seed("session"));
+        let options = ClientOptions::new().transfers(transfers).rounds(rounds);
+        let (result, served) = in_process(&server, seed.fork("serving", &[]), seed, |client| {
+            let mut client = client.agree_on(options)?;
+            let bundle = client.prepare(IMAGES, &mut |_, _| {})?;
+            let infer = postcard::to_stdvec(&Request::Infer { id: *bundle.id() }).unwrap();
+            let (prepared, report) = (client.traffic(), client.report().clone());
+            client.infer(bundle, &inputs, &mut |_, _| {})?;
+            let stages = [Stage::Setup, Stage::Preprocessing, Stage::Online];
+            let sum = |report: &Report| {
+                let rows = stages.map(|stage| report.total(stage));
+                rows.iter().fold([0; 3], |sum, row| {
+                    [sum[0] + row.bytes_sent, sum[1] + row.bytes_received, sum[2] + row.rounds]
+                })
+            };
+            assert_eq!(sum(&report), [prepared.sent, prepared.received, prepared.rounds], "{transfers:?}");
+            // All but the request itself.
+            let (all, request) = (client.traffic(), script::HEADER as u64 + infer.len() as u64);
+            assert_eq!(sum(client.report()), [all.sent - request, all.received, all.rounds], "{transfers:?}");
+            client.finish()
+        });
+        served.unwrap();
+        result.unwrap();
+    }
 }

@@ -18,8 +18,9 @@
 //! ReLU(y) and y side by side as inputs, W·(a·y + (1 − a)·ReLU(y)) is an ordinary linear layer. The slopes of the leaky
 //! ReLU are public integers.
 //!
-//! Ranges. |y| < 2^(k−1) − 2^h for ReLU and clip (there of y − low and y − high), |y| < 2^(k−2) (one guard bit) for what
-//! lifts without knowing a sign: leaky, PReLU, polynomials, hard swish. Beyond, results are wrong without notice.
+//! Ranges. |y| < 2^(k−1) − 2^h for ReLU and clip (there of y − low and y − high, so that high − low is at most 2^(k−1) −
+//! 2^h), |y| < 2^(k−2) (one guard bit) for what lifts without knowing a sign: leaky, PReLU, polynomials, hard swish (whose
+//! corner is at most 2^(k−2) − 2^h). Beyond, results are wrong without notice.
 //!
 //! [`ActivationPlan::oracle`] is the same function in plaintext, bit for bit, of the two shares.
 
@@ -29,9 +30,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::compare::Comparison;
 use crate::error::SsError;
+use crate::garble::GarbleSpec;
 use crate::gate::GateSpec;
 use crate::lookup::LookupSpec;
-use crate::garble::GarbleSpec;
 use crate::polynomial::PolynomialSpec;
 use crate::ring::Z2k;
 use crate::step::StepSpec;
@@ -118,17 +119,22 @@ impl ActivationPlan {
     pub fn new(activation: &Activation, widths: Widths, one_round: bool) -> Result<Self, SsError> {
         let Widths { ring_bits, ignored_bits, output_bits, shift } = widths;
         let comparison = || Comparison::new(ring_bits, ignored_bits);
-        let gate = |spec| if one_round { StepSpec::Garbled(GarbleSpec::new(&spec)) } else { StepSpec::Gate(spec) };
+        let gate =
+            |spec| if one_round { StepSpec::Garbled(GarbleSpec::new(&spec)) } else { StepSpec::Gate(spec) };
         let lane = output_bits.checked_sub(shift).filter(|&bits| bits > ring_bits);
         let lane = lane.ok_or(SsError::BadValue {
             what: "activation (the output ring is too narrow for the shifted value)",
         })?;
         let limit = 1i64 << (ring_bits.clamp(2, 62) - 1);
+        let dead = 1i64 << ignored_bits.min(61);
         let steps = match activation {
             Activation::Relu => vec![gate(GateSpec::relu(comparison()?, output_bits, shift)?)],
             &Activation::Clip { low, high } => {
-                if low >= high || low <= -limit || high >= limit {
-                    return Err(SsError::BadValue { what: "clip (needs low < high inside the ring)" });
+                // The values between the ends must be in range at both ends' tests.
+                if low >= high || low <= -limit || high >= limit || high - low > limit - dead {
+                    return Err(SsError::BadValue {
+                        what: "clip (needs low < high inside the ring, less than half a turn apart)",
+                    });
                 }
                 vec![gate(GateSpec::clip(comparison()?, output_bits, shift)?)]
             }
@@ -143,7 +149,8 @@ impl ActivationPlan {
                 vec![StepSpec::Polynomial(PolynomialSpec::polynomial(ring_bits, coefficients, lane, shift)?)]
             }
             &Activation::HardSwish { three } => {
-                if three <= 0 || three >= limit / 2 {
+                // Then y ± three is in range for every guarded y.
+                if three <= 0 || three > limit / 2 - dead {
                     return Err(SsError::BadValue { what: "hard swish (its corner is outside the ring)" });
                 }
                 vec![
@@ -151,7 +158,15 @@ impl ActivationPlan {
                     StepSpec::Polynomial(PolynomialSpec::product(ring_bits, lane, shift)?),
                 ]
             }
-            Activation::Smooth(spec) => vec![StepSpec::Lookup(spec.clone())],
+            Activation::Smooth(spec) => {
+                // A mask drawn for a narrower ring than the table's would leave its top bits in the open.
+                if spec.input().bits != ring_bits || spec.output_scale().bits != output_bits {
+                    return Err(SsError::BadValue {
+                        what: "smooth activation (its table is for other rings)",
+                    });
+                }
+                vec![StepSpec::Lookup(spec.clone())]
+            }
         };
         Ok(Self { activation: activation.clone(), widths, steps })
     }
@@ -196,7 +211,8 @@ impl ActivationPlan {
             let shifted = |&c: &u64| thresholds.map(|t| ring.sub(c, ring.from_signed(t)));
             shares.iter().flat_map(shifted).collect()
         };
-        let one = |compare: Vec<u64>, lanes, constants| Operands { compare, lanes, constants: vec![constants] };
+        let one =
+            |compare: Vec<u64>, lanes, constants| Operands { compare, lanes, constants: vec![constants] };
         Ok(match self.activation {
             Activation::Clip { low, high } => {
                 // The gate gives z − low.
@@ -255,10 +271,8 @@ impl ActivationPlan {
             Activation::PRelu => vec![i128::from(relu(0)), i128::from(y)],
             Activation::Polynomial { coefficients } => {
                 // Modulo 2^64, which the output ring divides.
-                let wrapped = coefficients
-                    .iter()
-                    .rev()
-                    .fold(0i64, |sum, &a| sum.wrapping_mul(y).wrapping_add(a));
+                let wrapped =
+                    coefficients.iter().rev().fold(0i64, |sum, &a| sum.wrapping_mul(y).wrapping_add(a));
                 vec![i128::from(wrapped)]
             }
             &Activation::HardSwish { three } => {
@@ -313,3 +327,6 @@ impl Verdict {
         floors >> (kept - 1) & 1 == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::bench::activation::oracle::{Outcome, judge};
 use crate::bench::activation::session::{Extension, Party};
-use crate::bench::activation::workload::{Batch, NAMES, Workload, subtract};
+use crate::bench::activation::workload::{Batch, NAMES, Workload, chosen, subtract};
 
 /// What to check.
 #[derive(clap::Args, Clone, Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Rings, in bits
     #[arg(long, value_delimiter = ',', default_values_t = [16, 20, 24, 32])]
     bits: Vec<u32>,
-    /// Only activations whose name contains this
+    /// Only this activation, or those whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Extensions that make the transfers
@@ -103,7 +103,7 @@ fn verdict(outcome: &Outcome, planted: bool) -> bool {
 
 fn check(args: &Args) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for name in NAMES.into_iter().filter(|name| args.only.as_ref().is_none_or(|only| name.contains(only))) {
+    for name in NAMES.into_iter().filter(|name| chosen(args.only.as_deref(), name)) {
         for &bits in &args.bits {
             for one_round in [false, true].into_iter().take(1 + usize::from(args.one_round)) {
                 let workload =

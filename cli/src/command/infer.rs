@@ -14,6 +14,7 @@ use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print
 use crate::progress::Progress;
 use crate::session::{Answers, Session, bundles, quantised, wanted};
 use crate::terminal::{Paint, Picture, draw, table};
+use crate::terms::{Agreed, modelled};
 
 /// Images whose answers are listed one by one.
 const LISTED: usize = 20;
@@ -45,6 +46,7 @@ struct Document<'a> {
     expected: Option<&'a [usize]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy: Option<f64>,
+    terms: &'a Agreed,
     setup: StageCost,
     preprocessing: StageCost,
     online: StageCost,
@@ -64,6 +66,11 @@ struct Results<'a> {
 /// # Errors
 /// Files that can't be used, or what ended the session.
 pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
+    if let (Some(_), Some(flag)) = (&arguments.pool, arguments.methods.of_preparing()) {
+        return Err(Failure::Usage(format!(
+            "{flag} can't be used with --pool: bundles are prepared for it, by `hushnet prepare {flag} …`"
+        )));
+    }
     // Before a server is bothered: do the files exist?
     for path in std::iter::once(&arguments.images).chain(&arguments.labels) {
         std::fs::metadata(path).map_err(|source| Failure::File {
@@ -75,7 +82,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     if let Some(pool) = arguments.pool.as_ref().filter(|pool| !pool.is_dir()) {
         return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
     }
-    let mut session = Session::open(&arguments.connect, arguments.logits)?;
+    let mut session = Session::open(&arguments.connect, arguments.logits, &arguments.methods)?;
     let want = wanted(session.manifest());
     let images = read(&arguments.images, want, arguments.first, arguments.count)?;
     let expected = match &arguments.labels {
@@ -95,6 +102,10 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         }
     };
     let (manifest, digest, mode) = (session.manifest().clone(), session.digest(), session.mode());
+    let terms = match &arguments.pool {
+        Some(_) => session.agreed().prepared_elsewhere(),
+        None => session.agreed(),
+    };
     let report = session.finish()?;
     let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
     if arguments.json {
@@ -115,6 +126,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             logits: answers.logits.as_deref(),
             expected: results.expected,
             accuracy: results.accuracy(),
+            terms: &terms,
             setup: stages.setup,
             preprocessing: stages.preprocessing,
             online: stages.online,
@@ -124,7 +136,13 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     }
     let mut text = results.text(want.height, want.width, console);
     if !console.quiet {
-        text.push_str(&costs(&report, images.len(), console));
+        text.push_str(&costs(&report, images.len()));
+        if let Some(link) = arguments.methods.link {
+            text.push_str(&format!("{}\n", modelled("what this client sends goes", link)));
+        }
+        if console.verbose > 0 {
+            text.push_str(&format!("\n{}\n\n{}\n", terms.table(), layer_table(&report)));
+        }
     }
     print(&text)
 }
@@ -137,12 +155,8 @@ fn output_name(mode: OutputMode) -> &'static str {
     }
 }
 
-fn costs(report: &Report, images: usize, console: &Console) -> String {
-    let mut text = format!("\n{}\n", stage_table(&Stages::of(report).rows(), images));
-    if console.verbose > 0 {
-        text.push_str(&format!("\n{}\n", layer_table(report)));
-    }
-    text
+fn costs(report: &Report, images: usize) -> String {
+    format!("\n{}\n", stage_table(&Stages::of(report).rows(), images))
 }
 
 impl Results<'_> {

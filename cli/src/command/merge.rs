@@ -244,7 +244,22 @@ fn layer_table(report: &MergeReport) -> String {
             ]
         })
         .collect();
-    table(&["layer", "shape", "weight bits", "p", "k", "t", "largest", "bound", "static", "to zero", "overflow"], &rows)
+    table(
+        &[
+            "layer",
+            "shape",
+            "weight bits",
+            "p",
+            "k",
+            "t",
+            "largest",
+            "bound",
+            "static",
+            "to zero",
+            "overflow",
+        ],
+        &rows,
+    )
 }
 
 #[cfg(test)]

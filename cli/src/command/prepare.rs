@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print, print_json, stage_table};
 use crate::progress::Progress;
 use crate::session::{Session, bundles};
+use crate::terms::{Agreed, modelled};
 
 #[derive(Serialize)]
 struct Document {
@@ -22,6 +23,7 @@ struct Document {
     bundles: Vec<usize>,
     files: Vec<String>,
     waiting: usize,
+    terms: Agreed,
     setup: StageCost,
     preprocessing: StageCost,
 }
@@ -32,7 +34,7 @@ struct Document {
 /// A folder that can't be written, or what ended the session; bundles made until then stay.
 pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure> {
     let store = Store::open(&arguments.pool).map_err(Failure::Pool)?;
-    let mut session = Session::open(&arguments.connect, arguments.logits)?;
+    let mut session = Session::open(&arguments.connect, arguments.logits, &arguments.methods)?;
     let sizes = bundles(arguments.count, arguments.bundle, session.most_images());
     let progress = Progress::new(console, arguments.json, sizes.len());
     let mut files = Vec::with_capacity(sizes.len());
@@ -43,6 +45,7 @@ pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure>
     }
     drop(progress);
     let (model, digest) = (session.manifest().name.clone(), hex(&session.digest()));
+    let terms = session.agreed();
     let report = session.finish()?;
     let stages = Stages::of(&report);
     if arguments.json {
@@ -55,6 +58,7 @@ pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure>
             bundles: sizes,
             files,
             waiting: store.waiting(),
+            terms,
             setup: stages.setup,
             preprocessing: stages.preprocessing,
         });
@@ -67,9 +71,11 @@ pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure>
         store.waiting(),
         stage_table(&[("setup", stages.setup), ("preprocessing", stages.preprocessing)], arguments.count),
     );
+    if let Some(link) = arguments.methods.link {
+        text.push_str(&format!("\n{}", modelled("what this client sends goes", link)));
+    }
     if console.verbose > 0 {
-        text.push_str("\n\n");
-        text.push_str(&layer_table(&report));
+        text.push_str(&format!("\n\n{}\n\n{}", terms.table(), layer_table(&report)));
     }
     print(&text)
 }

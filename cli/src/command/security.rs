@@ -17,7 +17,7 @@ use nn_merge::fixed_point::dither_log2_sigma;
 use nn_merge::model::{LayerSpec, LayerWeights, Manifest, Model};
 use protocol::offline::linear::{keys_bytes, replies_bytes};
 use protocol::plan::LayerPlan;
-use protocol::{OutputMode, Params, Plan};
+use protocol::{OutputMode, Params, Plan, RoundChoice};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -110,8 +110,8 @@ pub(super) fn least_ratio(noise: &[Noise]) -> f64 {
 ///
 /// # Errors
 /// [`Failure::Unservable`] for a manifest that can't be planned.
-pub(super) fn plan(manifest: &Manifest, images: usize) -> Result<Plan, Failure> {
-    Plan::new(manifest, images, OutputMode::Label).map_err(Failure::Unservable)
+pub(super) fn plan(manifest: &Manifest, images: usize, rounds: RoundChoice) -> Result<Plan, Failure> {
+    Plan::with_rounds(manifest, images, OutputMode::Label, rounds).map_err(Failure::Unservable)
 }
 
 /// Messages of every layer of a plan.

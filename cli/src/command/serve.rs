@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use protocol::channel::TcpOptions;
 use protocol::handshake::Offer;
 use protocol::report::Stage;
 use protocol::serve::{ListenOptions, Listener};
@@ -22,6 +23,7 @@ use crate::error::Failure;
 use crate::output::{Console, counted, print};
 use crate::session::fresh_seed;
 use crate::terminal::{bytes, seconds};
+use crate::terms::modelled;
 
 /// Exit code of a process that Ctrl-C had to end at once.
 const INTERRUPTED: i32 = 130;
@@ -37,13 +39,17 @@ pub(super) fn run(arguments: &Serve, console: &Console) -> Result<(), Failure> {
         stop_with_stdin(stop.clone());
     }
     let model = read_model(&arguments.model)?;
-    let options = ListenOptions { clients: arguments.clients, ..ListenOptions::default() };
+    let tcp = TcpOptions { link: arguments.methods.link, ..TcpOptions::default() };
+    let options = ListenOptions { clients: arguments.clients, tcp };
     // The port first: it fails fast, and a client that comes early waits instead of being turned away.
     let listener = Listener::bind(address, options).map_err(Failure::Listening)?;
     let seed = fresh_seed()?;
     let server = Arc::new(Server::new(model, policy(arguments), seed).map_err(Failure::Unservable)?);
     let bound = listener.address().map_err(Failure::Listening)?;
     tracing::info!(model = %server.model().manifest.name, output = ?arguments.output, "serving");
+    if let Some(link) = arguments.methods.link {
+        console.remark(&modelled("what this server sends goes", link));
+    }
     print(&format!("listening on {bound}"))?;
     listener.run(&server, &stop, log_end).map_err(Failure::Listening)?;
     console.remark("stopped");
@@ -55,7 +61,8 @@ fn policy(arguments: &Serve) -> Policy {
         offer: Offer {
             logit_bits: (arguments.output == OutputName::Logits).then_some(arguments.logit_bits),
             max_images: arguments.max_images,
-            field_bits: arguments.field_bits,
+            field_bits: arguments.methods.field_bits,
+            methods: arguments.methods.allowed(),
             ..Policy::default().offer
         },
         quota: arguments.quota.unwrap_or(u64::MAX),

@@ -91,7 +91,7 @@ pub struct Channel {
     rounds: u64,
     /// Whether the last thing this party did was to send.
     sending: bool,
-    /// A full-duplex stage ended early: nobody knows what has been written.
+    /// Given up: a full-duplex stage ended early and nobody knows what has been written, or the caller said so.
     broken: bool,
 }
 
@@ -169,6 +169,12 @@ impl Channel {
             let _ = self.send(Kind::Refusal, 0, &bytes).and_then(|()| self.flush());
         }
         ProtocolError::Incompatible(refusal)
+    }
+
+    /// From here on everything but a refusal is an error: for a caller that has seen its peer fail in a way that the
+    /// channel can't see.
+    pub(crate) fn give_up(&mut self) {
+        self.broken = true;
     }
 
     /// What waits goes out before we wait.

@@ -6,7 +6,7 @@ use he_core::Seed;
 use nn_merge::model::Manifest;
 use rand_core::Rng;
 
-use super::{ClientOptions, set_up_transfers};
+use super::ClientOptions;
 use crate::channel::{Channel, Kind, Traffic};
 use crate::error::ProtocolError;
 use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
@@ -174,21 +174,37 @@ impl Client<Ready> {
     /// call replaces one that was neither used nor kept.
     ///
     /// # Errors
-    /// A refusal (too many images, quota), or what the channel or the peer did.
+    /// [`ProtocolError::Caller`] for a number of images that no plan has; else a refusal (too many images, quota), or what
+    /// the channel or the peer did. The session is over then: whoever failed in base transfers or in the check of an
+    /// extension must not see a second run of them.
     pub fn prepare(&mut self, images: usize, progress: Progress<'_>) -> Result<ClientBundle, ProtocolError> {
         let rounds = self.rounds()?;
+        let plan = match self.state.plan.take() {
+            Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
+            _ => Arc::new(Plan::with_rounds(&self.greeting.manifest, images, self.state.terms.mode, rounds)?),
+        };
+        self.state.plan = Some(plan.clone());
+        let bundle = self.prepare_planned(&plan, progress);
+        if bundle.is_err() {
+            self.state.transfers = None;
+            self.channel.give_up();
+        }
+        bundle
+    }
+
+    fn prepare_planned(
+        &mut self,
+        plan: &Arc<Plan>,
+        progress: Progress<'_>,
+    ) -> Result<ClientBundle, ProtocolError> {
         let Self { channel, report, greeting, state, seed } = self;
+        let (images, rounds) = (plan.images(), plan.rounds());
         if state.transfers.is_none() {
             let start = Start::now(channel);
             ask(channel, &Request::Transfers)?;
-            state.transfers = Some(set_up_transfers(channel, &state.session, &state.terms, seed, true)?);
+            state.transfers = Some(Transfers::set_up(channel, &state.session, &state.terms, seed, true)?);
             report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
         }
-        let plan = match state.plan.take() {
-            Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
-            _ => Arc::new(Plan::with_rounds(&greeting.manifest, images, state.terms.mode, rounds)?),
-        };
-        state.plan = Some(plan.clone());
         let start = Start::now(channel);
         ask(channel, &Request::Prepare { images, rounds })?;
         channel.receive(Kind::Agreed, 0, 0)?;
@@ -200,15 +216,11 @@ impl Client<Ready> {
         let Some(transfers) = state.transfers.as_mut() else {
             return Err(ProtocolError::Caller("base transfers are missing".into()));
         };
-        let bundle = stage::client(channel, transfers, &plan, &greeting.epoch, id, &seed, report, progress);
+        let bundle = stage::client(channel, transfers, plan, &greeting.epoch, id, &seed, report, progress);
         // Prepared means that both halves are: what the server still has to do is not online time.
         let start = Start::now(channel);
         let bundle = bundle.and_then(|bundle| channel.receive(Kind::Agreed, 0, 0).map(|_| bundle));
         report.add(Stage::Preprocessing, "both halves ready", "wait", &start, channel);
-        if bundle.is_err() {
-            // Whatever went wrong, these transfers are not used again.
-            state.transfers = None;
-        }
         bundle
     }
 

@@ -12,7 +12,6 @@ use he_core::{Params, Seed};
 use nn_merge::model::Model;
 use rand_core::Rng;
 
-use super::set_up_transfers;
 use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
@@ -22,6 +21,7 @@ use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online;
 use crate::plan::{LayerPlan, OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
+use crate::transfers::Transfers;
 
 /// Clients whose quota is kept count of.
 const MOST_CLIENTS: usize = 1 << 16;
@@ -210,7 +210,7 @@ impl Server {
                 Request::Transfers if transfers.is_some() => return Err(unexpected("second base transfers")),
                 Request::Transfers => {
                     let start = Start::now(channel);
-                    transfers = Some(set_up_transfers(channel, &session, &terms, &seed, false)?);
+                    transfers = Some(Transfers::set_up(channel, &session, &terms, &seed, false)?);
                     report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
                 }
                 Request::Probe { up, down } => {

@@ -1,4 +1,20 @@
 //! The preprocessing stage of steps.
+//!
+//! | | from | content |
+//! |---|---|---|
+//! | supply | both | silent transfers only: what the demand takes |
+//! | extensions | S | per chunk of every step: the server receives, choosing at random |
+//! | answers | C | per chunk: the client receives, with its choices, and the chunk's corrections |
+//! | checks | both | SoftSpoken only: that the extensions were consistent |
+//!
+//! *The corrections leave before the check.* A correction is always masked by the pad that its receiver did not choose, so
+//! a server whose extension mixes its choices would have to know the client's Δ (all 128 bits of it, or half of them by
+//! brute force) before corrections tell it anything; they are no oracle for a guess at a few bits. What could be one is
+//! answered online, after the check, and a client whose check fails throws away the bundle, the transfers and the session.
+//!
+//! *Memory.* The server sends the extensions of all steps before it reads an answer, since it can't know how many chunks the
+//! client takes at once. Its queue therefore holds up to all of them (two bytes per transfer at f = 8) when the
+//! client reads slowly; that is less than the material that lies beside it.
 
 use std::time::Instant;
 
@@ -10,7 +26,7 @@ use ss_core::gate::ClientInputs;
 use ss_core::step::{ClientStep, ServerStep, StepSpec};
 
 use super::{ClientSteps, ServerSteps, caller, chunks, side_by_side};
-use crate::channel::{Channel, Duplex, Kind, Traffic};
+use crate::channel::{Channel, Kind, Traffic};
 use crate::error::{PeerResult, ProtocolError};
 use crate::transfers::{Demand, Transfers};
 
@@ -29,10 +45,10 @@ pub fn client(
     seed: &Seed,
     done: Done<'_>,
 ) -> Result<Vec<ClientSteps>, ProtocolError> {
+    let mut clock = Clock::start(channel.traffic());
     transfers.supply(channel, demand(steps), true)?;
     let mut all = Vec::with_capacity(steps.len());
     channel.duplex(true, 0, |link| {
-        let mut clock = Clock::start(link);
         for (at, ((spec, elements), operands)) in steps.iter().zip(operands).enumerate() {
             let seed = seed.fork("step", &[at as u64]);
             let ranges: Vec<_> = chunks(*elements).collect();
@@ -42,7 +58,8 @@ pub fn client(
                 for (number, range) in ranges.iter().enumerate() {
                     let seed = seed.fork("chunk", &[(group * side_by_side() + number) as u64]);
                     let count = range.len() * spec.server_transfers();
-                    let message = link.receive(Kind::Extension, at, transfers.random_len(count).map_err(caller)?)?;
+                    let message =
+                        link.receive(Kind::Extension, at, transfers.random_len(count).map_err(caller)?)?;
                     let sent = transfers.send_random(count, &message).or_malformed("transfer extension")?;
                     let terms = range.start * spec.terms()..range.end * spec.terms();
                     let compare = &operands.compare[terms];
@@ -54,13 +71,18 @@ pub fn client(
                     .into_par_iter()
                     .map(|(seed, range, sent, received, message)| {
                         let terms = range.start * spec.terms()..range.end * spec.terms();
-                        let lanes: Vec<&[u64]> = operands.lanes.iter().map(|lane| &lane[terms.clone()]).collect();
+                        let lanes: Vec<&[u64]> =
+                            operands.lanes.iter().map(|lane| &lane[terms.clone()]).collect();
                         let constants: Vec<&[u64]> =
                             operands.constants.iter().map(|constants| &constants[range.clone()]).collect();
-                        let inputs =
-                            ClientInputs { compare: &operands.compare[terms], lanes: &lanes, constants: &constants };
+                        let inputs = ClientInputs {
+                            compare: &operands.compare[terms],
+                            lanes: &lanes,
+                            constants: &constants,
+                        };
                         let mut rng = seed.fork("tables", &[]).stream();
-                        let (corrections, half) = ClientStep::prepare(spec, &inputs, sent, received, &mut rng)?;
+                        let (corrections, half) =
+                            ClientStep::prepare(spec, &inputs, sent, received, &mut rng)?;
                         Ok((message, corrections, half))
                     })
                     .collect::<Result<_, SsError>>()
@@ -73,11 +95,16 @@ pub fn client(
                 link.flush()?;
             }
             all.push(ClientSteps { spec: spec.clone(), elements: *elements, chunks: halves });
-            clock.lap(link, |seconds, traffic| done(at, seconds, traffic));
+            if at + 1 < steps.len() {
+                clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
+            }
         }
         Ok(())
     })?;
     transfers.check(channel, true)?;
+    if let Some(last) = steps.len().checked_sub(1) {
+        clock.lap(channel.traffic(), |seconds, traffic| done(last, seconds, traffic));
+    }
     Ok(all)
 }
 
@@ -91,10 +118,10 @@ pub fn server(
     steps: &[(StepSpec, usize)],
     done: Done<'_>,
 ) -> Result<Vec<ServerSteps>, ProtocolError> {
+    let mut clock = Clock::start(channel.traffic());
     transfers.supply(channel, demand(steps), false)?;
     let mut all = Vec::with_capacity(steps.len());
     channel.duplex(true, 0, |link| {
-        let mut clock = Clock::start(link);
         let mut waiting = Vec::with_capacity(steps.len());
         for (at, (spec, elements)) in steps.iter().enumerate() {
             let mut halves = Vec::with_capacity(chunks(*elements).len());
@@ -106,19 +133,20 @@ pub fn server(
                 halves.push(ServerStep::receive(spec, range.len(), received).map_err(caller)?);
             }
             waiting.push(halves);
-            clock.lap(link, |seconds, traffic| done(at, seconds, traffic));
+            clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
         }
         for (at, ((spec, elements), halves)) in steps.iter().zip(waiting).enumerate() {
             let mut material = Vec::with_capacity(halves.len());
             let mut completed = Vec::with_capacity(halves.len());
-            let last = halves.len() - 1;
+            let count = halves.len();
             for (number, (range, half)) in chunks(*elements).zip(halves).enumerate() {
-                let count = range.len() * spec.client_transfers();
-                let message = link.receive(Kind::Extension, at, transfers.chosen_len(count).map_err(caller)?)?;
+                let chosen = range.len() * spec.client_transfers();
+                let length = transfers.chosen_len(chosen).map_err(caller)?;
+                let message = link.receive(Kind::Extension, at, length)?;
                 let corrections = link.receive(Kind::Corrections, at, spec.message_bytes(range.len())[0])?;
-                let sent = transfers.send_chosen(count, &message).or_malformed("transfer extension")?;
+                let sent = transfers.send_chosen(chosen, &message).or_malformed("transfer extension")?;
                 material.push((half, sent, corrections));
-                if material.len() == side_by_side() || number == last {
+                if material.len() == side_by_side() || number + 1 == count {
                     let ready: Vec<ServerStep> = std::mem::take(&mut material)
                         .into_par_iter()
                         .map(|(half, sent, corrections)| half.complete(sent, &corrections))
@@ -128,11 +156,16 @@ pub fn server(
                 }
             }
             all.push(ServerSteps { spec: spec.clone(), elements: *elements, chunks: completed });
-            clock.lap(link, |seconds, traffic| done(at, seconds, traffic));
+            if at + 1 < steps.len() {
+                clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
+            }
         }
         Ok(())
     })?;
     transfers.check(channel, false)?;
+    if let Some(last) = steps.len().checked_sub(1) {
+        clock.lap(channel.traffic(), |seconds, traffic| done(last, seconds, traffic));
+    }
     Ok(all)
 }
 
@@ -145,19 +178,19 @@ fn demand(steps: &[(StepSpec, usize)]) -> Demand {
     })
 }
 
-/// Time and traffic step by step.
+/// Time and traffic step by step; the first step's holds the supply, the last one's the check.
 struct Clock {
     time: Instant,
     traffic: Traffic,
 }
 
 impl Clock {
-    fn start(link: &Duplex<'_>) -> Self {
-        Self { time: Instant::now(), traffic: link.traffic() }
+    fn start(traffic: Traffic) -> Self {
+        Self { time: Instant::now(), traffic }
     }
 
-    fn lap(&mut self, link: &Duplex<'_>, report: impl FnOnce(f64, Traffic)) {
-        let now = Self::start(link);
+    fn lap(&mut self, traffic: Traffic, report: impl FnOnce(f64, Traffic)) {
+        let now = Self::start(traffic);
         report((now.time - self.time).as_secs_f64(), now.traffic - self.traffic);
         *self = now;
     }

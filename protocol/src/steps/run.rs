@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 use ss_core::SsError;
 use ss_core::step::{ClientRun, ServerRun, ServerTurn};
+use zeroize::Zeroizing;
 
 use super::{ClientSteps, ServerSteps, caller, chunks, side_by_side};
 use crate::channel::{Channel, Kind};
@@ -60,7 +61,8 @@ pub fn server(
     let sizes: Vec<Vec<usize>> = ranges.iter().map(|chunk| spec.message_bytes(chunk.len())).collect();
     let mut halves: Vec<Option<_>> = halves.into_iter().map(Some).collect();
     let mut runs: Vec<Option<ServerRun>> = Vec::with_capacity(ranges.len());
-    let mut results: Vec<Vec<u64>> = Vec::new();
+    // Shares: wiped when the step fails half way.
+    let mut results = Zeroizing::new(Vec::<Vec<u64>>::new());
     let several = ranges.len() > 1;
     channel.duplex(several, rounds as u64, |link| {
         for (halves, ranges) in halves.chunks_mut(side_by_side()).zip(ranges.chunks(side_by_side())) {
@@ -84,7 +86,7 @@ pub fn server(
                     .collect::<Result<Vec<_>, _>>()?;
                 let turns = each(runs, &messages, |run: ServerRun, message| {
                     Ok(match run.next(message)? {
-                        ServerTurn::Send(message, next) => (Ok(message), Some(next)),
+                        ServerTurn::Send(message, next) => (Ok(message), Some(*next)),
                         ServerTurn::Done(lanes) => (Err(lanes), None),
                     })
                 })
@@ -100,7 +102,7 @@ pub fn server(
         }
         Ok(())
     })?;
-    Ok(results)
+    Ok(std::mem::take(&mut *results))
 }
 
 /// Puts the results of a chunk behind those of the chunks before it.

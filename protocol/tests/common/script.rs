@@ -205,6 +205,18 @@ impl Recording {
         whole_session(Channel::new(script, patience), Seed::from_bytes(self.seed), &self.inputs, self.images)
     }
 
+    /// The real client of this session, which does not take a failed preparation for an answer; both errors.
+    pub(crate) fn client_prepares_twice(
+        &self,
+        script: Script,
+        patience: Duration,
+    ) -> Result<[ProtocolError; 2], ProtocolError> {
+        let channel = Channel::new(script, patience);
+        let options = ClientOptions::new().rounds(Rounds::Three);
+        let mut client = Client::connect(channel, Seed::from_bytes(self.seed))?.agree_on(options)?;
+        Ok([(); 2].map(|()| client.prepare(self.images, &mut |_, _| {}).expect_err("the script is bent")))
+    }
+
     /// The real server of this session against a scripted client.
     pub(crate) fn server_meets(
         &self,

@@ -51,7 +51,7 @@ pub enum ServerRun {
 /// What an answer leads to.
 pub enum ServerTurn {
     /// A message to send, and what waits for its answer.
-    Send(Vec<u8>, ServerRun),
+    Send(Vec<u8>, Box<ServerRun>),
     /// Per lane z + κ per element: shares, for the caller to wipe.
     Done(Vec<Vec<u64>>),
 }
@@ -123,11 +123,11 @@ impl ServerRun {
         Ok(match self {
             Self::Combine(half) => {
                 let (message, next) = half.combine(answer)?;
-                ServerTurn::Send(message, Self::Select(next))
+                ServerTurn::Send(message, Box::new(Self::Select(next)))
             }
             Self::Select(half) => {
                 let (message, next) = half.select(answer)?;
-                ServerTurn::Send(message, Self::Gate(next))
+                ServerTurn::Send(message, Box::new(Self::Gate(next)))
             }
             Self::Gate(half) => ServerTurn::Done(half.finish(answer)?),
             Self::Garbled(half) => ServerTurn::Done(half.finish(answer)?),

@@ -27,7 +27,7 @@ use super::{Options, Row};
 use party::{Found, Setting, measure};
 use session::{Extension, StageCost};
 use table::{ActivationFigures, Peer};
-use workload::NAMES;
+use workload::{NAMES, chosen};
 
 pub(super) use table::{ActivationFigures as Figures, print};
 
@@ -89,8 +89,8 @@ pub(super) fn run(args: &Args) -> Result<Vec<Row>> {
         let [client, server] = measure(&setting)?;
         let figures = figures(&setting, &client, &server)?;
         rows.push(Row {
+            profile: if setting.name == "relu-narrow" { "narrow" } else { "wide" }.into(),
             name: setting.name,
-            profile: "wide".into(),
             activation: Some(figures),
             ..Row::default()
         });
@@ -105,13 +105,13 @@ fn settings(args: &Args) -> Result<Vec<Setting>> {
     let elements = if args.options.smoke() { 1 << 10 } else { elements };
     let usual = |name| -> Point { (name, elements, bits, link.to_owned(), extension, rounds) };
     let or = |chosen: &[u32]| if chosen.is_empty() { vec![bits] } else { chosen.to_vec() };
-    let chosen = !(args.elements.is_empty()
+    let any_choice = !(args.elements.is_empty()
         && args.bits.is_empty()
         && args.link.is_empty()
         && args.transfers.is_empty()
         && args.rounds.is_empty());
     let mut points: Vec<Point> = Vec::new();
-    if chosen {
+    if any_choice {
         let sizes = if args.elements.is_empty() { vec![elements] } else { args.elements.clone() };
         let links = if args.link.is_empty() { vec![link.to_owned()] } else { args.link.clone() };
         let extensions = if args.transfers.is_empty() { vec![extension] } else { args.transfers.clone() };
@@ -131,6 +131,7 @@ fn settings(args: &Args) -> Result<Vec<Setting>> {
         }
     } else {
         points.extend(NAMES.map(usual));
+        points.push(("relu-narrow", elements, 16, link.to_owned(), extension, rounds));
         points.extend(["relu", "max-pool-2x2"].into_iter().flat_map(|name| {
             WIDTHS.map(move |bits| (name, elements, bits, link.to_owned(), extension, rounds))
         }));
@@ -148,7 +149,7 @@ fn settings(args: &Args) -> Result<Vec<Setting>> {
             }
         }
     }
-    points.retain(|point| args.options.wants(point.0));
+    points.retain(|point| chosen(args.options.only.as_deref(), point.0));
     let mut rng = Seed::from_os()?.stream();
     let setting = |(name, elements, ring_bits, link, extension, rounds): Point| Setting {
         name: name.to_owned(),

@@ -22,7 +22,7 @@ use nn_merge::fixed_point::evaluate_exact;
 use nn_merge::model::{Manifest, Model};
 use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build, onnx};
 use protocol::report::peak_memory_bytes;
-use protocol::{OutputMode, Profile};
+use protocol::{OutputMode, Profile, RoundChoice};
 use serde::Serialize;
 
 use super::merge::write_privately;
@@ -35,6 +35,7 @@ use crate::progress::Progress;
 use crate::session::{
     Answers, Session, bundles, first_largest, fresh_seed, network_input, quantised, wanted,
 };
+use crate::terms::Agreed;
 
 use samples::{NAME, NETWORK};
 use server::ServerProcess;
@@ -58,6 +59,8 @@ struct Document {
     fixed_point: FixedPoint,
     merging_error: f64,
     stages: StageDocument,
+    /// Of the session for the labels.
+    terms: Agreed,
     security: Security,
     peak_memory_bytes: Option<u64>,
 }
@@ -127,9 +130,9 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     write_privately(&path, &model.to_bytes().map_err(embedded)?)?;
     drop(progress);
 
-    let server = ServerProcess::start(&path)?;
-    let (answers, labels, _) = classified(&server, &images, false, arguments, console)?;
-    let (fine, logits, mode) = classified(&server, &images, true, arguments, console)?;
+    let server = ServerProcess::start(&path, arguments.methods.link)?;
+    let (answers, labels, _, terms) = classified(&server, &images, false, arguments, console)?;
+    let (fine, logits, mode, _) = classified(&server, &images, true, arguments, console)?;
 
     let bits = match mode {
         OutputMode::Logits { bits } => Some(bits),
@@ -138,7 +141,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
     let lattice = lattice(&model.manifest);
-    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1)?, None));
+    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1, RoundChoice::Three)?, None));
     let document = Document {
         schema: "hushnet-demo/1",
         model: model.manifest.name.clone(),
@@ -152,6 +155,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
         merging_error: report.merging_error,
         digits,
         stages: StageDocument { merging, labels, logits },
+        terms,
         security: Security {
             lattice,
             one_time_masks: true,
@@ -192,16 +196,16 @@ fn classified(
     logits: bool,
     arguments: &Demo,
     console: &Console,
-) -> Result<(Answers, Stages, OutputMode), Failure> {
-    let mut session = Session::open(server.address(), logits)?;
+) -> Result<(Answers, Stages, OutputMode, Agreed), Failure> {
+    let mut session = Session::open(server.address(), logits, &arguments.methods)?;
     debug_assert_eq!(wanted(session.manifest()).values(), SIDE * SIDE);
     let inputs = quantised(session.manifest(), images)?;
     let sizes = bundles(images.len(), None, session.most_images());
     let progress = Progress::new(console, arguments.json, 100 * sizes.len());
     let answers = session.classify(&inputs, &sizes, &progress)?;
     drop(progress);
-    let mode = session.mode();
-    Ok((answers, Stages::of(&session.finish()?), mode))
+    let (mode, terms) = (session.mode(), session.agreed());
+    Ok((answers, Stages::of(&session.finish()?), mode, terms))
 }
 
 /// The network in plaintext, single precision: logits of every image.
@@ -337,6 +341,7 @@ mod tests {
             },
             merging_error: 0.0,
             stages: StageDocument { merging: cost, labels: stages, logits: stages },
+            terms: Agreed::default(),
             security: Security {
                 lattice,
                 one_time_masks: true,

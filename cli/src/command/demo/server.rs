@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use protocol::channel::Link;
+
 use crate::error::Failure;
 
 /// How long the server may take to listen.
@@ -25,17 +27,20 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts this program as a server of `model` that gives labels and logits, on a free port of this machine.
+    /// Starts this program as a server of `model` that gives labels and logits, on a free port of this machine, over a
+    /// modelled link if there is one.
     ///
     /// # Errors
     /// [`Failure::System`] with the server's own words when it does not come to listen.
-    pub(super) fn start(model: &Path) -> Result<Self, Failure> {
+    pub(super) fn start(model: &Path, link: Option<Link>) -> Result<Self, Failure> {
         let failed = |reason: String| Failure::System { doing: "starting the server's process", reason };
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        let link = link.map(|link| ["--link".to_owned(), link.to_string()]);
         let mut child = Command::new(program)
             .args(["--quiet", "serve"])
             .arg(model)
             .args(["--listen", "127.0.0.1:0", "--output", "logits", "--until-stdin-closes"])
+            .args(link.iter().flatten())
             // A log would fill the pipe that nobody empties.
             .env_remove("HUSHNET_LOG")
             .stdin(Stdio::piped())

@@ -31,7 +31,7 @@ pub(super) fn seconds(name: &str, elements: usize) -> Result<f64> {
         })
     };
     Ok(match name {
-        "relu" | "prelu" => each(|y| y.max(0.0)),
+        "relu" | "relu-narrow" | "prelu" => each(|y| y.max(0.0)),
         "relu6" => each(|y| y.clamp(0.0, 6.0)),
         "hard-sigmoid" => each(|y| (y / 6.0 + 0.5).clamp(0.0, 1.0)),
         "leaky-relu" => each(|y| if y < 0.0 { 0.01 * y } else { y }),

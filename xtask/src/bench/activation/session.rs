@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use he_core::Seed;
 use protocol::channel::{Channel, Kind, Traffic};
+use protocol::handshake::Terms;
 use protocol::steps::{ClientSteps, ServerSteps, prepare, run};
 use protocol::transfers::Transfers;
+use protocol::{BaseKind, OutputMode, TransferKind};
 use serde::{Deserialize, Serialize};
-use ss_core::ot::{BaseKind, ExtensionParams, ReceiverSetup, SenderSetup, SetupParams};
 use ss_core::ring::Z2k;
 
 use super::workload::{Batch, ClientShares, Work, add, subtract};
@@ -65,13 +66,15 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
-    /// f of SoftSpoken; silent ones start from an ordinary extension as well.
-    fn field_bits(self) -> u32 {
-        match self {
-            Self::Softspoken2 => 2,
-            Self::Softspoken4 => 4,
-            Self::Softspoken8 | Self::Silent => 8,
-        }
+    /// What both parties agree on for it.
+    fn terms(self) -> Terms {
+        let transfers = match self {
+            Self::Softspoken2 => TransferKind::SoftSpoken { field_bits: 2 },
+            Self::Softspoken4 => TransferKind::SoftSpoken { field_bits: 4 },
+            Self::Softspoken8 => TransferKind::SoftSpoken { field_bits: 8 },
+            Self::Silent => TransferKind::Silent,
+        };
+        Terms { mode: OutputMode::Label, transfers, base: BaseKind::Ristretto }
     }
 
     /// The name on the command line.
@@ -101,8 +104,10 @@ impl Party {
     pub(crate) fn set_up(mut channel: Channel, extension: Extension, is_client: bool) -> Result<Self> {
         channel.set_patience(PATIENCE);
         let seed = Seed::from_os()?;
-        let (transfers, setup) =
-            StageCost::of(&mut channel, |channel| base_transfers(channel, extension, &seed, is_client))?;
+        let (transfers, setup) = StageCost::of(&mut channel, |channel| {
+            // A connection of its own per measurement: any identifier does.
+            Ok(Transfers::set_up(channel, &[1; 32], &extension.terms(), &seed, is_client)?)
+        })?;
         Ok(Self { channel, transfers, seed, batches: 0, is_client, setup })
     }
 
@@ -203,38 +208,4 @@ impl Party {
         })?;
         Ok((results, cost, steps))
     }
-}
-
-/// Base transfers in both directions, three messages each way; the client speaks first.
-fn base_transfers(
-    channel: &mut Channel,
-    extension: Extension,
-    seed: &Seed,
-    is_client: bool,
-) -> Result<Transfers> {
-    // A connection of its own per measurement: the identifiers only have to tell the directions apart.
-    let (to_client, to_server) = ([1; 32], [2; 32]);
-    let (receiving, sending) = if is_client { (to_client, to_server) } else { (to_server, to_client) };
-    let params =
-        SetupParams { extension: ExtensionParams::new(extension.field_bits())?, base: BaseKind::Ristretto };
-    let [offer_len, points_len, sums_len] = params.message_bytes();
-    let mut rng = seed.fork("base transfers", &[]).stream();
-    let mut exchange = |message: &[u8], length: usize| -> Result<Vec<u8>> {
-        if is_client {
-            channel.send(Kind::BaseTransfer, 0, message)?;
-            return Ok(channel.receive(Kind::BaseTransfer, 0, length)?);
-        }
-        let received = channel.receive(Kind::BaseTransfer, 0, length)?;
-        channel.send(Kind::BaseTransfer, 0, message)?;
-        channel.flush()?;
-        Ok(received)
-    };
-    let (offer, receiver) = ReceiverSetup::begin(&receiving, params, &mut rng);
-    let theirs = exchange(&offer, offer_len)?;
-    let (points, sender) = SenderSetup::begin(&sending, params, &mut rng, &theirs)?;
-    let theirs = exchange(&points, points_len)?;
-    let (sums, receiver) = receiver.finish(&mut rng, &theirs)?;
-    let sender = sender.finish(&exchange(&sums, sums_len)?)?;
-    let silent = (extension == Extension::Silent).then_some([sending, receiving]);
-    Ok(Transfers::new(sender, receiver, silent))
 }

@@ -2,7 +2,7 @@
 //!
 //! | name | function of the inputs | h |
 //! |---|---|---|
-//! | relu, relu6, hard-sigmoid | max(y, 0), clips | k − 12: sign tests of twelve bits |
+//! | relu, relu-narrow, relu6, hard-sigmoid | max(y, 0), clips | k − 12: sign tests of twelve bits |
 //! | leaky-relu, abs | slopes 1 and 100, −1 and 1 | k − 12 |
 //! | prelu | max(y, 0) and y side by side | k − 12 |
 //! | square, cubic | y², y³ | |
@@ -12,7 +12,8 @@
 //! | arg-max-10, arg-max-1000, top-5-of-1000 | values with their indices | k − 17, or 0 |
 //!
 //! The results of the first groups go to the ring of masked inputs of the profile `wide`, Z_2^46, scaled by 2^14 where
-//! there is room; those of products to a ring that holds them. Maxima stay in Z_2^k.
+//! there is room, relu-narrow's to that of the profile `narrow`, Z_2^28, unscaled; those of products to a ring that
+//! holds them. Maxima stay in Z_2^k.
 
 use anyhow::{Context, Result, bail};
 use he_core::Seed;
@@ -28,8 +29,9 @@ use ss_core::spline::Smooth;
 use ss_core::step::StepSpec;
 
 /// All names in the order of the table.
-pub(crate) const NAMES: [&str; 18] = [
+pub(crate) const NAMES: [&str; 19] = [
     "relu",
+    "relu-narrow",
     "relu6",
     "hard-sigmoid",
     "leaky-relu",
@@ -48,6 +50,11 @@ pub(crate) const NAMES: [&str; 18] = [
     "arg-max-1000",
     "top-5-of-1000",
 ];
+
+/// Whether `only`, if given, chooses an activation: by its whole name, or by a part if it is no whole one.
+pub(crate) fn chosen(only: Option<&str>, name: &str) -> bool {
+    only.is_none_or(|only| if NAMES.contains(&only) { name == only } else { name.contains(only) })
+}
 
 /// One activation with its rings.
 #[derive(Debug)]
@@ -92,6 +99,9 @@ pub(crate) struct Maxima {
 /// The results' ring of the profile `wide`, and the scale.
 const OUTPUT: (u32, u32) = (46, 14);
 
+/// The results' ring of the profile `narrow`.
+const NARROW: u32 = 28;
+
 /// Error that smooth functions may have, as a part of their largest value.
 const TOLERANCE: f64 = 1.0 / 1024.0;
 
@@ -134,6 +144,10 @@ impl Workload {
         };
         match name {
             "relu" => values(Activation::Relu, wide, tested, &[0]),
+            "relu-narrow" => {
+                let widths = Widths { output_bits: NARROW.max(ring_bits + 2), shift: 0, ..wide };
+                values(Activation::Relu, widths, tested, &[0])
+            }
             "relu6" => values(Activation::Clip { low: 0, high: six }, wide, tested - six, &[0, six]),
             "hard-sigmoid" => {
                 let clip = Activation::Clip { low: -three, high: three };
@@ -336,7 +350,11 @@ impl<'a> Batch<'a> {
         let edges = [0, 1, half - 1, half, half + 1, ring.mask()];
         let share = |_| {
             let word = rng.next_u64();
-            if word % 16 == 0 { edges[(word >> 8) as usize % edges.len()] } else { word >> 8 & ring.mask() }
+            if word.is_multiple_of(16) {
+                edges[(word >> 8) as usize % edges.len()]
+            } else {
+                word >> 8 & ring.mask()
+            }
         };
         Ok((0..self.elements).map(share).collect())
     }
