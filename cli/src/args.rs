@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use protocol::RoundChoice;
 use protocol::channel::Link;
 
 pub(crate) use methods::{BaseName, MethodFlags, RoundsName, ServeMethods, TransfersName, word};
@@ -195,8 +196,8 @@ pub(crate) struct Inspect {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
     pub(crate) logit_bits: u32,
     /// Show all activations in one round trip each, or in three (the default)
-    #[arg(long, value_name = "CHOICE", value_parser = ["one", "three"], conflicts_with = "link")]
-    pub(crate) rounds: Option<String>,
+    #[arg(long, value_name = "CHOICE", value_parser = methods::one_or_three(), conflicts_with = "link")]
+    pub(crate) rounds: Option<RoundChoice>,
     /// Show what is faster over a link, step by step: `lan`, `wan`, or as in `100mbit/40ms`
     #[arg(long, value_name = "LINK")]
     pub(crate) link: Option<Link>,

@@ -7,7 +7,8 @@
 //! | `link` | the estimate that the choice of round trips went by: no member if nothing was measured |
 //! | `modelled_link` | the link that `--link` modelled: all times include it |
 
-use protocol::channel::Link;
+use std::fmt;
+
 use protocol::handshake::Terms;
 use protocol::{LinkEstimate, Plan};
 use serde::Serialize;
@@ -121,6 +122,11 @@ impl Agreed {
         rows
     }
 
+    /// The link that was modelled.
+    pub(crate) fn modelled_link(&self) -> Option<&str> {
+        self.modelled_link.as_deref()
+    }
+
     /// The terms as a table.
     pub(crate) fn table(&self) -> String {
         let rows: Vec<Vec<String>> =
@@ -130,13 +136,14 @@ impl Agreed {
 }
 
 /// The sentence that must stand beside times over a modelled link.
-pub(crate) fn modelled(what: &str, link: Link) -> String {
+pub(crate) fn modelled(what: &str, link: impl fmt::Display) -> String {
     format!("Modelled link: {what} as over {link}. Times include it.")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::channel::Link;
     use protocol::{BaseKind, OutputMode, TransferKind};
     use std::time::Duration;
 

@@ -36,16 +36,16 @@ pub struct Demand {
 
 /// The direction in which this party sends.
 enum Sending {
-    SoftSpoken(ExtensionSender),
-    Silent(SilentSender),
+    SoftSpoken(Box<ExtensionSender>),
+    Silent(Box<SilentSender>),
     /// Being exchanged for a silent one.
     Gone,
 }
 
 /// The direction in which this party receives.
 enum Receiving {
-    SoftSpoken(ExtensionReceiver),
-    Silent(SilentReceiver),
+    SoftSpoken(Box<ExtensionReceiver>),
+    Silent(Box<SilentReceiver>),
     /// Being exchanged for a silent one.
     Gone,
 }
@@ -107,8 +107,8 @@ impl Transfers {
         let silent = (terms.transfers == TransferKind::Silent)
             .then(|| [&sending, &receiving].map(|direction| derive(direction, "silent", 0)));
         Ok(Self {
-            sending: Sending::SoftSpoken(sender),
-            receiving: Receiving::SoftSpoken(receiver),
+            sending: Sending::SoftSpoken(Box::new(sender)),
+            receiving: Receiving::SoftSpoken(Box::new(receiver)),
             silent,
             asked: [0; 2],
         })
@@ -145,7 +145,10 @@ impl Transfers {
     fn ask(&mut self, channel: &mut Channel, demand: usize) -> Result<(), ProtocolError> {
         let Receiving::Silent(receiver) = &mut self.receiving else { return Ok(()) };
         while receiver.available() < demand {
-            channel.send(Kind::Supply, 0, &receiver.refill_begin().or_malformed("supply")?)?;
+            let request = receiver.refill_begin().or_malformed("supply")?;
+            if !request.is_empty() {
+                channel.send(Kind::Supply, 0, &request)?;
+            }
             let answer = channel.receive(Kind::Supply, 1, receiver.params().answer_len())?;
             receiver.refill_finish(&answer).or_malformed("supply")?;
         }
@@ -156,7 +159,11 @@ impl Transfers {
     fn serve(&mut self, channel: &mut Channel, demand: usize) -> Result<(), ProtocolError> {
         let Sending::Silent(sender) = &mut self.sending else { return Ok(()) };
         while sender.available() < demand {
-            let request = channel.receive(Kind::Supply, 0, sender.request_len())?;
+            // Later iterations have no request: their answers follow each other without waiting.
+            let request = match sender.request_len() {
+                0 => Vec::new(),
+                length => channel.receive(Kind::Supply, 0, length)?,
+            };
             channel.send(Kind::Supply, 1, &sender.refill(&request).or_malformed("supply")?)?;
             channel.flush()?;
         }
@@ -169,7 +176,7 @@ impl Transfers {
         let Some([sending, receiving]) = self.silent else { return };
         self.sending = match std::mem::replace(&mut self.sending, Sending::Gone) {
             Sending::SoftSpoken(sender) => match worthwhile(to_send, self.asked[0], sender.params()) {
-                Some(params) => Sending::Silent(SilentSender::new(&sending, sender, params)),
+                Some(params) => Sending::Silent(Box::new(SilentSender::new(&sending, *sender, params))),
                 None => Sending::SoftSpoken(sender),
             },
             other => other,
@@ -177,7 +184,9 @@ impl Transfers {
         self.receiving = match std::mem::replace(&mut self.receiving, Receiving::Gone) {
             Receiving::SoftSpoken(receiver) => match worthwhile(to_receive, self.asked[1], receiver.params())
             {
-                Some(params) => Receiving::Silent(SilentReceiver::new(&receiving, receiver, params)),
+                Some(params) => {
+                    Receiving::Silent(Box::new(SilentReceiver::new(&receiving, *receiver, params)))
+                }
                 None => Receiving::SoftSpoken(receiver),
             },
             other => other,

@@ -10,9 +10,10 @@
 //! A client that asks for nothing takes what the server allows; what it does ask for the server may refuse. Words are an
 //! interface, as all names of the command line: the same ones stand in the documents of `--json`.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use protocol::channel::Link;
-use protocol::{BaseKind, ClientOptions, Methods, Rounds, TransferKind};
+use protocol::{BaseKind, ClientOptions, Methods, RoundChoice, Rounds, TransferKind};
 
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -173,6 +174,12 @@ pub(crate) fn word<N: ValueEnum + Copy + Into<K>, K: PartialEq>(kind: &K) -> Str
     let name = N::value_variants().iter().find(|&&name| name.into() == *kind);
     let value = name.and_then(ValueEnum::to_possible_value);
     value.map_or_else(|| "unknown".to_owned(), |value| value.get_name().to_owned())
+}
+
+/// The choices of round trips that need no link to choose by.
+pub(super) fn one_or_three() -> impl TypedValueParser<Value = RoundChoice> {
+    let choice = |word: String| if word == "one" { RoundChoice::One } else { RoundChoice::Three };
+    PossibleValuesParser::new(["one", "three"]).map(choice)
 }
 
 fn field_bits(text: &str) -> Result<u32, String> {

@@ -6,10 +6,12 @@
 use nn_merge::fixed_point::logit_bound;
 use nn_merge::model::{InputSpec, LayerSpec};
 use protocol::plan::LayerPlan;
+use protocol::{LinkEstimate, RoundChoice};
 use serde::Serialize;
 
 use super::read_model;
 use super::security::{Lattice, Messages, Noise, SMALL_RATIO, lattice, least_ratio, messages, noise, plan};
+use super::steps::{Step, step_table, steps};
 use crate::args::Inspect;
 use crate::error::Failure;
 use crate::output::{Console, counted, hex, print, print_json};
@@ -29,6 +31,11 @@ struct Document<'a> {
     logit_bound_rounded: f64,
     bundle: usize,
     layers: Vec<Layer<'a>>,
+    /// How the steps are chosen: `one`, `three`, or `auto` for the link below.
+    rounds: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<String>,
+    steps: Vec<Step>,
     security: Security,
 }
 
@@ -74,7 +81,11 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
     let model = read_model(&arguments.model)?;
     let manifest = &model.manifest;
     let lattice = lattice(manifest);
-    let plan = plan(manifest, arguments.bundle)?;
+    let rounds = match arguments.link {
+        Some(link) => RoundChoice::Fastest(LinkEstimate::from(link)),
+        None => arguments.rounds.unwrap_or_default(),
+    };
+    let plan = plan(manifest, arguments.bundle, rounds)?;
     let (labels, logits) = (noise(&model, &plan, None), noise(&model, &plan, Some(arguments.logit_bits)));
     let (ratio, logit_ratio) = (least_ratio(&labels), least_ratio(&logits));
     let layers = manifest
@@ -107,6 +118,13 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
         logit_bound_rounded: logit_bound(&model, Some(arguments.logit_bits)),
         bundle: arguments.bundle,
         layers,
+        rounds: match rounds {
+            RoundChoice::One => "one",
+            RoundChoice::Three => "three",
+            RoundChoice::Fastest(_) => "auto",
+        },
+        link: arguments.link.map(|link| link.to_string()),
+        steps: steps(&plan),
         security: Security {
             gives_logits: lattice.profile == "wide",
             lattice,
@@ -168,6 +186,19 @@ impl Document<'_> {
             console.heading(&format!("Preprocessing of a bundle of {what}")),
             self.message_table()
         ));
+        let chosen = match &self.link {
+            Some(link) => format!("whatever is faster over {link}, step by step"),
+            None => format!("{} round trips each", self.rounds).replace("one round trips", "one round trip"),
+        };
+        text.push_str(&format!(
+            "\n{}\n{}\n",
+            console.heading(&format!("Activations of a bundle of {what}: {chosen}")),
+            step_table(&self.steps)
+        ));
+        text.push_str(
+            "S and C receives: random transfers by who receives. Corrections, client to server, are preprocessing; what is\n\
+             sent is online. Transfers and the headers of messages come on top.\n",
+        );
         text.push_str(&format!("\n{}\n{}", console.heading("Security"), self.security_text()));
         text
     }

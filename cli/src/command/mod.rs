@@ -8,6 +8,7 @@ mod merge;
 mod prepare;
 mod security;
 mod serve;
+mod steps;
 
 use std::path::Path;
 

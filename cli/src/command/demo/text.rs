@@ -3,6 +3,7 @@
 use super::{Digit, Document, SIDE};
 use crate::output::{Console, StageCost, stage_table};
 use crate::terminal::{Paint, Picture, draw, table};
+use crate::terms::modelled;
 
 /// Columns of the page.
 const COLUMNS: usize = 80;
@@ -44,6 +45,11 @@ impl Document {
             console.heading(&format!("Cost of {} labels, as the client sees it", self.digits.len())),
             stage_table(&rows, self.digits.len())
         ));
+        if let Some(link) = self.terms.modelled_link() {
+            // In the place of the empty line before the next heading, so that it stands with the times.
+            text.truncate(text.len() - 1);
+            text.push_str(&format!("{}\n\n", modelled("what either party sends goes", link)));
+        }
         text.push_str(&format!(
             "{}\n{}\n",
             console.heading("Security parameters in force"),
@@ -96,8 +102,11 @@ impl Document {
                 ),
             ),
         ];
-        let rows: Vec<Vec<String>> =
-            rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+        let rows: Vec<Vec<String>> = rows
+            .into_iter()
+            .chain(self.terms.rows())
+            .map(|(name, value)| vec![name.to_owned(), value])
+            .collect();
         table(&["parameter", "value"], &rows)
     }
 }
