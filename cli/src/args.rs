@@ -296,8 +296,8 @@ Examples:
   hushnet infer t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz --count 100
   hushnet infer digits/ --connect server.example:7700 --logits --json
   hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
-  hushnet infer digits/ --base ml-kem           nothing that falls to a quantum computer
-  hushnet infer digits/ --rounds one --link wan tries a slower link (`serve --link wan` for its other half)")]
+  hushnet infer digits/ --base ml-kem           no Diffie–Hellman
+  hushnet infer digits/ --rounds one --link wan tries a slower link; `serve --link wan` is its other half")]
 pub(crate) struct Infer {
     /// The images
     #[arg(value_name = "IMAGES")]

@@ -39,12 +39,35 @@ fn the_document_holds_every_fact() {
 }
 
 #[test]
+fn methods_reach_both_processes() {
+    let flags = ["--transfers", "silent", "--base", "ml-kem", "--rounds", "auto", "--link", "1gbit/10ms"];
+    let document = hushnet(&[&["demo", "--json"], &flags[..]].concat()).json();
+    assert_eq!(document["labels_agree"], true);
+    let terms = &document["terms"];
+    assert_eq!([&terms["transfers"], &terms["base"]], ["silent", "ml-kem"]);
+    assert_eq!(terms["modelled_link"], "1gbit/10ms");
+    // One direction alone would make it 5 ms.
+    assert!(terms["link"]["round_trip_seconds"].as_f64().unwrap() >= 0.0099, "{terms}");
+    assert!(terms["steps"]["one_round"].as_u64().unwrap() > 0, "{terms}");
+}
+
+#[test]
 fn the_page_shows_digits_and_tables() {
     let page = hushnet(&["demo"]).success();
     for label in digit_labels() {
         assert!(page.contains(&format!("private {label}, plain {label}")), "{page}");
     }
-    for word in ["merging", "preprocessing", "online", "one-time", "bits of security", "semi-honest", "@"] {
+    for word in [
+        "merging",
+        "preprocessing",
+        "online",
+        "one-time",
+        "bits of security",
+        "semi-honest",
+        "base transfers",
+        "activation steps",
+        "@",
+    ] {
         assert!(page.contains(word), "{word} in {page}");
     }
     assert!(!page.contains('\x1b'), "colours without a terminal");

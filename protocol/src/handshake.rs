@@ -24,7 +24,8 @@ use crate::channel::{Channel, Kind};
 use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
 use crate::link::choice_bytes;
 use crate::offline::BundleId;
-use crate::plan::{OutputMode, RoundChoice};
+use crate::plan::OutputMode;
+use crate::rounds::RoundChoice;
 
 /// Version of everything on the wire. Equal or refused.
 pub const PROTOCOL_VERSION: u32 = 2;

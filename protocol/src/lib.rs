@@ -16,6 +16,7 @@
 //! | [`session`] | client and server, states as types |
 //! | [`serve`] | many clients |
 //! | [`store`] | a client's prepared bundles on disk, each usable once |
+//! | [`rounds`] | round trips or bytes, step by step |
 //! | [`report`] | seconds, bytes, rounds, by layer |
 //! | [`testing`] | in-process sessions, and the oracle's tape from recorded seeds |
 
@@ -29,6 +30,7 @@ pub mod offline;
 pub mod online;
 pub mod plan;
 pub mod report;
+pub mod rounds;
 pub mod serve;
 pub mod session;
 pub mod steps;
@@ -43,7 +45,8 @@ pub use error::{PeerFault, ProtocolError, Refusal, RefusalCode};
 pub use handshake::{Methods, TransferKind};
 pub use link::{LinkEstimate, Rounds};
 pub use online::Output;
-pub use plan::{OutputMode, Plan, RoundChoice};
+pub use plan::{OutputMode, Plan};
+pub use rounds::RoundChoice;
 pub use session::{Client, ClientOptions, Policy, Server};
 /// The assumption behind the base transfers, part of a session's terms.
 pub use ss_core::ot::BaseKind;

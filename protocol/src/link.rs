@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{Channel, Kind, Link};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Request, ask};
-use crate::plan::RoundChoice;
+use crate::rounds::RoundChoice;
 
 /// Most bytes of a probe in one direction.
 pub const MAX_PROBE: usize = 64 << 10;

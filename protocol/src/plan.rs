@@ -16,14 +16,13 @@ use he_core::Params;
 use nn_merge::model::{LayerSpec, Manifest};
 use serde::{Deserialize, Serialize};
 use ss_core::compare::Comparison;
-use ss_core::garble::GarbleSpec;
 use ss_core::gate::GateSpec;
 use ss_core::maximum::Tournament;
 use ss_core::ring::Switch;
 use ss_core::step::StepSpec;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
-use crate::link::LinkEstimate;
+use crate::rounds::RoundChoice;
 
 /// Most images in one bundle.
 pub const MAX_IMAGES: usize = 256;
@@ -50,38 +49,6 @@ pub enum OutputMode {
         /// Bits kept.
         bits: u32,
     },
-}
-
-/// How activations trade round trips for bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum RoundChoice {
-    /// Three round trips per step and the fewest bytes.
-    #[default]
-    Three,
-    /// One round trip per step, with garbled circuits.
-    One,
-    /// Step by step what takes less time online over a link like this.
-    Fastest(LinkEstimate),
-}
-
-impl RoundChoice {
-    /// The construction for `elements` of a gate.
-    ///
-    /// A model of the online stage: waiting, sending, computing, one after the other. The computing was measured on one
-    /// core per party; on links where it matters the difference between the constructions is in their bytes.
-    fn construct(self, spec: GateSpec, elements: usize) -> StepSpec {
-        let (one, three) = (StepSpec::Garbled(GarbleSpec::new(&spec)), StepSpec::Gate(spec));
-        let Self::Fastest(link) = self else {
-            return if self == Self::One { one } else { three };
-        };
-        let seconds = |step: &StepSpec, per_element: f64| {
-            let bytes: usize = step.message_bytes(elements)[1..].iter().sum();
-            step.rounds() as f64 * link.round_trip_seconds()
-                + bytes as f64 * 8.0 / link.bits_per_second()
-                + elements as f64 * per_element
-        };
-        if seconds(&one, 0.5e-6) < seconds(&three, 0.3e-6) { one } else { three }
-    }
 }
 
 impl OutputMode {

@@ -23,7 +23,8 @@ use zeroize::Zeroizing;
 use crate::error::ProtocolError;
 use crate::link::LinkEstimate;
 use crate::offline::ClientBundle;
-use crate::plan::{OutputMode, Plan, RoundChoice};
+use crate::plan::{OutputMode, Plan};
+use crate::rounds::RoundChoice;
 use crate::steps::ClientSteps;
 
 const MAGIC: &[u8; 8] = b"HUSHBND\x02";

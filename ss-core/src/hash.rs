@@ -9,6 +9,10 @@
 //! uses: the key is derived from the session identifier, so a tweak never meets the same permutation in two
 //! sessions, and the tweak is a running index that its user must never repeat within a session.
 //!
+//! The bound of that argument is about p·q/2^128 for p evaluations of AES by the adversary and q hashes under one key:
+//! 2^30 transfers of a session leave 98 bits, not 128, against a receiver that can tell right from wrong guesses of pads
+//! that it did not choose. None of that work can be done before the session's identifier is known.
+//!
 //! **[`Prg`]** is AES-128 in counter mode under a secret seed: block n of the stream is AES_seed(n), n as a
 //! little-endian 128-bit integer.
 //!

@@ -29,7 +29,13 @@
 //! | ELU (α = 1) | 1 | 1 | – |
 //! | e^x up to x = R | e^R | e^R | e^R |
 //!
-//! Not promised: the last bits of an `f64`, or the same bits on every machine. One party evaluates; the other never does.
+//! **Same bits everywhere.** Values inside a table are one party's affair, but the *shape* of a look-up follows from error
+//! bounds, which both parties compute ([`crate::lookup::LookupSpec::new`]) and have to agree on. Only additions,
+//! multiplications, divisions and square roots of `f64` in a fixed order are used, which IEEE 754 defines to the last bit
+//! and Rust neither reorders nor fuses: no `sin`, `exp` or `powf` of a system library may come in here.
+//!
+//! Not promised: the last bits of a function. Nor equal times where a product is too small for a normal `f64` and a
+//! processor is slow then: softplus beyond |x| = 354 alone comes there.
 
 /// A smooth function of one variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

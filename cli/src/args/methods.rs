@@ -42,8 +42,8 @@ pub(crate) struct ServeMethods {
     /// bytes and more hashing
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = field_bits)]
     pub(crate) field_bits: u32,
-    /// Take base transfers by ML-KEM only. All then rests on lattices and symmetric primitives, and on LPN
-    /// where a client chooses silent transfers: nothing that is known to fall to a quantum computer
+    /// Take base transfers by ML-KEM only, none by Diffie–Hellman. All then rests on lattices and symmetric
+    /// primitives, and on LPN where a client chooses silent transfers; parameters are sized for classical attacks
     #[arg(long)]
     pub(crate) post_quantum: bool,
     /// Refuse silent transfers, which take more memory and work
@@ -82,7 +82,7 @@ pub(crate) enum TransfersName {
 pub(crate) enum BaseName {
     /// Diffie–Hellman over Ristretto255: small messages, falls to a quantum computer
     Ristretto,
-    /// ML-KEM-768: lattices, some 300 KB more per connection
+    /// ML-KEM-768: lattices, some 600 KB each way per connection
     MlKem,
 }
 

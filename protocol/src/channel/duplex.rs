@@ -3,8 +3,8 @@
 //! In turns, a party that writes more than the sockets' buffers hold blocks until the other reads; when both do that, both
 //! block. Here writing is a scoped thread's work: [`Duplex::send`] only appends to a queue, so a stage can send chunk
 //! after chunk while it receives the answers to earlier ones. The queue has no bound of its own (a bound would bring the
-//! blocking back): it holds what the caller sent and the peer has not read, which a stage that waits for answers every few
-//! chunks keeps small.
+//! blocking back): it holds what the caller sent and the peer has not read. So it is the caller's stage that bounds it, by
+//! what it sends before it waits, and by the sum of its messages in any case.
 //!
 //! *Order, counters, numbers, refusals* are the channel's own: frames get header and number when they are sent, the
 //! same code reads and checks what comes.

@@ -13,8 +13,9 @@ use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet}
 use crate::link::{LinkEstimate, Rounds, measure};
 use crate::offline::{ClientBundle, stage};
 use crate::online::{self, Output, Progress};
-use crate::plan::{OutputMode, Plan, RoundChoice};
+use crate::plan::{OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
+use crate::rounds::RoundChoice;
 use crate::transfers::Transfers;
 
 /// A client in a state of its session.

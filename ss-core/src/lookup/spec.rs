@@ -8,6 +8,9 @@ use crate::spline::{Piece, Smooth, pieces, pow2, round};
 
 use super::{KEY_BYTES, SESSION_BYTES};
 
+/// What `f64` adds to the error, times 1 + max|f|: [`crate::spline`] is within 10^−13, and a piece sums up three values.
+const ARITHMETIC: f64 = 1e-12;
+
 /// The argument of a function: y in Z_2^`bits` stands for the real y·`step`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input {
@@ -52,7 +55,8 @@ impl LookupSpec {
     ///
     /// # Errors
     /// [`SsError::BadValue`] for values outside the ranges named above and in [`Input`] and [`Output`], where the function
-    /// times `scale` does not fit the output ring, or where that ring is too narrow or an entry too wide (128 bits).
+    /// times `scale` does not fit the output ring with the error added, or where that ring is too narrow or an entry too
+    /// wide (128 bits).
     pub fn new(
         function: Smooth,
         input: Input,
@@ -105,7 +109,11 @@ impl LookupSpec {
             fields.push(Field { bits: square_bits, exponent: exponents[2] });
         }
         let product = ProductSpec::new(ring, shift, fields, None)?;
-        let error = interpolation + drop_error(dropped) + square_error(square) + rounding(shift);
+        let error = interpolation
+            + drop_error(dropped)
+            + square_error(square)
+            + rounding(shift)
+            + ARITHMETIC * (1.0 + peak);
         let spec = Self {
             function,
             input,
@@ -119,6 +127,14 @@ impl LookupSpec {
             product,
             error,
         };
+        // A result may be off by the bound, and must not wrap then: σ(20) is 1 but for 2^−29, and half the ring too.
+        let reach = spec.limit() as f64 * input.step;
+        let largest = function.value(reach).abs().max(function.value(-reach).abs()).max(0.3);
+        if (largest + error) * output.scale + 1.0 > pow2(output.bits) / 2.0 {
+            return Err(SsError::BadValue {
+                what: "output of a look-up (its ring has no room for the error beside the values)",
+            });
+        }
         // Coefficients are rounded in 51 bits; a ring that is wider is only a finer scale than there is use for.
         let exact = peak.max(first * length) * output.scale / pow2(shift) < pow2(48);
         if spec.entry_bits() > 128 || !exact {

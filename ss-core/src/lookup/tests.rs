@@ -155,6 +155,29 @@ fn the_wrap_is_outside_the_limit() {
     assert!(bad.count() > 0, "sigmoid(-8) is 0");
 }
 
+/// A function that comes as close to the end of the ring as its error bound would wrap to the other end: refused, and
+/// with room for the error right. Without the check the worst of these results would be off by 2.
+#[test]
+fn results_that_could_wrap_are_refused() {
+    let mut rng = fresh_rng();
+    for (function, range) in [(Smooth::Sigmoid, 18.0), (Smooth::Tanh, 8.0), (Smooth::Tanh, 18.0)] {
+        for (g, degree) in [(7, 2), (8, 1)] {
+            let wide = LookupSpec::new(function, input(12, range), output(2.0), g, degree).unwrap();
+            let worst = largest_error(&mut rng, &wide, 20_000);
+            assert!(worst <= wide.error_bound());
+            // Results beyond 1 do occur.
+            let unit = wide.output_scale().scale;
+            let above = (0..4096u64)
+                .filter(|server| wide.output().signed(wide.value(*server, 0)) as f64 / unit >= 1.0)
+                .count();
+            assert!(above > 0, "{function:?} {g} {degree}");
+            assert!(LookupSpec::new(function, input(12, range), output(1.0), g, degree).is_err());
+            let room = 1.0 + 1.1 * wide.error_bound();
+            assert!(LookupSpec::new(function, input(12, range), output(room), g, degree).is_ok());
+        }
+    }
+}
+
 #[test]
 fn the_cheapest_shape_keeps_the_tolerance() {
     for tolerance in [1e-2, 1e-3, 1e-4] {
@@ -318,8 +341,8 @@ fn table_of_figures() {
     let mut rng = fresh_rng();
     let now = std::time::Instant::now;
     for (function, range, out) in [
-        (Smooth::Sigmoid, 8.0, 1.0),
-        (Smooth::Tanh, 4.0, 1.0),
+        (Smooth::Sigmoid, 8.0, 2.0),
+        (Smooth::Tanh, 4.0, 2.0),
         (Smooth::Gelu, 8.0, 8.0),
         (Smooth::Silu, 8.0, 8.0),
         (Smooth::Softplus, 8.0, 16.0),

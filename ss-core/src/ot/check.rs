@@ -35,7 +35,7 @@
 //!
 //! It also catches any desynchronised or faulty peer.
 
-use super::vole::{CHUNK_BLOCKS, ROWS, Row};
+use super::vole::{CHUNK_BLOCKS, ROWS, Row, secret_mask};
 use crate::gf128::{add_scaled, dot, dots};
 use crate::hash::{Prg, keccak, wipe};
 use sha3::{Digest, Sha3_256};
@@ -135,7 +135,7 @@ impl Check {
             .chain_update(self.chain)
             .chain_update(choices.to_le_bytes());
         for (r, sum) in self.sums[..ROWS].iter().enumerate() {
-            let masked = choices & (delta >> r & 1).wrapping_neg();
+            let masked = choices & secret_mask(delta, r);
             hasher.update((sum ^ masked).to_le_bytes());
         }
         hasher.finalize().into()

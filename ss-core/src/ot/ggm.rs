@@ -17,6 +17,7 @@
 //! | leaves | 2^f seeds of 128 bits | full: by x; punctured: by x ⊕ Δ, entry 0 a zero |
 //! | sums | f pairs | by bit of x: entry b is for the level that decides bit b; the top level decides bit f − 1 |
 
+use super::vole::secret_mask;
 use crate::hash::Prg;
 use zeroize::Zeroizing;
 
@@ -50,7 +51,7 @@ pub(super) fn grow(root: u128, depth: usize) -> FullTree {
 pub(super) fn grow_punctured(missing: u32, sums: &[u128]) -> Zeroizing<Vec<u128>> {
     let mut nodes = Zeroizing::new(vec![0u128]);
     for bit in (0..sums.len()).rev() {
-        let taken = u128::from(missing >> bit & 1).wrapping_neg();
+        let taken = secret_mask(u128::from(missing), bit);
         // Children on the path's side come first. The first two are the missing node and its sibling, and the
         // sibling is what the sum of the other side leaves when all others are removed from it.
         let mut next = Zeroizing::new(Vec::with_capacity(2 * nodes.len()));

@@ -12,7 +12,7 @@
 //! | 8 | 2 / 1⅞ | 32 |
 //!
 //! After the set-up (see [`setup`](super::setup)) the receiver knows all 2^f leaves of each of 128/f trees
-//! and the sender all but those at Δ, 128 secret bits.
+//! and the sender all but those at Δ, 128 bits of which 127 are secret (the lowest is 1).
 //!
 //! **Extension** of n transfers with choices x, as often as wanted: tree j gives the receiver bit rows `u_j`
 //! and `v_j`, the sender `w_j = v_j ⊕ Δ_j·u_j` (see `vole`). The receiver sends `d_j = u_j ⊕ x`, the sender
@@ -36,7 +36,7 @@
 
 use super::check::{Check, ChunkCheck, PROOF_BYTES};
 use super::rot::{RotReceiver, RotSender, check_choices};
-use super::vole::{CHUNK, CHUNK_BLOCKS, Pool, ROWS, Scratch, Streams, xor, xor_masked};
+use super::vole::{CHUNK, CHUNK_BLOCKS, Pool, ROWS, Scratch, Streams, secret_mask, xor, xor_masked};
 use crate::bits::bytes_for_bits;
 use crate::error::{SsError, expect_length};
 use crate::hash::TweakedHash;
@@ -374,7 +374,7 @@ impl ExtensionSender {
         let uncorrected = self.trees.len() - shape.rows;
         for (tree, row) in message.chunks_exact(bytes_for_bits(count)).enumerate() {
             for bit in (tree + uncorrected) * field_bits..(tree + uncorrected + 1) * field_bits {
-                let mask = ((self.delta >> bit) as u8 & 1).wrapping_neg();
+                let mask = secret_mask(self.delta, bit) as u8;
                 xor_masked(scratch.matrix[bit].bytes_mut(blocks), row, mask);
             }
         }

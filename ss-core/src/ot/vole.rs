@@ -280,6 +280,15 @@ pub(super) fn xor(target: &mut [u8], source: &[u8]) {
     }
 }
 
+/// All ones where bit `bit` of `secret` is set, else zero.
+///
+/// The compiler must not know that there are just these two: where a loop does not change such a mask, it makes of
+/// `x & mask` a branch around the loop, and time and branch predictors tell the bit.
+#[inline]
+pub(super) fn secret_mask(secret: u128, bit: usize) -> u128 {
+    u128::from(core::hint::black_box((secret >> bit) as u64 & 1)).wrapping_neg()
+}
+
 /// `target ^= source & mask`.
 #[inline]
 pub(super) fn xor_masked(target: &mut [u8], source: &[u8], mask: u8) {
@@ -355,6 +364,15 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn masks_follow_the_bits() {
+        let secret = 1 << 127 | 1 << 64 | 1 << 63 | 6;
+        for bit in 0..ROWS {
+            let expected = if [1, 2, 63, 64, 127].contains(&bit) { u128::MAX } else { 0 };
+            assert_eq!(secret_mask(secret, bit), expected, "bit {bit}");
         }
     }
 

@@ -10,6 +10,7 @@ use he_core::split::{ClientSecret, Epoch, Hint, masked_reply};
 use he_core::{Kernel, Modulus, NttTable, Params, Poly, Profile, Seed, sample};
 use rand_core::Rng;
 use ss_core::bits;
+use ss_core::ot::silent::{SilentParams, SilentReceiver, SilentSender};
 use ss_core::ot::{ExtensionParams, ExtensionReceiver, ExtensionSender, ReceiverSetup, SenderSetup};
 
 use super::timing::median;
@@ -209,6 +210,31 @@ fn transfers(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
             || other(&mut slow_sender, &mut slow_receiver),
         );
     }
+    let ((sender, receiver), (mut slow_sender, mut slow_receiver)) = (pair(8, "seeding")?, pair(1, "twin")?);
+    let params = SilentParams::for_demand(100 * COUNT);
+    let mut sender = SilentSender::new(&[8; 32], sender, params);
+    let mut receiver = SilentReceiver::new(&[8; 32], receiver, params);
+    bench.row(
+        "silent extension with its supplies, both parties".into(),
+        "-",
+        ("transfer", COUNT),
+        || {
+            let supplied = receiver.available() >= COUNT || {
+                let request = receiver.refill_begin();
+                let answer = request.and_then(|request| sender.refill(&request));
+                answer.and_then(|answer| receiver.refill_finish(&answer)).is_ok()
+            };
+            if supplied {
+                drop(black_box((receiver.take_random(COUNT), sender.take(COUNT))));
+            }
+        },
+        "f=1 (IKNP)",
+        || {
+            if let Ok((message, received)) = slow_receiver.extend_random(COUNT) {
+                drop(black_box((received, slow_sender.extend_random(COUNT, &message))));
+            }
+        },
+    );
     Ok(())
 }
 

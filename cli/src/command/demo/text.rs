@@ -40,16 +40,13 @@ impl Document {
         let rows: Vec<(&str, StageCost)> = std::iter::once(("merging (once per model)", stages.merging))
             .chain(stages.labels.rows())
             .collect();
+        let link = self.terms.modelled_link().map(|link| modelled("what either party sends goes", link));
         text.push_str(&format!(
-            "{}\n{}\n\n",
+            "{}\n{}\n{}\n",
             console.heading(&format!("Cost of {} labels, as the client sees it", self.digits.len())),
-            stage_table(&rows, self.digits.len())
+            stage_table(&rows, self.digits.len()),
+            link.map(|link| format!("{link}\n")).unwrap_or_default(),
         ));
-        if let Some(link) = self.terms.modelled_link() {
-            // In the place of the empty line before the next heading, so that it stands with the times.
-            text.truncate(text.len() - 1);
-            text.push_str(&format!("{}\n\n", modelled("what either party sends goes", link)));
-        }
         text.push_str(&format!(
             "{}\n{}\n",
             console.heading("Security parameters in force"),

@@ -10,11 +10,13 @@
 //! | 1520 | 18 | 12 | 6 225 920 | 5 943 296 | 280 384 | 267 520 | 1/4096 |
 //! | 1900 | 19 | 13 | 15 564 800 | 15 007 744 | 548 988 | 364 800 | 1/8192 |
 //!
-//! These are the conservative sets of emp-ot (as of November 2026), for 128 bits of security of learning
-//! parity with regular noise, d = 10 positions per row: tuned against Gaussian elimination, statistical and
+//! These are the sets of emp-ot of 2026 (as of November 2026), for 128 bits of security of learning parity with
+//! regular noise, d = 10 positions per row: tuned against Gaussian elimination, statistical and
 //! information-set decoding with its refinements, hybrid attacks, and the algebraic attacks of Briaud and
 //! Øygarden (eprint 2023/176) and their successor (eprint 2025/1476), which broke the margins of the sets of
-//! 2020. They are to be looked at again every year. Gaussian elimination, the simplest attack, needs k
+//! 2020. By their authors' estimate they are *at* 128 bits, the hybrid attack binding, without a margin; estimates of
+//! this kind take the code for a random one, and that ten ones per row do not weaken it is an assumption of its own
+//! (made by Ferret, with attacks on such codes considered there). They are to be looked at again every year. Gaussian elimination, the simplest attack, needs k
 //! outputs without noise: a chance of (1 − 2^−h)^k ≈ e^−64 ≈ 2^−92 a try in all four sets, and each try
 //! solves a linear system of k unknowns.
 //!

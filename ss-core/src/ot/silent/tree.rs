@@ -25,6 +25,7 @@
 //! both, and are put right by one masked pass over the level.
 
 use crate::hash::CircularHash;
+use crate::ot::vole::secret_mask;
 
 /// The sender's leaves: fills `leaves` (2^h, h ≥ 1 words).
 pub(super) fn grow(hash: &CircularHash, root: u128, delta: u128, leaves: &mut [u128]) {
@@ -67,7 +68,7 @@ fn grow_with(
 /// Bit i − 1 of `path` is the turn of α at level i, 1 for right; `sums[i − 1]` is the sum of the nodes of
 /// level i on the *other* side, h words.
 pub(super) fn grow_punctured(hash: &CircularHash, path: u32, sums: &[u128], leaves: &mut [u128]) {
-    let turn = |level: usize| mask(path >> (level - 1) & 1);
+    let turn = |level: usize| secret_mask(u128::from(path), level - 1);
     leaves[0] = sums[0] & turn(1);
     leaves[1] = sums[0] & !turn(1);
     let mut zero = [0u128; 2];
@@ -98,11 +99,6 @@ pub(super) fn grow_punctured(hash: &CircularHash, path: u32, sums: &[u128], leav
     }
 }
 
-/// All ones for 1, zero for 0.
-fn mask(bit: u32) -> u128 {
-    u128::from(bit).wrapping_neg()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +118,7 @@ mod tests {
 
     /// The node at `place` of `level`, by walking from the root.
     fn node_slow(root: u128, level: usize, place: usize) -> u128 {
-        let mut node = root ^ (DELTA & mask(place as u32 & 1));
+        let mut node = if place & 1 == 1 { root ^ DELTA } else { root };
         for turn in 1..level {
             let hash = hash_slow(node);
             node = if place >> turn & 1 == 1 { node ^ hash } else { hash };

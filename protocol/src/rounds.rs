@@ -1,0 +1,76 @@
+//! How activations trade round trips for bytes: by wish, or step by step by the measured link.
+
+use serde::{Deserialize, Serialize};
+use ss_core::garble::GarbleSpec;
+use ss_core::gate::GateSpec;
+use ss_core::step::StepSpec;
+
+use crate::link::LinkEstimate;
+
+/// Online seconds per element of the three-round gate, both parties on a core each (`cargo xtask bench activation`).
+const GATE_SECONDS: f64 = 0.05e-6;
+/// The same of the garbled gate.
+const GARBLED_SECONDS: f64 = 0.2e-6;
+
+/// How activations trade round trips for bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum RoundChoice {
+    /// Three round trips per step and the fewest bytes.
+    #[default]
+    Three,
+    /// One round trip per step, with garbled circuits.
+    One,
+    /// Step by step what takes less time online over a link like this.
+    Fastest(LinkEstimate),
+}
+
+impl RoundChoice {
+    /// The construction for `elements` of a gate.
+    ///
+    /// A model of the online stage: waiting, sending, computing, one after the other. Preprocessing is not in it: it can be
+    /// done ahead, and on a link where rounds are worth saving the tables of a small step are sent in less time.
+    pub(crate) fn construct(self, spec: GateSpec, elements: usize) -> StepSpec {
+        let (one, three) = (StepSpec::Garbled(GarbleSpec::new(&spec)), StepSpec::Gate(spec));
+        let Self::Fastest(link) = self else {
+            return if self == Self::One { one } else { three };
+        };
+        let seconds = |step: &StepSpec, per_element: f64| {
+            let bytes: usize = step.message_bytes(elements)[1..].iter().sum();
+            step.rounds() as f64 * link.round_trip_seconds()
+                + bytes as f64 * 8.0 / link.bits_per_second()
+                + elements as f64 * per_element
+        };
+        if seconds(&one, GARBLED_SECONDS) < seconds(&three, GATE_SECONDS) { one } else { three }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ss_core::compare::Comparison;
+    use std::time::Duration;
+
+    fn choice(milliseconds: u64, bits_per_second: f64, elements: usize) -> usize {
+        let spec = GateSpec::relu(Comparison::new(18, 6).unwrap(), 46, 14).unwrap();
+        let link = LinkEstimate::new(Duration::from_millis(milliseconds), bits_per_second);
+        RoundChoice::Fastest(link).construct(spec, elements).rounds()
+    }
+
+    #[test]
+    fn far_links_save_rounds_on_small_steps_and_bytes_on_large_ones() {
+        assert_eq!([100, 5000, 7000, 100_000].map(|n| choice(40, 1e8, n)), [1, 1, 3, 3]);
+        assert_eq!([100, 500, 5000].map(|n| choice(1, 1e9, n)), [1, 1, 3]);
+        assert_eq!(choice(0, 1e9, 1), 3, "nothing to save");
+        // The slower the link, the dearer the bytes.
+        assert_eq!([1e6, 1e7, 1e8].map(|rate| choice(40, rate, 1000)), [3, 3, 1]);
+    }
+
+    #[test]
+    fn a_wish_is_a_wish() {
+        let spec = GateSpec::maximum(Comparison::new(18, 6).unwrap(), None).unwrap();
+        for elements in [1, 1 << 20] {
+            assert_eq!(RoundChoice::One.construct(spec.clone(), elements).rounds(), 1);
+            assert_eq!(RoundChoice::Three.construct(spec.clone(), elements).rounds(), 3);
+        }
+    }
+}
