@@ -23,6 +23,7 @@ use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
 use nn_merge::model::{ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, limits};
 use protocol::channel::Kind;
+use protocol::steps::CHUNK_ELEMENTS;
 use protocol::{Output, OutputMode, Plan, Policy, Server};
 use rand_core::Rng;
 use script::{HEADER, Recording};
@@ -225,12 +226,18 @@ fn relu_server() -> Server {
     server([1, 16, 16], layers, weights)
 }
 
-/// The six messages of the first gate, in order.
-fn gate(session: &Recording) -> Vec<&[u8]> {
+/// The six messages of the first gate of `elements`, in order, each joined from its chunks: full ones end on a whole byte.
+fn gate(session: &Recording, elements: usize) -> Vec<Vec<u8>> {
     let (server, client) =
         (payloads(&session.server, Kind::Gate, 0), payloads(&session.client, Kind::Gate, 0));
-    assert_eq!((server.len(), client.len()), (3, 3));
-    server.into_iter().zip(client).flat_map(|(odd, even)| [odd, even]).collect()
+    assert_eq!(elements % CHUNK_ELEMENTS, 0);
+    let chunks = elements / CHUNK_ELEMENTS;
+    assert_eq!((server.len(), client.len()), (3 * chunks, 3 * chunks));
+    server
+        .chunks(chunks)
+        .zip(client.chunks(chunks))
+        .flat_map(|(odd, even)| [odd.concat(), even.concat()])
+        .collect()
 }
 
 #[test]
@@ -248,13 +255,14 @@ fn gate_messages_tell_neither_side_anything() {
     };
     let sessions = [false, true].map(|positive| run(fresh_seed("session"), positive));
     for (positive, session) in [false, true].iter().zip(&sessions) {
-        for (at, message) in gate(session).into_iter().enumerate() {
+        for (at, message) in gate(session, elements).iter().enumerate() {
             let z = worst_of_message(message, elements);
             println!("message {}, all positive {positive}: {} bytes, deviate {z:.2}", at + 1, message.len());
             assert!(z < LIMIT, "message {} is not uniform", at + 1);
         }
     }
-    for (at, (negative, positive)) in gate(&sessions[0]).into_iter().zip(gate(&sessions[1])).enumerate() {
+    let [negative, positive] = [0, 1].map(|at| gate(&sessions[at], elements));
+    for (at, (negative, positive)) in negative.iter().zip(&positive).enumerate() {
         let z = from_each_other(&counts(negative.iter().copied()), &counts(positive.iter().copied()));
         println!("message {}, one sign from the other: deviate {z:.2}", at + 1);
         assert!(z.abs() < LIMIT);
@@ -266,7 +274,8 @@ fn gate_messages_tell_neither_side_anything() {
     // loses its pads, and what is left shows.
     let seed = fresh_seed("material used twice");
     let twice = [false, true].map(|positive| run(seed, positive));
-    for (at, (first, second)) in gate(&twice[0]).into_iter().zip(gate(&twice[1])).enumerate() {
+    let [first, second] = [0, 1].map(|at| gate(&twice[at], elements));
+    for (at, (first, second)) in first.iter().zip(&second).enumerate() {
         let both: Vec<u8> = first.iter().zip(second).map(|(a, b)| a ^ b).collect();
         let z = worst_of_message(&both, elements);
         println!("message {} with material used twice: deviate {z:.0}", at + 1);
@@ -274,8 +283,8 @@ fn gate_messages_tell_neither_side_anything() {
     }
     // And a single bit position that is one time in eight left unmasked.
     let mut rng = Seed::from_bytes(fresh_seed("stuck bit")).stream();
-    for message in gate(&sessions[1]) {
-        let mut bent = message.to_vec();
+    for message in gate(&sessions[1], elements) {
+        let mut bent = message.clone();
         let width = 8 * message.len() / elements;
         for element in (0..elements).filter(|_| rng.next_u32().is_multiple_of(8)) {
             bent[element * width / 8] &= !(1 << (element * width % 8));

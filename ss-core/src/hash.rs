@@ -10,8 +10,9 @@
 //! sessions, and the tweak is a running index that its user must never repeat within a session.
 //!
 //! The bound of that argument is about p·q/2^128 for p evaluations of AES by the adversary and q hashes under one key:
-//! 2^30 transfers of a session leave 98 bits, not 128, against a receiver that can tell right from wrong guesses of pads
-//! that it did not choose. None of that work can be done before the session's identifier is known.
+//! 2^30 transfers under one key would leave 98 bits, not 128, against a receiver that can tell right from wrong guesses of
+//! pads that it did not choose. So the extensions take a new key every 2^13 transfers or fewer (`TweakedHash::part`), which
+//! leaves 115. None of that work can be done before the session's identifier is known.
 //!
 //! **[`Prg`]** is AES-128 in counter mode under a secret seed: block n of the stream is AES_seed(n), n as a
 //! little-endian 128-bit integer.
@@ -53,6 +54,20 @@ impl TweakedHash {
     pub fn new(session: &[u8; 32]) -> Self {
         let digest: [u8; 32] =
             Sha3_256::new().chain_update(b"hushnet/tweaked-hash/v1").chain_update(session).finalize().into();
+        Self::from_digest(digest)
+    }
+
+    /// The hash of part number `part` of the session, under a key of its own. Its users change parts every few thousand
+    /// hashes, so that a session of any length keeps the bound of a part.
+    pub(crate) fn part(&self, part: u64) -> Self {
+        let mut hash = Sha3_256::new();
+        hash.update(b"hushnet/tweaked-hash-part/v1");
+        hash.update(self.tag);
+        hash.update(part.to_le_bytes());
+        Self::from_digest(hash.finalize().into())
+    }
+
+    fn from_digest(digest: [u8; 32]) -> Self {
         let [key, tag] = [0, 16].map(|at| core::array::from_fn(|i| digest[at + i]));
         Self { pi: Cipher::new(u128::from_le_bytes(key)), tag }
     }

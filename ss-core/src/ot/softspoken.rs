@@ -234,11 +234,12 @@ impl ExtensionReceiver {
         scratch.clear_unused(count);
         let digest = Check::digest(shape.form as u8, first, count, message);
         let check = ChunkCheck::sum(digest, &scratch.matrix, blocks, packed.as_chunks().0);
+        let hash = self.hash.part(first);
         for ((block, pads), first) in pads.chunks_mut(128).enumerate().zip((128 * first..).step_by(128)) {
             let columns = &scratch.columns(block)[..pads.len()];
             match shape.form {
                 Form::Correlated => pads.copy_from_slice(columns),
-                Form::Chosen | Form::Random => self.hash.hash_to(first, columns, pads),
+                Form::Chosen | Form::Random => hash.hash_to(first, columns, pads),
             }
         }
         check
@@ -381,6 +382,7 @@ impl ExtensionSender {
         scratch.clear_unused(count);
         let digest = Check::digest(shape.form as u8, first, count, message);
         let check = ChunkCheck::sum(digest, &scratch.matrix, blocks, &[]);
+        let hash = self.hash.part(first);
         for ((block, pairs), first) in pairs.chunks_mut(128).enumerate().zip((128 * first..).step_by(128)) {
             let columns = &scratch.columns(block)[..pairs.len()];
             match shape.form {
@@ -389,7 +391,7 @@ impl ExtensionSender {
                         *pair = [*column, column ^ self.delta];
                     }
                 }
-                Form::Chosen | Form::Random => self.hash.hash_pairs_to(first, self.delta, columns, pairs),
+                Form::Chosen | Form::Random => hash.hash_pairs_to(first, self.delta, columns, pairs),
             }
         }
         check

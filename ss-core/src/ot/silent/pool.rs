@@ -132,6 +132,11 @@ impl<S: Side> Pool<S> {
         self.drop_spent();
     }
 
+    /// The hash for the tree that transfer number `first` comes from.
+    fn hash_of(&self, first: u64) -> TweakedHash {
+        self.hash.part(first >> self.params.depth())
+    }
+
     /// Refuses to take more than there is.
     pub(super) fn check(&self, wanted: usize) -> Result<(), SsError> {
         let left = self.available();
@@ -146,8 +151,9 @@ impl<S: Side> Pool<S> {
         self.check(count)?;
         let from_rest = count.min(self.rest.len() - self.rest_start);
         let (head, out) = S::split(out, from_rest);
+        let hash = self.hash_of(self.next_transfer);
         let columns = &mut self.rest[self.rest_start..][..from_rest];
-        self.side.emit(&self.hash, self.next_transfer, columns, head);
+        self.side.emit(&hash, self.next_transfer, columns, head);
         wipe(columns);
         self.rest_start += from_rest;
         self.next_transfer += from_rest as u64;
@@ -160,13 +166,13 @@ impl<S: Side> Pool<S> {
             || Blocks::zeros(leaves),
             |columns, job| {
                 self.expand(job.iteration, job.tree, columns);
-                self.side.emit(&self.hash, job.first, columns, job.out);
+                self.side.emit(&self.hash_of(job.first), job.first, columns, job.out);
             },
         );
         let rest = last.map(|job| {
             let mut columns = Blocks::zeros(leaves);
             self.expand(job.iteration, job.tree, &mut columns);
-            self.side.emit(&self.hash, job.first, &columns[..job.count], job.out);
+            self.side.emit(&self.hash_of(job.first), job.first, &columns[..job.count], job.out);
             wipe(&mut columns[..job.count]);
             (columns, job.count)
         });

@@ -300,6 +300,39 @@ fn wrong_messages_and_wrong_order_are_refused_and_change_nothing() {
     assert_eq!(agreeing(&theirs, &mine), 5000);
 }
 
+/// The first request proves its base: a bit changed in rows, mask or proof ends the sender, and gives nothing out.
+#[test]
+fn an_inconsistent_base_ends_the_sender() {
+    let mut rng = fresh_rng("an_inconsistent_base_ends_the_sender");
+    let (sender, mut receiver) = set_up(16, &mut rng);
+    let length = receiver.refill_begin().unwrap().len();
+    assert_eq!(length, sender.request_len());
+    for place in [rng.next_u64() as usize % (length - 288), length - 100, length - 40, length - 1] {
+        let (mut sender, mut receiver) = set_up(16, &mut rng);
+        let mut request = receiver.refill_begin().unwrap();
+        // The highest bit of a byte may be an unused one, which is refused with another error; the lowest never is.
+        request[place] ^= 1;
+        assert_eq!(sender.refill(&request), Err(SsError::Inconsistent), "byte {place} of {length}");
+        request[place] ^= 1;
+        assert_eq!(sender.refill(&request), Err(SsError::Inconsistent), "and stays so");
+        assert_eq!(sender.available(), 0);
+    }
+}
+
+/// An extension whose check failed makes no silent sender that gives anything out.
+#[test]
+fn a_failed_extension_gives_nothing() {
+    let mut rng = fresh_rng("a_failed_extension_gives_nothing");
+    let (mut sender, mut receiver) = set_up(16, &mut rng);
+    let mut extension = sender.extension.take().unwrap();
+    let proof = vec![7; extension.params().proof_len()];
+    assert_eq!(extension.verify(&proof), Err(SsError::Inconsistent));
+    let mut sender = SilentSender::new(&SESSION, extension, sender.params());
+    let request = receiver.refill_begin().unwrap();
+    assert_eq!(sender.refill(&request), Err(SsError::Inconsistent));
+    assert!(matches!(sender.take(1), Err(SsError::Exhausted { left: 0, .. })));
+}
+
 /// One wrong bit in the answer spoils a subtree and its sibling's leaf sums; everything else agrees still.
 #[test]
 fn a_flipped_bit_of_the_answer_breaks_the_agreement() {
