@@ -7,6 +7,7 @@
 //! since 0.00392 is not the same number.
 
 mod methods;
+mod outputs;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use protocol::RoundChoice;
 use protocol::channel::Link;
 
 pub(crate) use methods::{BaseName, MethodFlags, RoundsName, ServeMethods, TransfersName, word};
+pub(crate) use outputs::{OutputFlags, OutputName, check_top};
 
 /// Where a server listens and a client connects if nothing else is said.
 const ADDRESS: &str = "127.0.0.1:7700";
@@ -41,7 +43,7 @@ Exit codes:
   2  wrong usage of the command line
   3  the network or model file is broken, or not supported
   4  the other side was not reachable, hung up, or did not answer in time
-  5  the other side refused: logits from a server that gives labels only, a quota, a method
+  5  the other side refused: logits or more labels than the server gives, a quota, a method
   6  the two sides do not fit: version, model, or a peer that breaks the protocol
   7  no prepared bundle (any more): run `hushnet prepare`
   8  a self-check failed: a private label differs from the plaintext one
@@ -195,6 +197,9 @@ pub(crate) struct Inspect {
     /// Show the noise of logits rounded to this many bits (6 to 20)
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
     pub(crate) logit_bits: u32,
+    /// Show the steps of a search for the N best labels (1 to 16), not for the best one only
+    #[arg(long, value_name = "N", value_parser = outputs::labels())]
+    pub(crate) top: Option<u32>,
     /// Show all activations in one round trip each, or in three (the default)
     #[arg(long, value_name = "CHOICE", value_parser = methods::one_or_three(), conflicts_with = "link")]
     pub(crate) rounds: Option<RoundChoice>,
@@ -217,6 +222,7 @@ Examples:
   hushnet serve mnist.hush
   hushnet serve mnist.hush --listen 0.0.0.0:7700 --quota 1000
   hushnet serve mnist.hush --output logits --logit-bits 8
+  hushnet serve mnist.hush --top 3             the three best labels, to whoever asks
   hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only")]
 pub(crate) struct Serve {
     /// The model file
@@ -231,6 +237,10 @@ pub(crate) struct Serve {
     /// Bits to which logits are rounded (6 to 20): fewer tell less about the weights
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(6..=20))]
     pub(crate) logit_bits: u32,
+    /// Most labels of an image that clients may get, largest logit first (1 to 16; 1: the best only): more
+    /// tell them more about the network
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = outputs::labels())]
+    pub(crate) top: u32,
     /// Most images that are prepared together (1 to 256)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(256))]
     pub(crate) max_images: usize,
@@ -274,9 +284,9 @@ pub(crate) struct Prepare {
     /// Images per bundle (1 to 256); default: 16 at most
     #[arg(long, value_name = "B", value_parser = positive(256))]
     pub(crate) bundle: Option<usize>,
-    /// Prepare for logits instead of labels
-    #[arg(long)]
-    pub(crate) logits: bool,
+    /// What to prepare for.
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
@@ -295,6 +305,7 @@ Examples:
   hushnet infer digit.png
   hushnet infer t10k-images-idx3-ubyte.gz --labels t10k-labels-idx1-ubyte.gz --count 100
   hushnet infer digits/ --connect server.example:7700 --logits --json
+  hushnet infer digits/ --top 3                 the three best labels, largest logit first
   hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
   hushnet infer digits/ --base ml-kem           no Diffie–Hellman
   hushnet infer digits/ --rounds one --link wan tries a slower link; `serve --link wan` is its other half")]
@@ -317,9 +328,9 @@ pub(crate) struct Infer {
     /// Images per bundle (1 to 256); default: 16 at most
     #[arg(long, value_name = "B", value_parser = positive(256))]
     pub(crate) bundle: Option<usize>,
-    /// Ask for logits, not only labels; the server must give them
-    #[arg(long)]
-    pub(crate) logits: bool,
+    /// What to ask for.
+    #[command(flatten)]
+    pub(crate) output: OutputFlags,
     /// Use bundles that `hushnet prepare` left in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
     pub(crate) pool: Option<PathBuf>,
@@ -351,15 +362,6 @@ pub(crate) enum ProfileName {
     Narrow,
     /// N = 2048, q < 2^50: room for the noise that hides the weights
     Wide,
-}
-
-/// Names of the outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputName {
-    /// The index of the largest logit and nothing else
-    Label,
-    /// All logits, rounded, to whoever asks; labels to others
-    Logits,
 }
 
 /// A positive factor, written as a number or as a fraction of two.

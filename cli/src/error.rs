@@ -128,6 +128,13 @@ impl Failure {
                  server allows"
                     .to_owned(),
             ),
+            Self::Session {
+                source: ProtocolError::Refused(Refusal { code: RefusalCode::Output, .. }), ..
+            } => Some(
+                "--top and --logits say what to ask for; without them the client takes the best label, which \
+                 every server gives. `hushnet serve` gives more with its own --top and --output logits"
+                    .to_owned(),
+            ),
             Self::NoBundle { pool, .. } => Some(format!(
                 "`hushnet prepare --pool {}` makes new ones while the server runs",
                 pool.display()

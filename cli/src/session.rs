@@ -16,7 +16,7 @@ use protocol::session::Ready;
 use protocol::store::Store;
 use protocol::{Client, Output, OutputMode, ProtocolError, Seed};
 
-use crate::args::{MethodFlags, checked_address};
+use crate::args::{MethodFlags, OutputFlags, checked_address};
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::progress::Progress;
@@ -37,8 +37,10 @@ pub(crate) struct Session {
 /// What the client learns of its images, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answers {
-    /// One per image.
+    /// The best one of each image.
     pub(crate) labels: Vec<usize>,
+    /// The best ones of each image, largest logit first, if several were asked for.
+    pub(crate) top: Option<Vec<Vec<usize>>>,
     /// One row per image, if logits were asked for.
     pub(crate) logits: Option<Vec<Vec<f64>>>,
     /// Sizes of the bundles that were used.
@@ -113,16 +115,16 @@ impl Session {
     /// Connects and agrees on the output and the methods.
     ///
     /// # Errors
-    /// No such server, a refusal, another version.
-    pub(crate) fn open(address: &str, logits: bool, methods: &MethodFlags) -> Result<Self, Failure> {
+    /// No such server, a refusal, another version, more labels than the model has classes.
+    pub(crate) fn open(address: &str, output: OutputFlags, methods: &MethodFlags) -> Result<Self, Failure> {
         let address = checked_address(address).map_err(Failure::Usage)?.to_owned();
         let failed = |source| Failure::session(&address, source);
         let seed = fresh_seed()?;
         let options = TcpOptions { link: methods.link, ..TcpOptions::default() };
         let channel = connect(&address, options).map_err(failed)?;
-        let client = Client::connect(channel, seed)
-            .and_then(|client| client.agree_on(methods.options(logits)))
-            .map_err(failed)?;
+        let client = Client::connect(channel, seed).map_err(failed)?;
+        output.check(client.manifest().classes)?;
+        let client = client.agree_on(methods.options(output)).map_err(failed)?;
         tracing::debug!(model = %client.manifest().name, terms = ?client.terms(), "agreed with {address}");
         Ok(Self { client, address, methods: *methods, steps: Steps::default() })
     }
@@ -265,9 +267,13 @@ impl Session {
         let output = self.client.infer(bundle, &values, progress).map_err(|source| self.failed(source))?;
         answers.bundles.push(images);
         match (output, self.mode()) {
-            (Output::Top(lists), _) => answers
-                .labels
-                .extend(lists.iter().take(inputs.len()).filter_map(|list| list.first().copied())),
+            (Output::Top(lists), _) => {
+                let top = answers.top.get_or_insert_default();
+                for list in lists.into_iter().take(inputs.len()) {
+                    answers.labels.extend(list.first());
+                    top.push(list);
+                }
+            }
             (Output::Labels(labels), _) => answers.labels.extend(labels.into_iter().take(inputs.len())),
             (Output::Logits(logits), mode) => {
                 let unit = logit_unit(self.manifest(), mode);

@@ -4,10 +4,11 @@
 //! |---|---|
 //! | `transfers`, `base`, `rounds` | words of the command line; none where bundles come from a folder: they were settled there |
 //! | `steps` | activation steps of all bundles by the round trips that each takes |
-//! | `link` | the estimate that the choice of round trips went by: no member if nothing was measured |
+//! | `link` | the estimate that the choice of round trips went by: no member if nothing was measured; `rate_is_assumed` where only the round trip was |
 //! | `modelled_link` | the link that `--link` modelled: all times include it |
 
 use std::fmt;
+use std::time::Duration;
 
 use protocol::handshake::Terms;
 use protocol::{LinkEstimate, Plan};
@@ -15,6 +16,12 @@ use serde::Serialize;
 
 use crate::args::{BaseName, MethodFlags, RoundsName, TransfersName, word};
 use crate::terminal::table;
+
+/// Below this round trip no rate is measured, but [`NEAR_RATE`] assumed: see `protocol::link`.
+const NEAR: Duration = Duration::from_millis(2);
+
+/// The assumed rate in bits per second.
+const NEAR_RATE: f64 = 1e9;
 
 /// Activation steps by the round trips they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +39,8 @@ pub(crate) struct Measured {
     pub(crate) round_trip_seconds: f64,
     /// Rate of the slower direction.
     pub(crate) bits_per_second: f64,
+    /// The link is near: that rate was not measured.
+    pub(crate) rate_is_assumed: bool,
     #[serde(skip)]
     estimate: LinkEstimate,
 }
@@ -82,6 +91,7 @@ impl From<LinkEstimate> for Measured {
         Self {
             round_trip_seconds: estimate.round_trip_seconds(),
             bits_per_second: estimate.bits_per_second(),
+            rate_is_assumed: estimate.round_trip() < NEAR && estimate.bits_per_second() == NEAR_RATE,
             estimate,
         }
     }
@@ -117,7 +127,8 @@ impl Agreed {
         }
         rows.push(("activation steps", self.steps.text()));
         if let Some(link) = &self.link {
-            rows.push(("link, as estimated", link.estimate.to_string()));
+            let assumed = if link.rate_is_assumed { " (rate assumed)" } else { "" };
+            rows.push(("link, as estimated", format!("{}{assumed}", link.estimate)));
         }
         rows
     }
@@ -145,7 +156,6 @@ mod tests {
     use super::*;
     use protocol::channel::Link;
     use protocol::{BaseKind, OutputMode, TransferKind};
-    use std::time::Duration;
 
     #[test]
     fn terms_are_shown_in_the_words_of_the_command_line() {
@@ -160,13 +170,21 @@ mod tests {
             serde_json::json!({
                 "transfers": "silent", "base": "ml-kem", "rounds": "auto",
                 "steps": {"one_round": 2, "three_rounds": 3},
-                "link": {"round_trip_seconds": link.round_trip_seconds(), "bits_per_second": 1e8},
+                "link": {"round_trip_seconds": link.round_trip_seconds(), "bits_per_second": 1e8, "rate_is_assumed": false},
                 "modelled_link": "100mbit/40ms",
             })
         );
         let table = agreed.table();
         for word in ["silent", "ml-kem", "auto", "2 in one round trip, 3 in three", "40.00 ms"] {
             assert!(table.contains(word), "{word} in {table}");
+        }
+        assert!(!table.contains("assumed"), "{table}");
+        // Near links: what protocol takes for granted is marked, the same rate measured is not.
+        for (micros, bits_per_second, is_assumed) in [(50, 1e9, true), (50, 2e9, false), (2000, 1e9, false)] {
+            let link = LinkEstimate::new(Duration::from_micros(micros), bits_per_second);
+            let agreed = Agreed::new(&flags, &terms, steps, Some(link));
+            assert_eq!(agreed.table().contains("1000.0 Mbit/s (rate assumed)"), is_assumed, "{link}");
+            assert_eq!(serde_json::to_value(&agreed).unwrap()["link"]["rate_is_assumed"], is_assumed);
         }
         // Without what is not known there are no members for it.
         let agreed = Agreed::new(&MethodFlags::default(), &terms, steps, None).prepared_elsewhere();

@@ -43,3 +43,8 @@ pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
 pub use packing::{Layout, Packing, PackingCost};
 pub use plan::Algorithm;
 pub use prepared::PreparedConv;
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

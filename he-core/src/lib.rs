@@ -39,6 +39,11 @@ pub use params::{Params, Profile};
 pub use poly::{Coeff, Ntt, Poly};
 pub use seed::Seed;
 
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 #[path = "../tests/vectors/vectors.rs"]
 mod vectors;

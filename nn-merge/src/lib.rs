@@ -34,3 +34,8 @@ pub use model::{
     ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, PoolGeometry, PoolShape,
 };
 pub use report::{LayerReport, MergeReport};
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

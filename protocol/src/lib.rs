@@ -50,3 +50,8 @@ pub use rounds::RoundChoice;
 pub use session::{Client, ClientOptions, Policy, Server};
 /// The assumption behind the base transfers, part of a session's terms.
 pub use ss_core::ot::BaseKind;
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -245,6 +245,13 @@ impl Plan {
         self.mode
     }
 
+    /// Bytes that the server's half of a bundle takes in memory, about.
+    pub fn server_bytes(&self) -> usize {
+        let masks: usize =
+            self.layers.iter().map(|layer| 8 * self.images * layer.geometry.output_len()).sum();
+        masks + self.gates.iter().map(|step| step.spec.server_bytes(step.elements)).sum::<usize>()
+    }
+
     /// How its activations trade round trips for bytes.
     pub fn rounds(&self) -> RoundChoice {
         self.rounds

@@ -11,6 +11,8 @@ use crate::link::LinkEstimate;
 const GATE_SECONDS: f64 = 0.05e-6;
 /// The same of the garbled gate.
 const GARBLED_SECONDS: f64 = 0.2e-6;
+/// Bytes of the extension per transfer, about.
+const TRANSFER_BYTES: usize = 2;
 
 /// How activations trade round trips for bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,17 +29,23 @@ pub enum RoundChoice {
 impl RoundChoice {
     /// The construction for `elements` of a gate.
     ///
-    /// A model of the online stage: waiting, sending, computing, one after the other. Preprocessing is not in it: it can be
-    /// done ahead, and on a link where rounds are worth saving the tables of a small step are sent in less time.
+    /// A model: waiting, sending, computing, one after the other, and half of the time that sending the preprocessing takes:
+    /// it may be done ahead, and it may be waited for.
+    ///
+    /// Both parties compute this and must agree, so its numbers are part of the protocol: whoever changes them changes
+    /// [`PROTOCOL_VERSION`](crate::handshake::PROTOCOL_VERSION) and the version of stored bundles.
     pub(crate) fn construct(self, spec: GateSpec, elements: usize) -> StepSpec {
         let (one, three) = (StepSpec::Garbled(GarbleSpec::new(&spec)), StepSpec::Gate(spec));
         let Self::Fastest(link) = self else {
             return if self == Self::One { one } else { three };
         };
         let seconds = |step: &StepSpec, per_element: f64| {
-            let bytes: usize = step.message_bytes(elements)[1..].iter().sum();
+            let messages = step.message_bytes(elements);
+            let transfers = elements * (step.server_transfers() + step.client_transfers());
+            let ahead = messages[0] + TRANSFER_BYTES * transfers;
+            let bytes = messages[1..].iter().sum::<usize>() as f64 + 0.5 * ahead as f64;
             step.rounds() as f64 * link.round_trip_seconds()
-                + bytes as f64 * 8.0 / link.bits_per_second()
+                + bytes * 8.0 / link.bits_per_second()
                 + elements as f64 * per_element
         };
         if seconds(&one, GARBLED_SECONDS) < seconds(&three, GATE_SECONDS) { one } else { three }
@@ -58,11 +66,20 @@ mod tests {
 
     #[test]
     fn far_links_save_rounds_on_small_steps_and_bytes_on_large_ones() {
-        assert_eq!([100, 5000, 7000, 100_000].map(|n| choice(40, 1e8, n)), [1, 1, 3, 3]);
+        assert_eq!([100, 2000, 3000, 100_000].map(|n| choice(40, 1e8, n)), [1, 1, 3, 3]);
         assert_eq!([100, 500, 5000].map(|n| choice(1, 1e9, n)), [1, 1, 3]);
         assert_eq!(choice(0, 1e9, 1), 3, "nothing to save");
         // The slower the link, the dearer the bytes.
         assert_eq!([1e6, 1e7, 1e8].map(|rate| choice(40, rate, 1000)), [3, 3, 1]);
+    }
+
+    /// Two releases that choose differently must not speak the same version: whoever has to change this list changes
+    /// the versions with it.
+    #[test]
+    fn the_borders_of_the_choice_are_part_of_the_wire() {
+        let border = |milliseconds, rate| (1..1 << 16).find(|&n| choice(milliseconds, rate, n) == 3).unwrap();
+        let borders = [border(1, 1e9), border(10, 1e8), border(40, 1e8), border(100, 2e7)];
+        assert_eq!((crate::handshake::PROTOCOL_VERSION, borders), (2, [569, 591, 2364, 1186]));
     }
 
     #[test]

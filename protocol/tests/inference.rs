@@ -14,7 +14,7 @@ use nn_merge::{BuildOptions, Graph, build};
 use protocol::testing::{in_process, replay};
 use protocol::{
     BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Plan, Policy, ProtocolError, RefusalCode,
-    Rounds, Server, TransferKind,
+    RoundChoice, Rounds, Server, TransferKind,
 };
 
 fn server(profile: Profile, logit_bits: Option<u32>, seed: &Seed) -> Server {
@@ -156,6 +156,34 @@ fn the_best_labels_come_in_the_order_of_their_logits() {
                 assert!((logits[label] - sorted[place]).abs() <= slack, "{logits:?}: {found:?}");
                 assert!(!found[..place].contains(&label), "{found:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_bundle_beyond_the_servers_memory_is_refused() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let bytes = |rounds| {
+        let model = model(Profile::Tiny, &seed);
+        let plan = Plan::with_rounds(&model.manifest, 2, OutputMode::Label, rounds).unwrap();
+        (model, plan.server_bytes())
+    };
+    let ((model, one), (_, three)) = (bytes(RoundChoice::One), bytes(RoundChoice::Three));
+    assert!(one > 3 * three, "{one} and {three} bytes");
+    let policy = Policy { memory: (one + three) / 2, ..Policy::default() };
+    let server = Server::new(model, policy, seed.fork("server", &[])).unwrap();
+    for (rounds, fits) in [(Rounds::Three, true), (Rounds::One, false), (Rounds::Three, true)] {
+        let serving = seed.fork("serving", &[]);
+        let (result, _) = in_process(&server, serving, seed.fork("client", &[]), |client| {
+            let mut client = client.agree_on(ClientOptions::new().rounds(rounds))?;
+            client.prepare(2, &mut |_, _| {}).map(drop)
+        });
+        match result {
+            Ok(()) => assert!(fits),
+            Err(ProtocolError::Refused(refusal)) => {
+                assert!(!fits && refusal.code == RefusalCode::Busy, "{refusal:?}");
+            }
+            Err(other) => panic!("{other}"),
         }
     }
 }

@@ -298,5 +298,10 @@ mod tests {
         assert_ne!(a.hash_one(0, 5), b.hash_one(0, 5));
         assert_ne!(a.hash_one(0, 5), a.hash_one(1, 5));
         assert_ne!(a.hash_one(0, 5), a.hash_one(0, 6));
+        // Parts: not the whole, not each other, not those of another session; the same on both sides.
+        let hashes =
+            [a.hash_one(0, 5), a.part(0).hash_one(0, 5), a.part(1).hash_one(0, 5), b.part(0).hash_one(0, 5)];
+        assert!((0..4).all(|i| !hashes[..i].contains(&hashes[i])));
+        assert_eq!(hashes[2], TweakedHash::new(&[1; 32]).part(1).hash_one(0, 5));
     }
 }

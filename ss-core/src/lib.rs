@@ -14,8 +14,14 @@ pub mod ot;
 pub mod polynomial;
 pub mod product;
 pub mod ring;
+mod secret;
 pub mod share;
 pub mod spline;
 pub mod step;
 
 pub use error::SsError;
+
+/// The programs of the README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

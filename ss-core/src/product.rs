@@ -43,8 +43,8 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::bits::{BitReader, BitWriter, bytes_for_bits};
 use crate::error::{SsError, expect_length};
-use crate::hash::wipe;
 use crate::ring::Z2k;
+use crate::secret::Secret;
 
 /// Most fields that one element may have.
 pub const MAX_FIELDS: usize = 16;
@@ -157,36 +157,11 @@ impl ProductSpec {
     }
 }
 
-/// Bit-packed secrets at rest, wiped on drop.
-pub(crate) struct Packed(Vec<u8>);
-
-impl Packed {
-    pub(crate) fn new(writer: BitWriter) -> Self {
-        Self(writer.finish())
-    }
-
-    pub(crate) fn reader(&self, bits: usize) -> Result<BitReader<'_>, SsError> {
-        BitReader::new(&self.0, bits)
-    }
-
-    pub(crate) fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(core::mem::take(&mut self.0))
-    }
-}
-
-impl Drop for Packed {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-impl ZeroizeOnDrop for Packed {}
-
 /// Prepared, unused client material for n sums of products. One-time.
 pub struct ProductClient {
     spec: ProductSpec,
     n: usize,
-    material: Packed,
+    material: Secret<u8>,
 }
 
 impl ZeroizeOnDrop for ProductClient {}
@@ -235,7 +210,7 @@ impl ProductClient {
             }
             material.push(output.add(own << spec.shift, constant), spec.ring + spec.shift);
         }
-        let material = Packed::new(material);
+        let material = Secret::from(material.finish());
         Ok((corrections.finish(), Self { spec: spec.clone(), n, material }))
     }
 
@@ -256,7 +231,7 @@ impl ProductClient {
 
     /// The material as bytes, wiped when dropped. As secret as the material, and to be used at most once.
     pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
-        self.material.into_bytes()
+        Zeroizing::new(self.material.into_inner())
     }
 
     /// Stored material of `n` elements.
@@ -266,7 +241,7 @@ impl ProductClient {
     pub fn from_bytes(spec: &ProductSpec, n: usize, bytes: &[u8]) -> Result<Self, SsError> {
         expect_length("stored products", Self::stored_len(spec, n), bytes.len())?;
         BitReader::new(bytes, spec.client_bits() as usize * n)?;
-        Ok(Self { spec: spec.clone(), n, material: Packed(bytes.to_vec()) })
+        Ok(Self { spec: spec.clone(), n, material: Secret::copy_of(bytes) })
     }
 
     /// S1 in, C1 out; the client is done.
@@ -276,7 +251,7 @@ impl ProductClient {
     pub fn answer(self, message: &[u8]) -> Result<Vec<u8>, SsError> {
         let spec = &self.spec;
         let mut offsets = spec.open(1, self.n, message)?;
-        let mut material = self.material.reader(spec.client_bits() as usize * self.n)?;
+        let mut material = BitReader::new(&self.material, spec.client_bits() as usize * self.n)?;
         let mut writer = BitWriter::with_capacity_bits((spec.ring + spec.shift) as usize * self.n);
         for _ in 0..self.n {
             let mut sum = 0u64;
@@ -305,7 +280,7 @@ impl ProductClient {
 pub struct ProductWaiting {
     spec: ProductSpec,
     n: usize,
-    material: Packed,
+    material: Secret<u8>,
 }
 
 impl ZeroizeOnDrop for ProductWaiting {}
@@ -330,7 +305,7 @@ impl ProductWaiting {
                 }
             }
         }
-        Ok(Self { spec: spec.clone(), n, material: Packed::new(material) })
+        Ok(Self { spec: spec.clone(), n, material: Secret::from(material.finish()) })
     }
 
     /// Applies the corrections. `pairs` are the transfers in which the client receives, one per element if a value is
@@ -342,7 +317,7 @@ impl ProductWaiting {
         let Self { spec, n, material } = self;
         expect_length("transfers sent for a product", n * spec.client_transfers(), pairs.len())?;
         let mut message = spec.open(0, n, corrections)?;
-        let mut old = material.reader(spec.server_bits(false) as usize * n)?;
+        let mut old = BitReader::new(&material, spec.server_bits(false) as usize * n)?;
         let mut new = BitWriter::with_capacity_bits(n * spec.server_bits(true) as usize);
         let mut selected = pairs.iter();
         for _ in 0..n {
@@ -364,7 +339,7 @@ impl ProductWaiting {
         }
         message.finish()?;
         old.finish()?;
-        Ok(ProductServer { spec, n, material: Packed::new(new) })
+        Ok(ProductServer { spec, n, material: Secret::from(new.finish()) })
     }
 }
 
@@ -372,7 +347,7 @@ impl ProductWaiting {
 pub struct ProductServer {
     spec: ProductSpec,
     n: usize,
-    material: Packed,
+    material: Secret<u8>,
 }
 
 impl ZeroizeOnDrop for ProductServer {}
@@ -398,7 +373,7 @@ impl ProductServer {
         mut operands: impl FnMut(usize, &mut Factors) -> (u64, u64),
     ) -> Result<(Vec<u8>, ProductFinish), SsError> {
         let Self { spec, n, material } = self;
-        let mut material = material.reader(spec.server_bits(true) as usize * n)?;
+        let mut material = BitReader::new(&material, spec.server_bits(true) as usize * n)?;
         let mut writer = BitWriter::with_capacity_bits(spec.message_bits()[1] as usize * n);
         let mut results = Zeroizing::new(Vec::with_capacity(n));
         let mut factors = Zeroizing::new([0; MAX_FIELDS]);

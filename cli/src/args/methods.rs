@@ -15,6 +15,8 @@ use clap::{Args, ValueEnum};
 use protocol::channel::Link;
 use protocol::{BaseKind, ClientOptions, Methods, RoundChoice, Rounds, TransferKind};
 
+use super::OutputFlags;
+
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[command(next_help_heading = "Methods")]
@@ -98,9 +100,9 @@ pub(crate) enum RoundsName {
 }
 
 impl MethodFlags {
-    /// The options of a session that asks for these.
-    pub(crate) fn options(&self, logits: bool) -> ClientOptions {
-        let mut options = ClientOptions::new().logits(logits).rounds(self.rounds_name().into());
+    /// The options of a session that asks for these and that output.
+    pub(crate) fn options(&self, output: OutputFlags) -> ClientOptions {
+        let mut options = output.into_options(ClientOptions::new()).rounds(self.rounds_name().into());
         if let Some(transfers) = self.transfers {
             options = options.transfers(transfers.into());
         }
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn flags_become_options() {
-        assert_eq!(MethodFlags::default().options(true), ClientOptions::new().logits(true));
+        let (labels, logits) = (OutputFlags::default(), OutputFlags { logits: true, top: None });
+        assert_eq!(MethodFlags::default().options(logits), ClientOptions::new().logits(true));
         let flags = MethodFlags {
             transfers: Some(TransfersName::Silent),
             base: Some(BaseName::MlKem),
@@ -216,7 +219,7 @@ mod tests {
             link: None,
         };
         let options = ClientOptions::new().transfers(TransferKind::Silent).base(BaseKind::MlKem);
-        assert_eq!(flags.options(false), options.rounds(Rounds::One));
+        assert_eq!(flags.options(labels), options.rounds(Rounds::One));
         assert_eq!(flags.of_preparing(), Some("--transfers"));
         assert_eq!(MethodFlags { link: Some(Link::WAN), ..MethodFlags::default() }.of_preparing(), None);
     }

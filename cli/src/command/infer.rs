@@ -41,11 +41,15 @@ struct Document<'a> {
     bundles: &'a [usize],
     labels: &'a [usize],
     #[serde(skip_serializing_if = "Option::is_none")]
+    top: Option<&'a [Vec<usize>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     logits: Option<&'a [Vec<f64>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<&'a [usize]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_accuracy: Option<f64>,
     terms: &'a Agreed,
     setup: StageCost,
     preprocessing: StageCost,
@@ -82,7 +86,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     if let Some(pool) = arguments.pool.as_ref().filter(|pool| !pool.is_dir()) {
         return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
     }
-    let mut session = Session::open(&arguments.connect, arguments.logits, &arguments.methods)?;
+    let mut session = Session::open(&arguments.connect, arguments.output, &arguments.methods)?;
     let want = wanted(session.manifest());
     let images = read(&arguments.images, want, arguments.first, arguments.count)?;
     let expected = match &arguments.labels {
@@ -115,7 +119,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             model: &manifest.name,
             digest: hex(&digest),
             profile: manifest.profile.to_string(),
-            output: output_name(mode),
+            output: arguments.output.word(),
             logit_bits: match mode {
                 OutputMode::Logits { bits } => Some(bits),
                 OutputMode::Label | OutputMode::Top { .. } => None,
@@ -123,9 +127,11 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             images: images.len(),
             bundles: &answers.bundles,
             labels: &answers.labels,
+            top: answers.top.as_deref(),
             logits: answers.logits.as_deref(),
             expected: results.expected,
             accuracy: results.accuracy(),
+            top_accuracy: results.top_accuracy(),
             terms: &terms,
             setup: stages.setup,
             preprocessing: stages.preprocessing,
@@ -147,14 +153,6 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     print(&text)
 }
 
-fn output_name(mode: OutputMode) -> &'static str {
-    match mode {
-        OutputMode::Label => "label",
-        OutputMode::Top { .. } => "labels",
-        OutputMode::Logits { .. } => "logits",
-    }
-}
-
 fn costs(report: &Report, images: usize) -> String {
     format!("\n{}\n", stage_table(&Stages::of(report).rows(), images))
 }
@@ -165,6 +163,21 @@ impl Results<'_> {
         let expected = self.expected?;
         let right = expected.iter().zip(&self.answers.labels).filter(|(one, other)| one == other).count();
         Some(right as f64 / expected.len().max(1) as f64)
+    }
+
+    /// Share of the images whose expected label is among the best ones, if several were asked for.
+    fn top_accuracy(&self) -> Option<f64> {
+        let (expected, top) = (self.expected?, self.answers.top.as_deref()?);
+        let right = expected.iter().zip(top).filter(|(label, list)| list.contains(label)).count();
+        Some(right as f64 / expected.len().max(1) as f64)
+    }
+
+    /// What an image got: its label, or the best ones in order.
+    fn label(&self, at: usize, label: usize) -> String {
+        match self.answers.top.as_deref().and_then(|lists| lists.get(at)) {
+            Some(list) => list.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+            None => label.to_string(),
+        }
     }
 
     /// What a person reads.
@@ -187,6 +200,15 @@ impl Results<'_> {
         if let (Some(accuracy), Some(expected)) = (self.accuracy(), self.expected) {
             let right = (accuracy * expected.len() as f64).round();
             text.push_str(&format!("\n{right} of {} right: {:.2} %\n", expected.len(), 100.0 * accuracy));
+            if let (Some(accuracy), Some(top)) = (self.top_accuracy(), &self.answers.top) {
+                let right = (accuracy * expected.len() as f64).round();
+                text.push_str(&format!(
+                    "{right} of {} among the best {}: {:.2} %\n",
+                    expected.len(),
+                    top.first().map_or(0, Vec::len),
+                    100.0 * accuracy
+                ));
+            }
             self.mistakes(expected, &mut text);
         }
         text
@@ -195,8 +217,8 @@ impl Results<'_> {
     /// One line per image.
     fn list(&self, text: &mut String) {
         let logits = self.answers.logits.as_deref();
-        for (at, (image, label)) in self.images.iter().zip(&self.answers.labels).enumerate() {
-            text.push_str(&format!("{}: {label}", image.name));
+        for (at, (image, &label)) in self.images.iter().zip(&self.answers.labels).enumerate() {
+            text.push_str(&format!("{}: {}", image.name, self.label(at, label)));
             if let Some(row) = logits.and_then(|rows| rows.get(at)) {
                 let row: Vec<String> = row.iter().map(|value| format!("{value:.3}")).collect();
                 text.push_str(&format!("  [{}]", row.join(", ")));
@@ -205,7 +227,7 @@ impl Results<'_> {
         }
     }
 
-    /// How many images each label got.
+    /// How many images each label got, the best one of each counted.
     fn classes(&self, text: &mut String) {
         let mut counts = std::collections::BTreeMap::<usize, usize>::new();
         self.answers.labels.iter().for_each(|&label| *counts.entry(label).or_default() += 1);
@@ -228,9 +250,10 @@ impl Results<'_> {
             .images
             .iter()
             .zip(expected.iter().zip(&self.answers.labels))
-            .filter(|(_, (expected, label))| expected != label)
-            .map(|(image, (expected, label))| {
-                vec![image.name.clone(), label.to_string(), expected.to_string()]
+            .enumerate()
+            .filter(|(_, (_, (expected, label)))| expected != label)
+            .map(|(at, (image, (expected, label)))| {
+                vec![image.name.clone(), self.label(at, *label), expected.to_string()]
             })
             .collect();
         if wrong.is_empty() {
@@ -259,19 +282,34 @@ mod tests {
     #[test]
     fn few_images_are_listed_and_mistakes_named() {
         let images = images(3);
-        let answers = Answers { labels: vec![7, 1, 2], logits: None, bundles: vec![3] };
+        let answers = Answers { labels: vec![7, 1, 2], bundles: vec![3], ..Answers::default() };
         let results = Results { images: &images, answers: &answers, expected: Some(&[7, 3, 2]) };
         let text = results.text(2, 2, &console());
         assert!(text.contains("set[1]: 1\n"), "{text}");
         assert!(text.contains("2 of 3 right: 66.67 %"), "{text}");
         assert!(text.contains("expected") && text.matches("set[1]").count() == 2, "{text}");
         assert_eq!(text.matches("set[0]").count(), 1, "{text}");
+        assert!(!text.contains("best"), "{text}");
+        assert_eq!(results.top_accuracy(), None);
+    }
+
+    #[test]
+    fn several_labels_are_listed_in_order_and_counted_apart() {
+        let images = images(3);
+        let top = vec![vec![7, 0], vec![1, 3], vec![2, 5]];
+        let answers = Answers { labels: vec![7, 1, 2], top: Some(top), ..Answers::default() };
+        let results = Results { images: &images, answers: &answers, expected: Some(&[7, 3, 0]) };
+        let text = results.text(2, 2, &console());
+        assert!(text.starts_with("set[0]: 7, 0\nset[1]: 1, 3\nset[2]: 2, 5\n"), "{text}");
+        assert!(text.contains("\n1 of 3 right: 33.33 %\n2 of 3 among the best 2: 66.67 %\n"), "{text}");
+        assert_eq!(text.matches("1, 3").count(), 2, "among the mistakes: {text}");
+        assert_eq!(results.accuracy().zip(results.top_accuracy()), Some((1.0 / 3.0, 2.0 / 3.0)));
     }
 
     #[test]
     fn many_images_are_counted_and_mistakes_capped() {
         let images = images(50);
-        let answers = Answers { labels: vec![4; 50], logits: None, bundles: vec![50] };
+        let answers = Answers { labels: vec![4; 50], bundles: vec![50], ..Answers::default() };
         let expected = [5; 50];
         let results = Results { images: &images, answers: &answers, expected: Some(&expected) };
         let text = results.text(2, 2, &console());

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::read_model;
 use super::security::{Lattice, Messages, Noise, SMALL_RATIO, lattice, least_ratio, messages, noise, plan};
 use super::steps::{Step, step_table, steps};
-use crate::args::Inspect;
+use crate::args::{Inspect, check_top};
 use crate::error::Failure;
 use crate::output::{Console, counted, hex, print, print_json};
 use crate::terminal::{bytes, table};
@@ -35,6 +35,8 @@ struct Document<'a> {
     rounds: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<String>,
+    /// Labels per image that the last steps search.
+    top: u32,
     steps: Vec<Step>,
     security: Security,
 }
@@ -85,7 +87,9 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
         Some(link) => RoundChoice::Fastest(LinkEstimate::from(link)),
         None => arguments.rounds.unwrap_or_default(),
     };
-    let plan = plan(manifest, arguments.bundle, rounds)?;
+    check_top(arguments.top, manifest.classes)?;
+    let top = arguments.top.unwrap_or(1);
+    let plan = plan(manifest, arguments.bundle, top, rounds)?;
     let (labels, logits) = (noise(&model, &plan, None), noise(&model, &plan, Some(arguments.logit_bits)));
     let (ratio, logit_ratio) = (least_ratio(&labels), least_ratio(&logits));
     let layers = manifest
@@ -124,6 +128,7 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
             RoundChoice::Fastest(_) => "auto",
         },
         link: arguments.link.map(|link| link.to_string()),
+        top,
         steps: steps(&plan),
         security: Security {
             gives_logits: lattice.profile == "wide",
@@ -190,9 +195,10 @@ impl Document<'_> {
             Some(link) => format!("whatever is faster over {link}, step by step"),
             None => format!("{} round trips each", self.rounds).replace("one round trips", "one round trip"),
         };
+        let labels = if self.top > 1 { format!(", the best {} labels", self.top) } else { String::new() };
         text.push_str(&format!(
             "\n{}\n{}\n",
-            console.heading(&format!("Activations of a bundle of {what}: {chosen}")),
+            console.heading(&format!("Activations of a bundle of {what}{labels}: {chosen}")),
             step_table(&self.steps)
         ));
         text.push_str(

@@ -34,7 +34,7 @@ struct Document {
 /// A folder that can't be written, or what ended the session; bundles made until then stay.
 pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure> {
     let store = Store::open(&arguments.pool).map_err(Failure::Pool)?;
-    let mut session = Session::open(&arguments.connect, arguments.logits, &arguments.methods)?;
+    let mut session = Session::open(&arguments.connect, arguments.output, &arguments.methods)?;
     let sizes = bundles(arguments.count, arguments.bundle, session.most_images());
     let progress = Progress::new(console, arguments.json, sizes.len());
     let mut files = Vec::with_capacity(sizes.len());
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Prepare, console: &Console) -> Result<(), Failure>
             schema: "hushnet-prepare/1",
             model,
             digest,
-            output: if arguments.logits { "logits" } else { "label" },
+            output: arguments.output.word(),
             images: arguments.count,
             bundles: sizes,
             files,

@@ -106,12 +106,18 @@ pub(super) fn least_ratio(noise: &[Noise]) -> f64 {
     noise.iter().map(|layer| layer.ratio).fold(f64::INFINITY, f64::min)
 }
 
-/// What both parties do for a bundle of `images`.
+/// What both parties do for a bundle of `images` of which the client gets the best `labels` labels.
 ///
 /// # Errors
 /// [`Failure::Unservable`] for a manifest that can't be planned.
-pub(super) fn plan(manifest: &Manifest, images: usize, rounds: RoundChoice) -> Result<Plan, Failure> {
-    Plan::with_rounds(manifest, images, OutputMode::Label, rounds).map_err(Failure::Unservable)
+pub(super) fn plan(
+    manifest: &Manifest,
+    images: usize,
+    labels: u32,
+    rounds: RoundChoice,
+) -> Result<Plan, Failure> {
+    let mode = if labels > 1 { OutputMode::Top { labels } } else { OutputMode::Label };
+    Plan::with_rounds(manifest, images, mode, rounds).map_err(Failure::Unservable)
 }
 
 /// Messages of every layer of a plan.

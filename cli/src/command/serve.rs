@@ -60,6 +60,7 @@ fn policy(arguments: &Serve) -> Policy {
     Policy {
         offer: Offer {
             logit_bits: (arguments.output == OutputName::Logits).then_some(arguments.logit_bits),
+            labels: arguments.top,
             max_images: arguments.max_images,
             field_bits: arguments.methods.field_bits,
             methods: arguments.methods.allowed(),

@@ -235,8 +235,12 @@ impl Client<Ready> {
         inputs: &[i64],
         progress: Progress<'_>,
     ) -> Result<Output, ProtocolError> {
-        ask(&mut self.channel, &Request::Infer { id: *bundle.id() })?;
-        online::client(&mut self.channel, bundle, inputs, &mut self.report, progress)
+        let output = ask(&mut self.channel, &Request::Infer { id: *bundle.id() })
+            .and_then(|()| online::client(&mut self.channel, bundle, inputs, &mut self.report, progress));
+        if output.is_err() {
+            self.channel.give_up();
+        }
+        output
     }
 
     /// Asks the server to keep its half of a bundle beyond this connection, for [`crate::store`].

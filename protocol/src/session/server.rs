@@ -37,12 +37,16 @@ pub struct Policy {
     pub preparing: usize,
     /// Images of kept bundles in memory, over all clients.
     pub shelf: usize,
+    /// Bytes of prepared bundles in memory over all clients, and as many again of kept ones. One-round bundles take some
+    /// ten times the memory of others.
+    pub memory: usize,
     /// How long a client may stay silent between requests.
     pub idle: Duration,
 }
 
 impl Default for Policy {
-    /// The best label only, bundles of up to 64 images, 256 images in preparation and 256 kept, five minutes of silence.
+    /// The best label only, bundles of up to 64 images, 256 images in preparation and 256 kept, 4 GiB of either,
+    /// five minutes of silence.
     fn default() -> Self {
         Self {
             offer: Offer {
@@ -55,6 +59,7 @@ impl Default for Policy {
             quota: u64::MAX,
             preparing: 256,
             shelf: 256,
+            memory: 4 << 30,
             idle: Duration::from_secs(300),
         }
     }
@@ -78,8 +83,8 @@ pub struct Server {
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
     /// Images asked for by each client so far.
     asked: Mutex<HashMap<String, u64>>,
-    /// Images of bundles that sessions are preparing or holding.
-    held: AtomicUsize,
+    /// Images and bytes of bundles that sessions are preparing or holding.
+    held: [AtomicUsize; 2],
 }
 
 /// What a session did, for the server's log.
@@ -143,7 +148,7 @@ impl Server {
             hints: Mutex::default(),
             shelf: Mutex::default(),
             asked: Mutex::default(),
-            held: AtomicUsize::new(0),
+            held: Default::default(),
         };
         let plan = Plan::new(&server.model.manifest, 1, OutputMode::Label)
             .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
@@ -239,7 +244,7 @@ impl Server {
                     };
                     // One waiting bundle per session: what a client piles up it must ask us to keep.
                     drop(own.take());
-                    let place = self.reserve(channel, images)?;
+                    let place = self.reserve(channel, &current)?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let hints = self.hints(&current);
@@ -265,12 +270,15 @@ impl Server {
                         return Err(self.no_bundle(channel));
                     };
                     let mut shelf = lock(&self.shelf);
-                    let kept: usize = shelf.values().map(|bundle| bundle.plan().images()).sum();
-                    if kept + bundle.plan().images() > self.policy.shelf {
+                    let all = || shelf.values().chain([&bundle]).map(|bundle| bundle.plan());
+                    let images: usize = all().map(|plan| plan.images()).sum();
+                    let bytes: usize = all().map(|plan| plan.server_bytes()).sum();
+                    if images > self.policy.shelf || bytes > self.policy.memory {
                         drop(shelf);
                         let reason = format!(
-                            "this server keeps at most {} prepared images, and its shelf is full",
-                            self.policy.shelf
+                            "this server keeps at most {} prepared images of {} MB together, and its shelf is full",
+                            self.policy.shelf,
+                            self.policy.memory / 1_000_000
                         );
                         return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
                     }
@@ -362,16 +370,26 @@ impl Server {
     }
 
     /// A place for the images of a bundle until the session has used, kept or lost it.
-    fn reserve(&self, channel: &mut Channel, images: usize) -> Result<Place<'_>, ProtocolError> {
-        let place = Place { held: &self.held, images };
-        if self.held.fetch_add(images, Ordering::SeqCst) + images > self.policy.preparing {
-            let reason = format!(
+    fn reserve(&self, channel: &mut Channel, plan: &Plan) -> Result<Place<'_>, ProtocolError> {
+        let place = Place { held: &self.held, taken: [plan.images(), plan.server_bytes()] };
+        let [images, bytes] =
+            [0, 1].map(|at| self.held[at].fetch_add(place.taken[at], Ordering::SeqCst) + place.taken[at]);
+        let reason = if images > self.policy.preparing {
+            format!(
                 "this server prepares at most {} images at once: try later, or fewer",
                 self.policy.preparing
-            );
-            return Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }));
-        }
-        Ok(place)
+            )
+        } else if bytes > self.policy.memory {
+            format!(
+                "this bundle needs {} MB of this server, which has {} MB for all at once: try later, fewer images, or \
+                 three rounds per step",
+                place.taken[1] / 1_000_000,
+                self.policy.memory / 1_000_000
+            )
+        } else {
+            return Ok(place);
+        };
+        Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
     }
 
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
@@ -389,15 +407,17 @@ struct Own<'a> {
     _place: Place<'a>,
 }
 
-/// Images counted as held until this is dropped.
+/// Images and bytes counted as held until this is dropped.
 struct Place<'a> {
-    held: &'a AtomicUsize,
-    images: usize,
+    held: &'a [AtomicUsize; 2],
+    taken: [usize; 2],
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.images, Ordering::SeqCst);
+        for (held, taken) in self.held.iter().zip(self.taken) {
+            held.fetch_sub(taken, Ordering::SeqCst);
+        }
     }
 }
 

@@ -18,12 +18,13 @@ use rand_core::CryptoRng;
 use zeroize::ZeroizeOnDrop;
 
 use super::half_gates::{Garbler, Row, colour, times};
-use super::{BLOCK, GarbleSpec, KEY, Wiped, block_hash, blocks, expect_sizes, gate_tweak, pad_tweak};
+use super::{BLOCK, GarbleSpec, KEY, block_hash, blocks, expect_sizes, gate_tweak, pad_tweak};
 use crate::bits::{BitReader, BitWriter, bytes_for_bits};
 use crate::error::{SsError, expect_length};
 use crate::gate::{ClientInputs, Lift};
 use crate::hash::Prg;
 use crate::ot::{RotReceiver, RotSender};
+use crate::secret::Secret;
 
 /// Bits of a term's flags: d_C, e, δ, and c_0.
 const VERDICT: u32 = 0;
@@ -38,13 +39,13 @@ pub struct GarbleClient {
     pub(super) spec: GarbleSpec,
     pub(super) n: usize,
     /// The seed of Δ and of the X, alone in its vector.
-    pub(super) seed: Wiped<u128>,
+    pub(super) seed: Secret<u128>,
     /// By term and element, the flags.
-    pub(super) flags: Wiped<u8>,
+    pub(super) flags: Secret<u8>,
     /// By term, lane and element: V for d_S = 0 and 1, in the output ring.
-    pub(super) parts: Wiped<[u64; 2]>,
+    pub(super) parts: Secret<[u64; 2]>,
     /// In the same order: the pads of colours 0 and 1, in the output ring.
-    pub(super) pads: Wiped<[u64; 2]>,
+    pub(super) pads: Secret<[u64; 2]>,
 }
 
 // Every field wipes itself.
@@ -79,7 +80,7 @@ impl GarbleClient {
         for values in inputs.lanes.iter().chain(inputs.constants) {
             expect_length("values of a garbled gate's lane", n, values.len())?;
         }
-        let mut seed = Wiped::<u128>::zeros(1);
+        let mut seed = Secret::<u128>::zeros(1);
         seed[0] = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
         let mut key = [0; KEY];
         rng.fill_bytes(&mut key);
@@ -87,9 +88,9 @@ impl GarbleClient {
             spec: spec.clone(),
             n,
             seed,
-            flags: Wiped::zeros(n * terms),
-            parts: Wiped::zeros(n * terms * lanes),
-            pads: Wiped::zeros(n * terms * lanes),
+            flags: Secret::zeros(n * terms),
+            parts: Secret::zeros(n * terms * lanes),
+            pads: Secret::zeros(n * terms * lanes),
         };
         client.fix_flags(inputs.compare, received.choices());
         let mut message = vec![0; KEY + 16 * n * spec.rows()];
@@ -132,10 +133,10 @@ impl GarbleClient {
         let (terms, low, test) = (spec.terms(), spec.low_bits(), spec.gate().comparison());
         let room = BLOCK.min(self.n);
         let mut stream = Prg::new(self.seed[0]);
-        let mut answers = Wiped::<[u8; 16]>::zeros(room * spec.answers());
-        let mut zeros = Wiped::<u128>::zeros(room * spec.server_transfers());
-        let (mut left, mut shares) = (Wiped::<u128>::zeros(room), Wiped::<u64>::zeros(room));
-        let mut pads = Wiped::<u128>::zeros(2 * room);
+        let mut answers = Secret::<[u8; 16]>::zeros(room * spec.answers());
+        let mut zeros = Secret::<u128>::zeros(room * spec.server_transfers());
+        let (mut left, mut shares) = (Secret::<u128>::zeros(room), Secret::<u64>::zeros(room));
+        let mut pads = Secret::<u128>::zeros(2 * room);
         for (start, len) in blocks(self.n) {
             let delta = stream.next_block() | 1;
             let mut garbler = Garbler::new(block_hash(key, start), delta, len);

@@ -32,8 +32,8 @@
 
 use zeroize::ZeroizeOnDrop;
 
-use super::Wiped;
 use crate::hash::TweakedHash;
+use crate::secret::Secret;
 
 /// A row of a garbled gate as it travels, little-endian.
 pub type Row = [u8; 16];
@@ -55,8 +55,8 @@ pub(super) fn colour(label: u128) -> u64 {
 pub struct Garbler {
     hash: TweakedHash,
     /// Δ alone in its vector, and four hashes per gate.
-    delta: Wiped<u128>,
-    hashes: Wiped<u128>,
+    delta: Secret<u128>,
+    hashes: Secret<u128>,
 }
 
 // Both secrets wipe themselves.
@@ -66,7 +66,7 @@ impl Garbler {
     /// A garbler of up to `n` gates a call. `delta` is made odd.
     #[must_use]
     pub fn new(hash: TweakedHash, delta: u128, n: usize) -> Self {
-        Self { hash, delta: Wiped::from(vec![delta | 1]), hashes: Wiped::zeros(4 * n) }
+        Self { hash, delta: Secret::from(vec![delta | 1]), hashes: Secret::zeros(4 * n) }
     }
 
     /// Δ.
@@ -113,7 +113,7 @@ impl Garbler {
 /// The evaluator of the gates of one circuit: the hash, and room for `n` gates side by side.
 pub struct Evaluator {
     hash: TweakedHash,
-    hashes: Wiped<u128>,
+    hashes: Secret<u128>,
 }
 
 // The labels' hashes wipe themselves.
@@ -123,7 +123,7 @@ impl Evaluator {
     /// An evaluator of up to `n` gates a call; `hash` as the garbler's.
     #[must_use]
     pub fn new(hash: TweakedHash, n: usize) -> Self {
-        Self { hash, hashes: Wiped::zeros(2 * n) }
+        Self { hash, hashes: Secret::zeros(2 * n) }
     }
 
     /// Evaluates the gates left\[j\] ∧ right\[j\] on active labels: `right` becomes the active labels of the results.

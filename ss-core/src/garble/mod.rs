@@ -82,15 +82,13 @@ mod stored;
 pub use client::GarbleClient;
 pub use server::{GarbleServer, GarbleServerState, GarbleServerWaiting};
 
-use std::ops::{Deref, DerefMut};
-
 use rand_core::CryptoRng;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::bits::bytes_for_bits;
 use crate::error::{SsError, expect_length};
 use crate::gate::{self, GateSpec, Lane, Lift};
-use crate::hash::{TweakedHash, wipe};
+use crate::hash::TweakedHash;
 
 /// Elements that share one key of the hash and one Δ.
 pub const BLOCK: usize = 512;
@@ -246,42 +244,6 @@ fn pad_tweak(spec: &GarbleSpec, term: usize) -> u64 {
 fn expect_sizes(checks: &[(&'static str, usize, usize)]) -> Result<(), SsError> {
     checks.iter().try_for_each(|&(what, expected, got)| expect_length(what, expected, got))
 }
-
-/// A vector that is wiped on drop at the speed of a fill.
-struct Wiped<T: Copy + Default>(Vec<T>);
-
-impl<T: Copy + Default> Wiped<T> {
-    fn zeros(n: usize) -> Self {
-        Self(vec![T::default(); n])
-    }
-}
-
-impl<T: Copy + Default> From<Vec<T>> for Wiped<T> {
-    fn from(values: Vec<T>) -> Self {
-        Self(values)
-    }
-}
-
-impl<T: Copy + Default> Deref for Wiped<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T: Copy + Default> DerefMut for Wiped<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.0
-    }
-}
-
-impl<T: Copy + Default> Drop for Wiped<T> {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-impl<T: Copy + Default> ZeroizeOnDrop for Wiped<T> {}
 
 #[cfg(test)]
 mod tests;

@@ -10,18 +10,19 @@
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::half_gates::{Evaluator, Row, colour, times};
-use super::{GarbleSpec, KEY, Wiped, block_hash, blocks, expect_sizes, gate_tweak, pad_tweak};
+use super::{GarbleSpec, KEY, block_hash, blocks, expect_sizes, gate_tweak, pad_tweak};
 use crate::bits::{BitReader, BitWriter, bytes_for_bits};
 use crate::error::{SsError, expect_length};
 use crate::gate::Lift;
 use crate::ot::{RotReceiver, RotSender};
+use crate::secret::Secret;
 
 /// The server's random choices, before the client's corrections.
 pub struct GarbleServerWaiting {
     pub(super) spec: GarbleSpec,
     pub(super) n: usize,
-    pub(super) choices: Wiped<u8>,
-    pub(super) labels: Wiped<u128>,
+    pub(super) choices: Secret<u8>,
+    pub(super) labels: Secret<u128>,
 }
 
 // Every field wipes itself; so below.
@@ -33,18 +34,18 @@ pub struct GarbleServer {
     pub(super) n: usize,
     pub(super) key: [u8; KEY],
     /// ρ.
-    pub(super) choices: Wiped<u8>,
+    pub(super) choices: Secret<u8>,
     /// K ⊕ ρ·Δ, for the lowest bits K ⊕ ρ·c_0·Δ.
-    pub(super) labels: Wiped<u128>,
+    pub(super) labels: Secret<u128>,
     /// Garbled gates; no secret of the server's.
     pub(super) gates: Vec<Row>,
     /// By term and element: δ.
-    pub(super) deltas: Wiped<u8>,
+    pub(super) deltas: Secret<u8>,
     /// By term, lane and element: what is added for a verdict share 0 and 1 (output ring), and K0 − K1.
-    pub(super) own: Wiped<[u64; 2]>,
-    pub(super) differences: Wiped<u64>,
+    pub(super) own: Secret<[u64; 2]>,
+    pub(super) differences: Secret<u64>,
     /// By term, lift bit and element: K0 − K1.
-    pub(super) lifts: Wiped<u64>,
+    pub(super) lifts: Secret<u64>,
 }
 
 impl ZeroizeOnDrop for GarbleServer {}
@@ -226,9 +227,9 @@ impl GarbleServerWaiting {
             labels,
             gates,
             deltas: deltas.into(),
-            own: Wiped::zeros(n * terms * lanes),
-            differences: Wiped::zeros(n * terms * lanes),
-            lifts: Wiped::zeros(if spec.lifted() { 2 * n * terms } else { 0 }),
+            own: Secret::zeros(n * terms * lanes),
+            differences: Secret::zeros(n * terms * lanes),
+            lifts: Secret::zeros(if spec.lifted() { 2 * n * terms } else { 0 }),
             n,
             spec,
         };
@@ -277,10 +278,10 @@ impl GarbleServer {
 impl GarbleServer {
     /// Evaluates all gates; gives the pads and the colours of the last labels, by term and element, and leaves d_S in
     /// the place of δ.
-    pub(super) fn evaluate(&mut self, mut answers: &[Row]) -> (Wiped<u128>, Wiped<u8>) {
+    pub(super) fn evaluate(&mut self, mut answers: &[Row]) -> (Secret<u128>, Secret<u8>) {
         let (spec, n) = (&self.spec, self.n);
         let (terms, low) = (spec.terms(), spec.low_bits());
-        let (mut pads, mut colours) = (Wiped::<u128>::zeros(n * terms), Wiped::<u8>::zeros(n * terms));
+        let (mut pads, mut colours) = (Secret::<u128>::zeros(n * terms), Secret::<u8>::zeros(n * terms));
         let (mut labels, mut gates) = (&mut *self.labels, &*self.gates);
         for (start, len) in blocks(n) {
             let mut evaluator = Evaluator::new(block_hash(&self.key, start), len);

@@ -12,9 +12,10 @@
 use zeroize::Zeroizing;
 
 use super::client::FLAGS;
-use super::{GarbleClient, GarbleSpec, Wiped};
+use super::{GarbleClient, GarbleSpec};
 use crate::bits::{BitReader, BitWriter, bytes_for_bits};
 use crate::error::{SsError, expect_length};
+use crate::secret::Secret;
 
 impl GarbleClient {
     /// Bytes of the stored half of `n` elements.
@@ -51,9 +52,9 @@ impl GarbleClient {
             spec: spec.clone(),
             n,
             seed: vec![u128::from_le_bytes(*seed)].into(),
-            flags: Wiped::zeros(n * spec.terms()),
-            parts: Wiped::zeros(n * spec.terms() * spec.lanes().len()),
-            pads: Wiped::zeros(n * spec.terms() * spec.lanes().len()),
+            flags: Secret::zeros(n * spec.terms()),
+            parts: Secret::zeros(n * spec.terms() * spec.lanes().len()),
+            pads: Secret::zeros(n * spec.terms() * spec.lanes().len()),
         };
         client.flags.iter_mut().for_each(|flags| *flags = reader.read(FLAGS) as u8);
         for words in [&mut client.parts, &mut client.pads] {

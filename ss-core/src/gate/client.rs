@@ -14,13 +14,13 @@ use std::fmt;
 use rand_core::CryptoRng;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::secret::Secret;
 use super::tables::Tables;
 use super::{GateSpec, Lift, by_digits, lane_pad};
 use crate::bits::BitWriter;
 use crate::error::{SsError, expect_length};
 use crate::ot::pads::sender_pads;
 use crate::ot::{RotReceiver, RotSender};
+use crate::secret::Secret;
 
 /// Place of the constant in a term's state.
 const CONSTANT: u32 = 6;

@@ -73,7 +73,6 @@
 //! crate). What a step holds is wiped when it ends, in success or not.
 
 pub mod client;
-mod secret;
 pub mod server;
 mod spec;
 mod stored;

@@ -16,7 +16,6 @@
 
 use zeroize::ZeroizeOnDrop;
 
-use super::secret::Secret;
 use super::tables::Tables;
 use super::{GateSpec, Lift, by_digits, lane_pad};
 use crate::bits::BitWriter;
@@ -24,6 +23,7 @@ use crate::compare::Comparison;
 use crate::error::{SsError, expect_length};
 use crate::ot::pads::receiver_pad;
 use crate::ot::{RotReceiver, RotSender};
+use crate::secret::Secret;
 
 const TABLE_PADS: u32 = 16;
 const COMBINE_INDEX: u32 = 23;

@@ -6,9 +6,9 @@
 
 use zeroize::Zeroizing;
 
-use super::secret::Secret;
 use super::{ClientGate, GateSpec};
 use crate::error::{SsError, expect_length};
+use crate::secret::Secret;
 
 impl ClientGate {
     /// Bytes of a stored gate of `n` elements.

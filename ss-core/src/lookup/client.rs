@@ -3,13 +3,14 @@
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::{Blocks, KEY_BYTES, LookupSpec};
+use super::{KEY_BYTES, LookupSpec};
 use crate::bits::BitReader;
 use crate::error::{SsError, expect_length};
 use crate::gate::ClientInputs;
 use crate::hash::{TweakedHash, wipe};
 use crate::ot::{RotReceiver, RotSender};
 use crate::product::ProductClient;
+use crate::secret::Secret;
 use crate::spline::{Piece, pieces};
 
 /// Elements whose keys are hashed together, entry by entry.
@@ -31,7 +32,7 @@ pub struct LookupClient {
     pub(super) spec: LookupSpec,
     pub(super) products: ProductClient,
     /// Per element L ⊕ ⊕_b k_b^0, then Δ_0 to Δ_(g−1).
-    pub(super) keys: Blocks,
+    pub(super) keys: Secret<u128>,
 }
 
 impl ZeroizeOnDrop for LookupClient {}
@@ -62,34 +63,33 @@ impl LookupClient {
         let mut session = [0; 32];
         rng.fill_bytes(&mut session);
         // −r of every element, packed like an entry.
-        let mut masks = Blocks(Vec::with_capacity(n));
+        let mut masks = Secret::<u128>::zeros(n);
         let (products_message, products) = ProductClient::prepare(
             &spec.product,
             inputs.constants[0],
             of_products,
             (&[], &[]),
-            |_, factors| {
+            |i, factors| {
                 let masked = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
-                masks.0.push(spec.pack(masked));
+                masks[i] = spec.pack(masked);
                 factors[..2].copy_from_slice(&masked[1..]);
                 masked[0] << spec.exponents[0]
             },
         )?;
         let g = spec.index_bits as usize;
-        let mut keys = Blocks(Vec::with_capacity(n * (g + 1)));
-        let mut zero_keys = Blocks(Vec::with_capacity(n));
-        for pairs in of_index.chunks(g) {
-            let label = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-            zero_keys.0.push(label);
-            keys.0.push(pairs.iter().fold(label, |sum, [zero, _]| sum ^ zero));
-            keys.0.extend(pairs.iter().map(|[zero, one]| zero ^ one));
+        let mut keys = Secret::<u128>::zeros(n * (g + 1));
+        let mut zero_keys = Secret::<u128>::zeros(n);
+        for ((pairs, keys), label) in of_index.chunks(g).zip(keys.chunks_mut(g + 1)).zip(zero_keys.iter_mut())
+        {
+            *label = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+            keys[0] = pairs.iter().fold(*label, |sum, [zero, _]| sum ^ zero);
+            keys[1..].iter_mut().zip(pairs).for_each(|(key, [zero, one])| *key = zero ^ one);
         }
 
         let mut message = Vec::with_capacity(spec.message_bytes(n)[0] + KEY_BYTES);
         message.extend_from_slice(&session);
         message.extend_from_slice(&products_message);
-        let table =
-            Table { spec, shares: inputs.compare, masks: &masks.0, keys: &keys.0, zero_keys: &zero_keys.0 };
+        let table = Table { spec, shares: inputs.compare, masks: &masks, keys: &keys, zero_keys: &zero_keys };
         table.garble(&session, &mut message);
         Ok((message, Self { spec: spec.clone(), products, keys }))
     }
@@ -112,7 +112,7 @@ impl LookupClient {
     /// The material as bytes, wiped when dropped: as secret as the material, and to be used at most once.
     pub fn into_bytes(self) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(Self::stored_len(&self.spec, self.len())));
-        self.keys.0.iter().for_each(|key| bytes.extend_from_slice(&key.to_le_bytes()));
+        self.keys.iter().for_each(|key| bytes.extend_from_slice(&key.to_le_bytes()));
         bytes.extend_from_slice(&self.products.into_bytes());
         bytes
     }
@@ -124,8 +124,9 @@ impl LookupClient {
     pub fn from_bytes(spec: &LookupSpec, n: usize, bytes: &[u8]) -> Result<Self, SsError> {
         expect_length("stored look-up", Self::stored_len(spec, n), bytes.len())?;
         let (keys, products) = bytes.split_at(n * KEY_BYTES * (spec.index_bits as usize + 1));
-        let keys = keys.as_chunks::<KEY_BYTES>().0.iter().map(|key| u128::from_le_bytes(*key)).collect();
-        let keys = Blocks(keys);
+        let keys: Vec<_> =
+            keys.as_chunks::<KEY_BYTES>().0.iter().map(|key| u128::from_le_bytes(*key)).collect();
+        let keys = Secret::from(keys);
         Ok(Self {
             spec: spec.clone(),
             products: ProductClient::from_bytes(&spec.product, n, products)?,
@@ -145,7 +146,7 @@ impl LookupClient {
         let mut offsets = BitReader::new(of_index, spec.index_bits as usize * n)?;
         let mut answer = products.answer(of_products)?;
         answer.reserve_exact(n * KEY_BYTES);
-        for key in keys.0.chunks(spec.index_bits as usize + 1) {
+        for key in keys.chunks(spec.index_bits as usize + 1) {
             let offset = offsets.read(spec.index_bits);
             let aligned = key[1..]
                 .iter()

@@ -84,24 +84,11 @@ pub use client::{LookupClient, choices};
 pub use server::{LookupFinish, LookupServer, LookupWaiting};
 pub use spec::{Input, LookupSpec, Output};
 
-use zeroize::Zeroize;
-
 /// The hash of one call: both sides get the 32 bytes with the corrections.
 const SESSION_BYTES: usize = 32;
 
 /// Bytes of an aligned key.
 const KEY_BYTES: usize = 16;
-
-/// 128-bit secrets, wiped on drop.
-struct Blocks(Vec<u128>);
-
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl zeroize::ZeroizeOnDrop for Blocks {}
 
 #[cfg(test)]
 mod tests;

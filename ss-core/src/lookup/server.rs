@@ -2,12 +2,13 @@
 
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-use super::{Blocks, KEY_BYTES, LookupSpec, SESSION_BYTES};
+use super::{KEY_BYTES, LookupSpec, SESSION_BYTES};
 use crate::bits::BitWriter;
 use crate::error::{SsError, expect_length};
 use crate::hash::TweakedHash;
 use crate::ot::{RotReceiver, RotSender};
 use crate::product::{ProductFinish, ProductServer, ProductWaiting};
+use crate::secret::Secret;
 
 /// The server's half before the client's corrections are there.
 pub struct LookupWaiting {
@@ -15,7 +16,7 @@ pub struct LookupWaiting {
     pub(super) products: ProductWaiting,
     /// Per element ρ, and ⊕_b k_b^{ρ_b}.
     pub(super) random: Zeroizing<Vec<u8>>,
-    pub(super) keys: Blocks,
+    pub(super) keys: Secret<u128>,
 }
 
 impl ZeroizeOnDrop for LookupWaiting {}
@@ -53,7 +54,7 @@ pub struct LookupServer {
     pub(super) hash: TweakedHash,
     pub(super) products: ProductServer,
     pub(super) random: Zeroizing<Vec<u8>>,
-    pub(super) keys: Blocks,
+    pub(super) keys: Secret<u128>,
     /// The client's table as received: no secret.
     pub(super) table: Vec<u8>,
 }
@@ -74,8 +75,10 @@ impl LookupServer {
         let g = spec.index_bits as usize;
         let pack = |bits: &[u8]| bits.iter().enumerate().fold(0, |all, (b, bit)| all | bit << b);
         let random = Zeroizing::new(index_choices.chunks(g).map(pack).collect());
-        let keys =
-            Blocks(index_pads.chunks(g).map(|pads| pads.iter().fold(0, |all, pad| all ^ pad)).collect());
+        let mut keys = Secret::zeros(n);
+        for (key, pads) in keys.iter_mut().zip(index_pads.chunks(g)) {
+            *key = pads.iter().fold(0, |all, pad| all ^ pad);
+        }
         Ok(LookupWaiting { spec: spec.clone(), products, random, keys })
     }
 
@@ -105,20 +108,22 @@ impl LookupServer {
             (0, 0)
         })?;
         let mut offsets = BitWriter::with_capacity_bits(spec.index_bits as usize * n);
-        let mut entries = Blocks(Vec::with_capacity(n));
+        let mut entries = Secret::<u128>::zeros(n);
         let (slots, bytes) = (1usize << spec.index_bits, spec.entry_bytes());
-        for (i, (&share, &random)) in compare.iter().zip(random.iter()).enumerate() {
+        for (i, ((&share, &random), entry)) in
+            compare.iter().zip(random.iter()).zip(entries.iter_mut()).enumerate()
+        {
             let (index, _, _) = spec.split(share);
             offsets.push(index ^ u64::from(random), spec.index_bits);
             let own = &table[i * slots * bytes..][..slots * bytes + 16];
             // Every entry is read; a mask keeps the one that is wanted.
-            let entry = (0..slots).fold(0, |kept, slot| {
+            let kept = (0..slots).fold(0, |kept, slot| {
                 let wanted = ((slot as u64 ^ index).wrapping_sub(1) >> 63).wrapping_neg();
                 let mut word = [0; 16];
                 word.copy_from_slice(&own[slot * bytes..][..16]);
                 kept | (u128::from_le_bytes(word) & (u128::from(wanted) << 64 | u128::from(wanted)))
             });
-            entries.0.push(entry & spec.entry_mask());
+            *entry = kept & spec.entry_mask();
         }
         message.extend_from_slice(&offsets.finish());
         Ok((message, LookupFinish { spec, hash, products, compare, keys, entries }))
@@ -131,9 +136,9 @@ pub struct LookupFinish {
     pub(super) hash: TweakedHash,
     pub(super) products: ProductFinish,
     pub(super) compare: Zeroizing<Vec<u64>>,
-    pub(super) keys: Blocks,
+    pub(super) keys: Secret<u128>,
     /// The entry of every element, still under its key.
-    pub(super) entries: Blocks,
+    pub(super) entries: Secret<u128>,
 }
 
 impl ZeroizeOnDrop for LookupFinish {}
@@ -148,14 +153,14 @@ impl LookupFinish {
         let n = compare.len();
         expect_length("look-up answers", spec.message_bytes(n)[2], message.len())?;
         let (of_products, aligned) = message.split_at(spec.product.message_bytes(n)[2]);
-        for (key, aligned) in keys.0.iter_mut().zip(aligned.as_chunks::<KEY_BYTES>().0) {
+        for (key, aligned) in keys.iter_mut().zip(aligned.as_chunks::<KEY_BYTES>().0) {
             *key ^= u128::from_le_bytes(*aligned);
         }
-        hash.hash_slice(0, &mut keys.0);
+        hash.hash_slice(0, &mut keys);
         let mut results = Zeroizing::new(products.finish(of_products)?);
         let (output, [e0, e1, e2]) = (spec.output(), spec.exponents);
         for (((result, &share), key), entry) in
-            results.iter_mut().zip(compare.iter()).zip(&keys.0).zip(&entries.0)
+            results.iter_mut().zip(compare.iter()).zip(keys.iter()).zip(entries.iter())
         {
             let [beta, alpha, gamma] = spec.unpack((entry ^ key) & spec.entry_mask());
             let (_, x, square) = spec.split(share);

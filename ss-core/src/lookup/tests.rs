@@ -326,7 +326,7 @@ fn the_servers_entry_tells_nothing_about_the_function() {
         let (message, state) = state.begin(vec![1234], Vec::new()).unwrap();
         let answer = own.answer(&message).unwrap();
         let aligned = answer.last_chunk::<16>().map(|key| u128::from_le_bytes(*key)).unwrap();
-        let opened = state.entries.0[0] ^ state.hash.hash_one(0, state.keys.0[0] ^ aligned);
+        let opened = state.entries[0] ^ state.hash.hash_one(0, state.keys[0] ^ aligned);
         for (bit, count) in counts.iter_mut().enumerate() {
             *count += (opened >> bit & 1) as u32;
         }

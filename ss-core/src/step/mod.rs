@@ -78,6 +78,16 @@ impl StepSpec {
         }
     }
 
+    /// Bytes that the server's unused half of `n` elements takes in memory, about: for those who have to limit it.
+    pub fn server_bytes(&self, n: usize) -> usize {
+        match self {
+            // Indices, pads and three words per term; the corrections are merged into them.
+            Self::Gate(spec) => 48 * n * spec.terms(),
+            // The corrections, and about five blocks beside them.
+            _ => self.message_bytes(n)[0] + 80 * n * self.terms(),
+        }
+    }
+
     /// Round trips online.
     pub fn rounds(&self) -> usize {
         self.message_bytes(0).len() / 2

@@ -197,7 +197,8 @@ fn classified(
     arguments: &Demo,
     console: &Console,
 ) -> Result<(Answers, Stages, OutputMode, Agreed), Failure> {
-    let mut session = Session::open(server.address(), logits, &arguments.methods)?;
+    let output = OutputFlags { logits, top: None };
+    let mut session = Session::open(server.address(), output, &arguments.methods)?;
     debug_assert_eq!(wanted(session.manifest()).values(), SIDE * SIDE);
     let inputs = quantised(session.manifest(), images)?;
     let sizes = bundles(images.len(), None, session.most_images());

@@ -99,44 +99,10 @@ pub use params::SilentParams;
 pub use receiver::SilentReceiver;
 pub use sender::SilentSender;
 
-use crate::hash::wipe;
-use core::ops::{Deref, DerefMut};
-use zeroize::ZeroizeOnDrop;
+use crate::secret::Secret;
 
-/// Secret blocks, wiped on drop.
-struct Blocks(Vec<u128>);
-
-impl Blocks {
-    fn zeros(count: usize) -> Self {
-        Self(vec![0; count])
-    }
-
-    fn copy_of(blocks: &[u128]) -> Self {
-        Self(blocks.to_vec())
-    }
-}
-
-impl Deref for Blocks {
-    type Target = [u128];
-
-    fn deref(&self) -> &[u128] {
-        &self.0
-    }
-}
-
-impl DerefMut for Blocks {
-    fn deref_mut(&mut self) -> &mut [u128] {
-        &mut self.0
-    }
-}
-
-impl Drop for Blocks {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-impl ZeroizeOnDrop for Blocks {}
+/// Secret blocks of correlated transfers, wiped on drop.
+type Blocks = Secret<u128>;
 
 #[cfg(test)]
 mod tests;

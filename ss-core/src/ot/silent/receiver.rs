@@ -71,7 +71,9 @@ impl SilentReceiver {
                 (request, received) = extension.extend_correlated(self.pool.params.base_len())?;
                 request.extend(extension.prove());
                 let with_choice = |(column, &choice): (&u128, &u8)| (column & !1) | u128::from(choice);
-                Blocks(received.pads().iter().zip(received.choices()).map(with_choice).collect())
+                Blocks::from(
+                    received.pads().iter().zip(received.choices()).map(with_choice).collect::<Vec<_>>(),
+                )
             }
             None => self.pool.next_base().expect("without the extension there is an iteration in stock"),
         };

@@ -81,7 +81,7 @@ impl SilentSender {
                 let sent = extension.extend_correlated(params.base_len(), base)?;
                 extension.verify(proof)?;
                 self.extension = None;
-                Blocks(sent.into_pairs().iter().map(|pair| pair[0] & !1).collect())
+                Blocks::from(sent.into_pairs().iter().map(|pair| pair[0] & !1).collect::<Vec<_>>())
             }
             None => {
                 expect_length("the request of a later silent iteration (bytes)", 0, request.len())?;
@@ -109,7 +109,7 @@ impl SilentSender {
                 }
             },
         );
-        let roots = Blocks(keys.iter().step_by(depth).copied().collect());
+        let roots = Blocks::from(keys.iter().step_by(depth).copied().collect::<Vec<_>>());
         self.pool.put(Blocks::copy_of(secret), roots);
         answer
     }

@@ -136,7 +136,8 @@ impl Workload {
         };
         let smooth = |function: Smooth, end: f64, peak: f64| -> Result<Self> {
             let input = Input { bits: ring_bits, step: end / half as f64 };
-            let output = Output { bits: p, scale: f64::from(p - 1).exp2() / peak };
+            // A little room above the peak, since the error counts as well.
+            let output = Output { bits: p, scale: f64::from(p - 1).exp2() / (1.01 * peak) };
             let spec = LookupSpec::within(function, input, output, peak * TOLERANCE)?;
             let range = spec.limit() - 1;
             let unit = output.scale;
