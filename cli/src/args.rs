@@ -168,7 +168,7 @@ pub(crate) struct Merge {
     #[arg(long, value_name = "X", value_parser = at_least_one)]
     pub(crate) margin: Option<f64>,
     /// Cheaper, faulty activations: sign tests ignore H low bits of a result (default 3, 4, 6 by profile), and
-    /// positive values below 2^H units become zero. The report says what share of all values that is
+    /// positive values below 2^H units may become zero. The report bounds their share of the positive values
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=21))]
     pub(crate) stochastic: Option<u32>,
     /// Name that clients see; default: the network file's

@@ -70,8 +70,9 @@ pub struct LayerReport {
     pub bound: f64,
     /// h of the activation after it.
     pub ignored_bits: Option<u32>,
-    /// Share of this layer's positive outputs, over the calibration images, that the sign test takes for zero: those
-    /// below 2^h units. The fault probability of an activation where h was made large on purpose.
+    /// Share of this layer's positive outputs, over the calibration images, that lie below 2^h units. The sign test
+    /// takes a value 0 ≤ y < 2^h for negative, and the activation gives zero, with probability 1 − (y + 1)/2^h over the
+    /// shares: the figure is an upper bound of the share of faults, which matters where h was made large on purpose.
     pub zeroed: Option<f64>,
     /// No accepted input can overflow this layer of the float network (errors of fixed point come on top).
     pub overflow_impossible: bool,

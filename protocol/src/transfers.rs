@@ -5,7 +5,7 @@
 //! | SoftSpoken, f = 2, 4, 8 | 8, 4, 2 | little at f = 2 and 4 | a message with every batch |
 //! | silent | 0.03 to 0.2, and one bit where choices are chosen | a dozen memory reads | a *supply* is agreed on ahead |
 //!
-//! A silent direction begins as a SoftSpoken one and changes over when that saves bytes (some 140,000 transfers).
+//! A silent direction begins as a SoftSpoken one and changes over when that saves bytes (some 131,000 transfers).
 //! [`Transfers::supply`] makes sure that a demand is met, [`Transfers::check`] ends a preprocessing: each party shows that
 //! all its rows of the extension held the same choices. Whoever fails is not talked to again; the transfers are gone.
 

@@ -6,7 +6,7 @@
 //! | activation | z, in units of y | steps | error of z |
 //! |---|---|---|---|
 //! | ReLU | max(y, 0) | gate | none, but 0 for some 0 < y < 2^h |
-//! | clip (ReLU6, hard sigmoid) | min(max(y, low), high) | gate of two terms | below 2^h on either side of a corner |
+//! | clip (ReLU6, hard sigmoid) | min(max(y, low), high) | gate of two terms | below 2^h, in the 2^h units above each corner |
 //! | leaky ReLU, absolute value | n·y for y < 0, else p·y | gate with a base slope | (p − n)·2^h at most, in 0 < y < 2^h |
 //! | PReLU | two outputs, max(y, 0) and y | gate; lift | as ReLU |
 //! | polynomial, square | Σ a_e·y^e | polynomial | none |

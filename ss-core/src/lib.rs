@@ -18,6 +18,8 @@ mod secret;
 pub mod share;
 pub mod spline;
 pub mod step;
+#[cfg(test)]
+mod testing;
 
 pub use error::SsError;
 

@@ -21,8 +21,8 @@ pub(crate) struct OutputFlags {
     /// Ask for logits, not only labels; the server must give them
     #[arg(long)]
     pub(crate) logits: bool,
-    /// Ask for the N best labels (1 to 16), largest logit first; nothing else about the logits leaves. The
-    /// server must give as many
+    /// Ask for the N best labels (1 to 16; 1: as without it), largest logit first; nothing else about the
+    /// logits leaves. The server must give as many
     #[arg(long, value_name = "N", value_parser = labels(), conflicts_with = "logits")]
     pub(crate) top: Option<u32>,
 }
@@ -95,7 +95,10 @@ mod tests {
         assert_eq!(options(none), ClientOptions::new());
         assert_eq!(options(logits), ClientOptions::new().logits(true));
         assert_eq!(options(top(3)), ClientOptions::new().labels(3));
-        assert_eq!([none, top(1), top(2), logits].map(OutputFlags::word), ["label", "label", "top", "logits"]);
+        assert_eq!(
+            [none, top(1), top(2), logits].map(OutputFlags::word),
+            ["label", "label", "top", "logits"]
+        );
     }
 
     #[test]
@@ -106,7 +109,11 @@ mod tests {
             let checked = flags.check(classes);
             assert_eq!(checked.is_ok(), is_right, "{flags:?} of {classes}");
             if let Err(failure) = checked {
-                assert_eq!((failure.code(), failure.to_string().contains("10 classes")), (2, true), "{failure}");
+                assert_eq!(
+                    (failure.code(), failure.to_string().contains("10 classes")),
+                    (2, true),
+                    "{failure}"
+                );
             }
         }
     }

@@ -86,8 +86,9 @@ pub(super) fn run(arguments: &Merge, console: &Console) -> Result<(), Failure> {
     let mut text = report_text(&report, bound, console);
     if let Some(ignored) = arguments.stochastic {
         text.push_str(&format!(
-            "Stochastic activations, as asked for: sign tests ignore {ignored} bits, and the share of positive values in\n\
-             the column \"to zero\" becomes zero, always the smallest ones.\n"
+            "Stochastic activations, as asked for: sign tests ignore {ignored} bits. A value 0 <= y < 2^{ignored} becomes\n\
+             zero with probability 1 - (y+1)/2^{ignored}, so the share of positive values that do is at most that in the\n\
+             column \"to zero\".\n"
         ));
     }
     text.push_str(&format!(

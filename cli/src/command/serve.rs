@@ -64,7 +64,6 @@ fn policy(arguments: &Serve) -> Policy {
             max_images: arguments.max_images,
             field_bits: arguments.methods.field_bits,
             methods: arguments.methods.allowed(),
-            ..Policy::default().offer
         },
         quota: arguments.quota.unwrap_or(u64::MAX),
         shelf: arguments.shelf,

@@ -3,11 +3,16 @@
 //! | | from | content |
 //! |---|---|---|
 //! | 1 | C | per layer: key polynomials of its groups, masks of the known zeros that used outputs read |
-//! | 2 | S | per layer: masked replies; per gate: its transfer extension (server choosing at random) |
-//! | 3 | C | per gate: its transfer extension (choices d_C, γ, γ·d_C) and its corrections |
+//! | 2 | S | per layer: masked replies |
+//! | supply | both | silent transfers only, out of stock: a request the first time, an answer per iteration, either direction |
+//! | 2 | S | per chunk of every step: its transfer extension, the server choosing at random |
+//! | 3 | C | per chunk of every step: its transfer extension, with the choices of the step, and its corrections |
+//! | check | both | SoftSpoken only: all extensions were consistent, the client first |
 //!
-//! Three one-way messages whatever the depth of the network, and the server's word when its half is ready. What comes out is a [`ClientBundle`] and a
-//! [`ServerBundle`]: one-time material, moved into the online stage by value.
+//! Three one-way messages whatever the depth of the network (a supply adds up to two round trips), and the server's word
+//! when its half is ready. What comes out is a [`ClientBundle`] and a [`ServerBundle`]: one-time material, moved into the
+//! online stage by value. Steps are those of [`crate::steps`]; what a client chooses with is in the module of each
+//! (`choices` in [`ss_core::gate`], for example).
 
 pub mod correlations;
 pub mod linear;

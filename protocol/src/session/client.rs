@@ -144,8 +144,8 @@ impl Client<Ready> {
         self.state.link
     }
 
-    /// Measures the link anew, in some ten round trips and a megabyte at most; bundles prepared from now on go by it
-    /// when the client's choice of rounds is [`Rounds::Auto`].
+    /// Measures the link anew, with at most 7 probes of at most 64 KiB each way (see [`crate::link`]); bundles prepared
+    /// from now on go by it when the client's choice of rounds is [`Rounds::Auto`].
     ///
     /// # Errors
     /// What the channel did, or the server's refusal after too many probes.

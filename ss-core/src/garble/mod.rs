@@ -66,7 +66,7 @@
 //! does not choose m by them.)
 //!
 //! *Fixed-key AES* loses concrete security with the number of hashes under one key and one Δ (about one bit per
-//! doubling; Guo, Katz, Wang, Yu, CRYPTO 2020). Both are therefore fresh for every [`BLOCK`] elements: the keys
+//! doubling; Guo, Katz, Wang, Weng, Yu, CRYPTO 2020). Both are therefore fresh for every [`BLOCK`] elements: the keys
 //! hashed from 16 random bytes that each message of corrections carries and the number of the block, Δ from the
 //! client's secret seed. A block of one term at ℓ = 11 makes 42·512 hashes, under 2^15: some 113 bits remain. Tweaks
 //! never repeat in a block.

@@ -182,15 +182,9 @@ const fn low_mask(bits: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::ot::rot::deal;
+    use crate::testing::fresh_rng;
     use rand_chacha::ChaCha20Rng;
-    use rand_core::{Rng, SeedableRng};
-
-    fn fresh_rng() -> ChaCha20Rng {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).unwrap();
-        println!("seed {seed:?}");
-        ChaCha20Rng::from_seed(seed)
-    }
+    use rand_core::Rng;
 
     /// Both parties' work on one test against the comparison of integers, through masks, pads and offsets.
     fn one_test<const D: usize>(test: Comparison, rng: &mut ChaCha20Rng) {

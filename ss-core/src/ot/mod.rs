@@ -21,8 +21,10 @@
 //! Roy 2022 is *SoftSpokenOT: quieter OT extension from small-field silent VOLE in the Minicrypt model*, CRYPTO
 //! 2022, eprint 2022/192.
 //!
-//! Everything is sans-IO: functions take and give byte vectors. Security is against semi-honest parties;
-//! bytes from the other party are still never trusted to have the right length or form.
+//! Everything is sans-IO: functions take and give byte vectors. Security is against semi-honest parties. Beyond that a
+//! consistency check ([`ExtensionReceiver::prove`], [`ExtensionSender::verify`]) finds a receiver of the extension that puts
+//! different choices into different rows, and nothing else is claimed against parties that deviate; bytes from the other
+//! party are still never trusted to have the right length or form.
 //!
 //! ```
 //! use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};

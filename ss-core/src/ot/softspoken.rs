@@ -1,4 +1,4 @@
-//! Oblivious transfer extension: SoftSpokenOT in its semi-honest form.
+//! Oblivious transfer extension: SoftSpokenOT with its consistency check.
 //!
 //! Roy, *SoftSpokenOT: quieter OT extension from small-field silent VOLE in the Minicrypt model* (CRYPTO
 //! 2022, eprint 2022/192), with the repetition code. With f = 1 it is the protocol of Ishai, Kilian, Nissim
@@ -24,10 +24,10 @@
 //! each `⌈n/8⌉` bytes, bit t of a row for transfer t of the chunk, unused bits of the last byte zero.
 //!
 //! Both parties count the blocks of 128 transfers that they used; streams and hash tweaks go on from there,
-//! so every call gives fresh transfers and both must extend in the same order. Chunks run in parallel; bytes
-//! do not depend on the number of threads.
+//! so every call gives fresh transfers and both must extend in the same order. Every chunk hashes under a key of its
+//! own (`TweakedHash::part` of its first block). Chunks run in parallel; bytes do not depend on the number of threads.
 //!
-//! Security: semi-honest. The receiver's choices are masked by the one stream per tree that the sender
+//! Security: semi-honest base transfers and trees. The receiver's choices are masked by the one stream per tree that the sender
 //! misses; the sender's other pads are hidden by the hash, a circular correlation-robust one for Δ (see
 //! [`crate::hash`]). A receiver that sends inconsistent rows, which would learn bits of Δ, is caught by
 //! [`ExtensionReceiver::prove`] and [`ExtensionSender::verify`], one short message for everything since the last

@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use super::merge::write_privately;
 use super::security::{Lattice, lattice, least_ratio, noise, plan};
-use crate::args::Demo;
+use crate::args::{Demo, OutputFlags};
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::output::{Console, StageCost, Stages, hex, print, print_json};
@@ -141,7 +141,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
     let lattice = lattice(&model.manifest);
-    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1, RoundChoice::Three)?, None));
+    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1, 1, RoundChoice::Three)?, None));
     let document = Document {
         schema: "hushnet-demo/1",
         model: model.manifest.name.clone(),

@@ -5,28 +5,14 @@ mod faults;
 mod function;
 mod statistics;
 
+use crate::testing::{deal, fresh_rng};
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use rand_core::Rng;
 
 use super::*;
 use crate::compare::Comparison;
 use crate::gate::ClientInputs;
 use crate::ot::{RotReceiver, RotSender};
-
-fn fresh_rng() -> ChaCha20Rng {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
-
-/// Random OTs as an extension would give them, for given choices.
-fn deal(rng: &mut ChaCha20Rng, choices: Vec<u8>) -> (RotSender, RotReceiver) {
-    let mut block = || u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-    let pairs: Vec<[u128; 2]> = choices.iter().map(|_| [block(), block()]).collect();
-    let pads = pairs.iter().zip(&choices).map(|(pair, &c)| pair[usize::from(c)]).collect();
-    (RotSender::from_pairs(pairs), RotReceiver::from_parts(choices, pads).unwrap())
-}
 
 fn random_bits(rng: &mut ChaCha20Rng, n: usize) -> Vec<u8> {
     (0..n).map(|_| (rng.next_u32() & 1) as u8).collect()

@@ -5,16 +5,9 @@ use crate::error::SsError;
 use crate::gf128::mul;
 use crate::ot::setup::{ReceiverSetup, SenderSetup};
 use crate::ot::{ExtensionParams, ExtensionReceiver, ExtensionSender};
+use crate::testing::fresh_rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-
-/// A fresh generator; its seed is printed, so that a failing run can be repeated by putting it here.
-fn fresh_rng(test: &str) -> ChaCha20Rng {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("{test}: seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
 
 fn random_word(rng: &mut ChaCha20Rng) -> u128 {
     u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
@@ -94,7 +87,7 @@ fn deal_some(rng: &mut ChaCha20Rng) -> [Vec<Chunk>; 2] {
 
 #[test]
 fn sums_match_the_definition() {
-    let mut rng = fresh_rng("sums_match_the_definition");
+    let mut rng = fresh_rng();
     let [first, second] = deal_some(&mut rng);
     let (receiver, _) = run(&[&first, &second], 0);
     // Weights over again, as the module's text has them.
@@ -129,7 +122,7 @@ fn sums_match_the_definition() {
 
 #[test]
 fn honest_rows_pass_and_any_changed_proof_fails() {
-    let mut rng = fresh_rng("honest_rows_pass_and_any_changed_proof_fails");
+    let mut rng = fresh_rng();
     let delta = random_word(&mut rng);
     let [first, second] = deal_some(&mut rng);
     assert!(passes(&[&first, &second], delta));
@@ -152,7 +145,7 @@ fn honest_rows_pass_and_any_changed_proof_fails() {
 /// A planted bit is caught exactly where the secret makes it matter.
 #[test]
 fn one_wrong_bit_of_one_row_is_caught() {
-    let mut rng = fresh_rng("one_wrong_bit_of_one_row_is_caught");
+    let mut rng = fresh_rng();
     for row in (0..ROWS).step_by(9) {
         let delta = random_word(&mut rng);
         let [mut first, second] = deal_some(&mut rng);
@@ -165,7 +158,7 @@ fn one_wrong_bit_of_one_row_is_caught() {
 /// Errors that cancel in a plain sum over blocks, chunks or messages do not cancel under the weights.
 #[test]
 fn errors_do_not_cancel() {
-    let mut rng = fresh_rng("errors_do_not_cancel");
+    let mut rng = fresh_rng();
     for [a, b] in [[(0, 0, 5), (0, 0, 6)], [(0, 0, 1), (0, 1, 1)], [(0, 0, 2), (1, 0, 2)]] {
         let mut messages = deal_some(&mut rng);
         for (message, chunk, block) in [a, b] {
@@ -185,7 +178,7 @@ fn errors_do_not_cancel() {
 /// Other choices in half of the rows: no one vector of choices explains all rows.
 #[test]
 fn two_vectors_of_choices_are_caught() {
-    let mut rng = fresh_rng("two_vectors_of_choices_are_caught");
+    let mut rng = fresh_rng();
     let [mut first, second] = deal_some(&mut rng);
     for row in 64..ROWS {
         first[0].plant(row, 17, 3);
@@ -205,7 +198,7 @@ fn two_vectors_of_choices_are_caught() {
 /// with the wrong guess it fails. One bit, one chance in two.
 #[test]
 fn a_guess_is_right_or_caught() {
-    let mut rng = fresh_rng("a_guess_is_right_or_caught");
+    let mut rng = fresh_rng();
     for (truth, guess) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         let delta = random_word(&mut rng) & !(1 << 30) | truth << 30;
         let mut chunk = Chunk::deal(8, &mut rng);
@@ -239,7 +232,7 @@ fn agreeing(sender: &crate::ot::RotSender, receiver: &crate::ot::RotReceiver) ->
 
 #[test]
 fn honest_parties_pass_with_every_length_form_and_field() {
-    let mut rng = fresh_rng("honest_parties_pass_with_every_length_form_and_field");
+    let mut rng = fresh_rng();
     for field_bits in [1, 2, 4, 8] {
         let (mut sender, mut receiver) = set_up(field_bits, &mut rng);
         // A proof about nothing, proofs after one batch of each form, then one about many.
@@ -273,7 +266,7 @@ fn proofs_have_the_documented_length() {
 /// Without the check, a bit flipped in one row tells one bit of Δ by whether pads agree; the check catches it.
 #[test]
 fn a_flipped_bit_would_tell_a_bit_of_the_secret_and_is_caught() {
-    let mut rng = fresh_rng("a_flipped_bit_would_tell_a_bit_of_the_secret_and_is_caught");
+    let mut rng = fresh_rng();
     for row in [0, 1, 50, 127] {
         let (mut sender, mut receiver) = set_up(1, &mut rng);
         let delta = sender.delta();
@@ -290,7 +283,7 @@ fn a_flipped_bit_would_tell_a_bit_of_the_secret_and_is_caught() {
 
 #[test]
 fn a_failed_check_ends_the_sender() {
-    let mut rng = fresh_rng("a_failed_check_ends_the_sender");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(8, &mut rng);
     let (message, _) = receiver.extend_random(300).unwrap();
     sender.extend_random(300, &message).unwrap();
@@ -312,7 +305,7 @@ fn a_failed_check_ends_the_sender() {
 /// One deviation each, after which the proof has to fail; the honest run beside it passes.
 #[test]
 fn every_deviation_on_the_wire_is_caught() {
-    let mut rng = fresh_rng("every_deviation_on_the_wire_is_caught");
+    let mut rng = fresh_rng();
     type Deviation = fn(&mut [Vec<u8>; 2], &mut Vec<u8>, &[u8]);
     let deviations: [(&str, Deviation); 7] = [
         ("none", |_, _, _| {}),
@@ -343,7 +336,7 @@ fn every_deviation_on_the_wire_is_caught() {
 /// A party that makes one batch more than the other, or reads it in another form, is out of step.
 #[test]
 fn parties_out_of_step_are_caught() {
-    let mut rng = fresh_rng("parties_out_of_step_are_caught");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(4, &mut rng);
     drop(receiver.extend_random(0).unwrap());
     assert_eq!(sender.verify(&receiver.prove()), Err(SsError::Inconsistent));
@@ -369,7 +362,7 @@ fn proofs_do_not_depend_on_the_number_of_threads() {
 /// All choices zero, and still the proof's sum of choices is another one each time: the mask.
 #[test]
 fn the_sum_of_choices_is_masked() {
-    let mut rng = fresh_rng("the_sum_of_choices_is_masked");
+    let mut rng = fresh_rng();
     let (_, mut receiver) = set_up(8, &mut rng);
     let ones: u32 = (0..64)
         .map(|_| {

@@ -2,19 +2,12 @@
 
 use super::*;
 use crate::ot::rot::deal;
+pub(super) use crate::testing::fresh_rng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha3::{Digest, Sha3_256};
 
 pub(super) const LENGTHS: [usize; 6] = [0, 1, 2, 127, 128, 129];
-
-/// A fresh generator; its seed is printed, so that a failing run can be repeated by putting it here.
-pub(super) fn fresh_rng(test: &str) -> ChaCha20Rng {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("{test}: seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
 
 pub(super) fn word(rng: &mut ChaCha20Rng) -> u128 {
     u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())
@@ -49,7 +42,7 @@ pub(super) fn digest(messages: &[&[u8]]) -> String {
 
 #[test]
 fn the_chosen_message_arrives() {
-    let mut rng = fresh_rng("the_chosen_message_arrives");
+    let mut rng = fresh_rng();
     for count in LENGTHS {
         let (sender, receiver) = deal(count, &mut rng);
         let messages: Vec<[u128; 2]> = (0..count).map(|_| [word(&mut rng), word(&mut rng)]).collect();
@@ -79,7 +72,7 @@ fn the_chosen_message_arrives() {
 
 #[test]
 fn correlated_results_differ_by_delta_where_the_choice_is_one() {
-    let mut rng = fresh_rng("correlated_results_differ_by_delta_where_the_choice_is_one");
+    let mut rng = fresh_rng();
     for count in LENGTHS {
         let (sender, receiver) = deal(count, &mut rng);
         let delta: Vec<u128> = (0..count).map(|_| word(&mut rng)).collect();
@@ -97,7 +90,7 @@ fn correlated_results_differ_by_delta_where_the_choice_is_one() {
 
 #[test]
 fn sums_differ_by_delta_in_every_ring() {
-    let mut rng = fresh_rng("sums_differ_by_delta_in_every_ring");
+    let mut rng = fresh_rng();
     for width in 1..=64u32 {
         let modulus = 1u128 << width;
         for count in LENGTHS {
@@ -123,7 +116,7 @@ fn sums_differ_by_delta_in_every_ring() {
 /// that was not chosen it is not.
 #[test]
 fn a_flipped_bit_shows_in_its_transfer_alone() {
-    let mut rng = fresh_rng("a_flipped_bit_shows_in_its_transfer_alone");
+    let mut rng = fresh_rng();
     let count = 100;
     let all = [0; 100].map(|_| [word(&mut rng), word(&mut rng)]);
     let wrong = |choices: &[u8],
@@ -161,7 +154,7 @@ fn a_flipped_bit_shows_in_its_transfer_alone() {
 /// uniform; so do flips of constant choices. The same test sees a sender that uses one key for both.
 #[test]
 fn what_is_not_chosen_looks_uniform() {
-    let mut rng = fresh_rng("what_is_not_chosen_looks_uniform");
+    let mut rng = fresh_rng();
     let count = 1 << 13;
     for reuse in [false, true] {
         let (sender, receiver) = deal(count, &mut rng);
@@ -183,7 +176,7 @@ fn what_is_not_chosen_looks_uniform() {
 
 #[test]
 fn wrong_lengths_and_values_are_refused() {
-    let mut rng = fresh_rng("wrong_lengths_and_values_are_refused");
+    let mut rng = fresh_rng();
     let begin = |choices: &[u8], rng: &mut _| Choosing::begin(choices, deal(9, rng).1);
     assert!(matches!(begin(&[0; 8], &mut rng), Err(SsError::WrongLength { expected: 9, got: 8, .. })));
     assert!(matches!(begin(&[2; 9], &mut rng), Err(SsError::BadValue { .. })));

@@ -45,9 +45,10 @@
 //! the next iteration begins, so memory does not grow with the batch: beside what is handed out, one tree of
 //! 2^h blocks per thread.
 //!
-//! **Pads.** A transfer taken is hashed with the tweakable hash of [`crate::hash`] under a key of this session
-//! and a running number that is never used twice: H(M, i) for the receiver, H(K, i) and H(K ⊕ Δ, i) for the
-//! sender. Trees and codes have keys of their own per iteration.
+//! **Pads.** A transfer taken is hashed with the tweakable hash of [`crate::hash`] under a running number i that is
+//! never used twice: H(M, i) for the receiver, H(K, i) and H(K ⊕ Δ, i) for the sender. The key is that of the tree
+//! that the transfer comes from, number i div 2^h in this session (`TweakedHash::part`), so at most 2^13 transfers
+//! share one. The hash inside the trees and the code have public keys of their own, new in every iteration.
 //!
 //! **Security**, semi-honest:
 //!

@@ -9,20 +9,13 @@ use crate::hash::Prg;
 use crate::ot::setup::{ReceiverSetup, SenderSetup};
 use crate::ot::softspoken::ExtensionParams;
 use crate::ot::{RotReceiver, RotSender};
+use crate::testing::{assert_fair_bits, fresh_rng};
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 use sha3::{Digest, Sha3_256};
 
 const SESSION: [u8; 32] = [8; 32];
-
-/// A fresh generator; its seed is printed, so that a failing run can be repeated by putting it here.
-fn fresh_rng(test: &str) -> ChaCha20Rng {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("{test}: seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
 
 /// Both ends, with nothing in stock.
 fn set_up(log_base: u32, rng: &mut ChaCha20Rng) -> (SilentSender, SilentReceiver) {
@@ -83,7 +76,7 @@ fn agreeing(sender: &RotSender, receiver: &RotReceiver) -> usize {
 
 #[test]
 fn every_transfer_agrees_over_three_iterations() {
-    let mut rng = fresh_rng("every_transfer_agrees_over_three_iterations");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(16, &mut rng);
     let params = sender.params();
     for iteration in 0..3 {
@@ -209,7 +202,7 @@ fn the_number_of_threads_does_not_matter() {
 
 #[test]
 fn chosen_transfers_have_the_choices() {
-    let mut rng = fresh_rng("chosen_transfers_have_the_choices");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver, _) = dealt(16, 14);
     for count in [0usize, 1, 7, 8, 9, 1023, 1024, 1025, 5000] {
         let choices: Vec<u8> = (0..count).map(|_| rng.next_u32() as u8 & 1).collect();
@@ -237,7 +230,7 @@ fn a_flipped_flip_gives_the_other_pad() {
 
 #[test]
 fn pads_and_choices_look_uniform() {
-    let mut rng = fresh_rng("pads_and_choices_look_uniform");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(16, &mut rng);
     let (_, answer) = refill(&mut sender, &mut receiver);
     let count = 200_000;
@@ -263,21 +256,9 @@ fn pads_and_choices_look_uniform() {
     }
 }
 
-/// Chi-square over the 128 bit positions: mean 128, standard deviation 16; six deviations allowed.
-fn assert_fair_bits(words: &[u128]) {
-    let n = words.len() as f64;
-    let chi: f64 = (0..128)
-        .map(|bit| {
-            let ones = words.iter().filter(|&word| word >> bit & 1 == 1).count() as f64;
-            (2.0 * ones - n).powi(2) / n
-        })
-        .sum();
-    assert!(chi < 128.0 + 6.0 * 16.0, "chi-square {chi:.1} over {} words", words.len());
-}
-
 #[test]
 fn wrong_messages_and_wrong_order_are_refused_and_change_nothing() {
-    let mut rng = fresh_rng("wrong_messages_and_wrong_order_are_refused_and_change_nothing");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(16, &mut rng);
     assert!(matches!(sender.take(1), Err(SsError::Exhausted { wanted: 1, left: 0, .. })));
     assert!(matches!(receiver.refill_finish(&[]), Err(SsError::OutOfOrder { .. })));
@@ -306,7 +287,7 @@ fn wrong_messages_and_wrong_order_are_refused_and_change_nothing() {
 /// The first request proves its base: a bit changed in rows, mask or proof ends the sender, and gives nothing out.
 #[test]
 fn an_inconsistent_base_ends_the_sender() {
-    let mut rng = fresh_rng("an_inconsistent_base_ends_the_sender");
+    let mut rng = fresh_rng();
     let (sender, mut receiver) = set_up(16, &mut rng);
     let length = receiver.refill_begin().unwrap().len();
     assert_eq!(length, sender.request_len());
@@ -325,7 +306,7 @@ fn an_inconsistent_base_ends_the_sender() {
 /// An extension whose check failed makes no silent sender that gives anything out.
 #[test]
 fn a_failed_extension_gives_nothing() {
-    let mut rng = fresh_rng("a_failed_extension_gives_nothing");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(16, &mut rng);
     let mut extension = sender.extension.take().unwrap();
     let proof = vec![7; extension.params().proof_len()];
@@ -407,7 +388,7 @@ fn nothing_secret_is_printed() {
 #[test]
 #[ignore = "prints times; run alone, optimised"]
 fn time() {
-    let mut rng = fresh_rng("time");
+    let mut rng = fresh_rng();
     for log_base in 16..=19 {
         let (mut sender, mut receiver) = set_up(log_base, &mut rng);
         let params = sender.params();

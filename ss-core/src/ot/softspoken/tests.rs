@@ -2,16 +2,9 @@
 
 use super::*;
 use crate::ot::setup::{ReceiverSetup, SenderSetup};
+use crate::testing::{assert_fair_bits, fresh_rng};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-
-/// A fresh generator; its seed is printed, so that a failing run can be repeated by putting it here.
-fn fresh_rng(test: &str) -> ChaCha20Rng {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("{test}: seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
 
 fn set_up(field_bits: u32, rng: &mut ChaCha20Rng) -> (ExtensionSender, ExtensionReceiver) {
     let params = ExtensionParams::new(field_bits).unwrap();
@@ -36,7 +29,7 @@ fn agreeing(sender: &RotSender, receiver: &RotReceiver) -> usize {
 
 #[test]
 fn all_sizes_and_fields_agree_over_many_calls() {
-    let mut rng = fresh_rng("all_sizes_and_fields_agree_over_many_calls");
+    let mut rng = fresh_rng();
     for field_bits in [1, 2, 4, 8] {
         let (mut sender, mut receiver) = set_up(field_bits, &mut rng);
         let mut seen = std::collections::HashSet::new();
@@ -91,7 +84,7 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn wrong_messages_are_refused_and_change_nothing() {
-    let mut rng = fresh_rng("wrong_messages_are_refused_and_change_nothing");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(8, &mut rng);
     let count = 8192 + 13;
     let (message, mine) = receiver.extend_random(count).unwrap();
@@ -115,7 +108,7 @@ fn wrong_messages_are_refused_and_change_nothing() {
 /// would notice.
 #[test]
 fn a_flipped_choice_breaks_the_agreement() {
-    let mut rng = fresh_rng("a_flipped_choice_breaks_the_agreement");
+    let mut rng = fresh_rng();
     for field_bits in [1, 2, 4, 8] {
         let (mut sender, mut receiver) = set_up(field_bits, &mut rng);
         let (mut message, mine) = receiver.extend(&random_choices(300, &mut rng)).unwrap();
@@ -131,7 +124,7 @@ fn a_flipped_choice_breaks_the_agreement() {
 /// A bit flipped in one row only spoils both pads, wherever the sender's secret is not zero in that row.
 #[test]
 fn a_flipped_bit_of_one_row_breaks_the_agreement() {
-    let mut rng = fresh_rng("a_flipped_bit_of_one_row_breaks_the_agreement");
+    let mut rng = fresh_rng();
     let (mut sender, mut receiver) = set_up(8, &mut rng);
     let tree = (0..16).find(|tree| sender.delta >> (8 * tree) & 255 != 0).unwrap();
     let (mut message, mine) = receiver.extend(&[0; 100]).unwrap();
@@ -144,7 +137,7 @@ fn a_flipped_bit_of_one_row_breaks_the_agreement() {
 /// A sender with one wrong bit in its secret loses the transfers that the bit matters for.
 #[test]
 fn a_wrong_secret_breaks_the_agreement() {
-    let mut rng = fresh_rng("a_wrong_secret_breaks_the_agreement");
+    let mut rng = fresh_rng();
     for bit in [0, 63, 64, 127] {
         let (mut sender, mut receiver) = set_up(8, &mut rng);
         sender.delta ^= 1 << bit;
@@ -158,7 +151,7 @@ fn a_wrong_secret_breaks_the_agreement() {
 /// Parties that disagree on session or parameters share nothing.
 #[test]
 fn another_session_breaks_the_agreement() {
-    let mut rng = fresh_rng("another_session_breaks_the_agreement");
+    let mut rng = fresh_rng();
     let params = ExtensionParams::default();
     let (message1, receiver) = ReceiverSetup::begin(&[1; 32], params, &mut rng);
     let (message2, sender) = SenderSetup::begin(&[2; 32], params, &mut rng, &message1).unwrap();
@@ -172,7 +165,7 @@ fn another_session_breaks_the_agreement() {
 /// are fair.
 #[test]
 fn pads_choices_and_messages_look_uniform() {
-    let mut rng = fresh_rng("pads_choices_and_messages_look_uniform");
+    let mut rng = fresh_rng();
     let count = 20_000;
     let (mut sender, mut receiver) = set_up(8, &mut rng);
     let (message, mine) = receiver.extend_random(count).unwrap();
@@ -189,18 +182,6 @@ fn pads_choices_and_messages_look_uniform() {
     let ones: usize = mine.choices().iter().map(|&choice| choice as usize).sum();
     // Five standard deviations of a fair coin.
     assert!(ones.abs_diff(count / 2) < 354, "{ones} of {count} choices are 1");
-}
-
-/// Chi-square over the 128 bit positions: mean 128, standard deviation 16; six deviations allowed.
-fn assert_fair_bits(words: &[u128]) {
-    let n = words.len() as f64;
-    let chi: f64 = (0..128)
-        .map(|bit| {
-            let ones = words.iter().filter(|&word| word >> bit & 1 == 1).count() as f64;
-            (2.0 * ones - n).powi(2) / n
-        })
-        .sum();
-    assert!(chi < 128.0 + 6.0 * 16.0, "chi-square {chi:.1} over {} words", words.len());
 }
 
 #[test]

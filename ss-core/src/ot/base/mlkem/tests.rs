@@ -2,18 +2,11 @@
 
 use super::group::{COEFFICIENTS, Q, RHO, reduce};
 use super::*;
+use crate::testing::fresh_rng;
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 
 const SESSION: [u8; 32] = [9; 32];
-
-/// A fresh generator; its seed is printed, so that a failing run can be repeated by putting it here.
-fn fresh_rng(test: &str) -> ChaCha20Rng {
-    let mut seed = [0u8; 32];
-    getrandom::fill(&mut seed).unwrap();
-    println!("{test}: seed {seed:?}");
-    ChaCha20Rng::from_seed(seed)
-}
 
 fn element(rng: &mut ChaCha20Rng) -> GroupElement {
     let t = core::array::from_fn(|_| (rng.next_u32() % u32::from(Q)) as u16);
@@ -36,7 +29,7 @@ fn encode_slow(element: &GroupElement) -> KeyBytes {
 
 #[test]
 fn the_group_is_the_plain_one() {
-    let mut rng = fresh_rng("the_group_is_the_plain_one");
+    let mut rng = fresh_rng();
     let (mut a, mut b) = (element(&mut rng), element(&mut rng));
     // The edges of both reductions.
     for (i, (x, y)) in [(0, 0), (0, Q - 1), (Q - 1, 0), (Q - 1, Q - 1), (1, Q - 1)].into_iter().enumerate() {
@@ -67,7 +60,7 @@ fn the_group_is_the_plain_one() {
 /// 3328 and standard deviation 82.
 #[test]
 fn streams_are_uniform_in_the_group() {
-    let mut rng = fresh_rng("streams_are_uniform_in_the_group");
+    let mut rng = fresh_rng();
     let mut counts = vec![0u32; Q as usize];
     let mut ones = 0;
     for index in 0..400 {
@@ -84,7 +77,7 @@ fn streams_are_uniform_in_the_group() {
 
 #[test]
 fn every_part_of_a_mask_counts() {
-    let mut rng = fresh_rng("every_part_of_a_mask_counts");
+    let mut rng = fresh_rng();
     let bytes = element(&mut rng).encode();
     let base = mask(&SESSION, 3, 0, &bytes);
     let mut changed = bytes;
@@ -104,7 +97,7 @@ fn every_part_of_a_mask_counts() {
 /// Choices 0 and 1 draw the same and send what looks the same: uniform keys in both slots.
 #[test]
 fn replies_look_alike_for_both_choices() {
-    let mut rng = fresh_rng("replies_look_alike_for_both_choices");
+    let mut rng = fresh_rng();
     for choice in 0..2 {
         let (reply, _) = BaseReceiver::begin(&SESSION, &[choice; 60], &mut rng);
         let (keys, _) = reply.as_chunks::<KEY_BYTES>();
@@ -133,7 +126,7 @@ fn replies_look_alike_for_both_choices() {
 /// gives nothing that the sender has.
 #[test]
 fn the_other_ciphertext_does_not_open() {
-    let mut rng = fresh_rng("the_other_ciphertext_does_not_open");
+    let mut rng = fresh_rng();
     let choices = [0, 1, 1, 0];
     let (reply, receiver) = BaseReceiver::begin(&SESSION, &choices, &mut rng);
     let (mut answer, pairs) = send(&SESSION, 4, &reply, &mut rng).unwrap();
@@ -148,7 +141,7 @@ fn the_other_ciphertext_does_not_open() {
 /// One bit changed anywhere, and the key of that transfer is gone while the others stay.
 #[test]
 fn a_flipped_bit_loses_its_transfer() {
-    let mut rng = fresh_rng("a_flipped_bit_loses_its_transfer");
+    let mut rng = fresh_rng();
     let choices = [1, 0, 1];
     let agreeing = |flip_reply: Option<usize>, flip_answer: Option<usize>, rng: &mut ChaCha20Rng| {
         let (mut reply, receiver) = BaseReceiver::begin(&SESSION, &choices, rng);
@@ -173,7 +166,7 @@ fn a_flipped_bit_loses_its_transfer() {
 
 #[test]
 fn coefficients_above_the_modulus_are_refused() {
-    let mut rng = fresh_rng("coefficients_above_the_modulus_are_refused");
+    let mut rng = fresh_rng();
     let (reply, _) = BaseReceiver::begin(&SESSION, &[0, 1], &mut rng);
     for (index, coefficient, value) in [(0, 0, Q), (1, 767, Q), (3, 100, 4095)] {
         let mut bad = reply.clone();
@@ -192,7 +185,7 @@ fn coefficients_above_the_modulus_are_refused() {
 
 #[test]
 fn another_session_or_position_gives_other_keys() {
-    let mut rng = fresh_rng("another_session_or_position_gives_other_keys");
+    let mut rng = fresh_rng();
     let (reply, receiver) = BaseReceiver::begin(&SESSION, &[0, 1], &mut rng);
     let (answer, pairs) = send(&[1; 32], 2, &reply, &mut rng).unwrap();
     let keys = receiver.finish(&answer).unwrap();

@@ -73,7 +73,7 @@ fn check(spec: TableSpec, tables: usize, rng: &mut ChaCha20Rng) {
 
 #[test]
 fn every_width_and_length_opens_the_chosen_entry() {
-    let mut rng = fresh_rng("every_width_and_length_opens_the_chosen_entry");
+    let mut rng = fresh_rng();
     for tables in LENGTHS {
         check(TableSpec::new(4, 5).unwrap(), tables, &mut rng);
     }
@@ -104,7 +104,7 @@ proptest! {
 /// that are bare exclusive ors of keys pass the first of these tests and not the last.
 #[test]
 fn pads_of_other_slots_look_uniform() {
-    let mut rng = fresh_rng("pads_of_other_slots_look_uniform");
+    let mut rng = fresh_rng();
     let spec = TableSpec::new(2, 128).unwrap();
     let tables = 1 << 13;
     let (sender, receiver) = deal(2 * tables, &mut rng);
@@ -137,7 +137,7 @@ fn pads_of_other_slots_look_uniform() {
 /// every label.
 #[test]
 fn tweaks_and_labels_keep_pads_apart() {
-    let mut rng = fresh_rng("tweaks_and_labels_keep_pads_apart");
+    let mut rng = fresh_rng();
     let spec = TableSpec::new(3, 384).unwrap();
     let (sender, _) = deal(3, &mut rng);
     let twice = |label: &[u8; 32]| {
@@ -156,7 +156,7 @@ fn tweaks_and_labels_keep_pads_apart() {
 /// What changes on the way shows in the chosen entry of that table and nowhere else.
 #[test]
 fn a_flipped_bit_shows_in_its_table_alone() {
-    let mut rng = fresh_rng("a_flipped_bit_shows_in_its_table_alone");
+    let mut rng = fresh_rng();
     let (spec, tables) = (TableSpec::new(3, 100).unwrap(), 10);
     let entries = entries(spec, tables, &mut rng);
     #[derive(Clone, Copy)]
@@ -203,7 +203,7 @@ fn a_flipped_bit_shows_in_its_table_alone() {
 
 #[test]
 fn wrong_lengths_and_values_are_refused() {
-    let mut rng = fresh_rng("wrong_lengths_and_values_are_refused_table");
+    let mut rng = fresh_rng();
     for (width, bits) in [(0, 1), (9, 1), (1, 0), (1, MAX_ENTRY_BITS + 1)] {
         assert!(TableSpec::new(width, bits).is_err(), "{width} {bits}");
     }
