@@ -8,7 +8,6 @@
 //! | `modelled_link` | the link that `--link` modelled: all times include it |
 
 use std::fmt;
-use std::time::Duration;
 
 use protocol::handshake::Terms;
 use protocol::{LinkEstimate, Plan};
@@ -16,12 +15,6 @@ use serde::Serialize;
 
 use crate::args::{BaseName, MethodFlags, RoundsName, TransfersName, word};
 use crate::terminal::table;
-
-/// Below this round trip no rate is measured, but [`NEAR_RATE`] assumed: see `protocol::link`.
-const NEAR: Duration = Duration::from_millis(2);
-
-/// The assumed rate in bits per second.
-const NEAR_RATE: f64 = 1e9;
 
 /// Activation steps by the round trips they take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -91,7 +84,7 @@ impl From<LinkEstimate> for Measured {
         Self {
             round_trip_seconds: estimate.round_trip_seconds(),
             bits_per_second: estimate.bits_per_second(),
-            rate_is_assumed: estimate.round_trip() < NEAR && estimate.bits_per_second() == NEAR_RATE,
+            rate_is_assumed: estimate.rate_is_assumed(),
             estimate,
         }
     }
@@ -153,6 +146,8 @@ pub(crate) fn modelled(what: &str, link: impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use protocol::channel::Link;
     use protocol::{BaseKind, OutputMode, TransferKind};

@@ -76,6 +76,11 @@ impl LinkEstimate {
         f64::from(self.kilobits_per_second) * 1e3
     }
 
+    /// Whether the rate was not measured but taken for granted, as on every link with a round trip below 2 ms.
+    pub fn rate_is_assumed(&self) -> bool {
+        self.round_trip() < NEAR && self.bits_per_second() == NEAR_RATE
+    }
+
     /// Whether [`Self::new`] could have made it: what comes from a peer is asked this before it is used.
     pub fn is_plausible(&self) -> bool {
         self.round_trip_micros <= MAX_MICROS && self.kilobits_per_second >= 1

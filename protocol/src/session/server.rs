@@ -329,7 +329,11 @@ impl Server {
         }
         let (labels, most) = (terms.mode.labels(), self.policy.offer.labels as usize);
         if labels > most.max(1) {
-            let reason = format!("this server gives the best {most} labels of an image, not {labels}");
+            let reason = if most <= 1 {
+                format!("this server gives the best label of an image only, not the best {labels}")
+            } else {
+                format!("this server gives the best {most} labels of an image, not {labels}")
+            };
             return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
         }
         if let Some(reason) = self.policy.offer.methods.objection(&terms) {
