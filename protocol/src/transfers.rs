@@ -297,7 +297,8 @@ impl Transfers {
 /// asked for altogether would have cost more in extension messages than in supplies. So it never costs more than
 /// twice the better choice.
 fn worthwhile(demand: usize, asked: usize, extension: ExtensionParams) -> Option<SilentParams> {
-    let params = SilentParams::for_demand(demand);
+    // A session that asks for so much will ask again: the set is for a few such demands.
+    let params = SilentParams::for_demand(demand.saturating_mul(4));
     // As large a batch as there is: whoever asks for more than one batch may hold is past the point anyway.
     let messages = extension.message_len(asked).unwrap_or(usize::MAX);
     (params.wire_bytes(demand, extension) < messages).then_some(params)

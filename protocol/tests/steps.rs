@@ -158,8 +158,8 @@ fn every_activation_equals_its_oracle_in_both_constructions() {
 #[test]
 fn silent_transfers_run_from_one_supply_to_the_next() {
     let seed = Seed::from_bytes(fresh_seed("steps"));
-    // 320,000 transfers of one direction, enough to go silent at once; three times make a second supply.
-    let shares = Shares::random(20_000, &seed);
+    // 768,000 transfers of one direction, enough to go silent at once; three times need a second supply.
+    let shares = Shares::random(48_000, &seed);
     let plan = ActivationPlan::new(&Activation::Relu, WIDTHS, false).unwrap();
     let outputs = outcome(&plan, TransferKind::Silent, &shares, 3, None, &seed).unwrap();
     assert_eq!(wrong(&plan, &shares, &outputs), 0);

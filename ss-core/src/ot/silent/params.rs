@@ -164,7 +164,7 @@ const OUTPUT_PS: [u128; 4] = [35_000, 37_000, 42_000, 55_000];
 const LEAF_PS: u128 = 3_500;
 
 /// A transfer of the first base, both parties together.
-const BASE_PS: u128 = 70_000;
+const BASE_PS: u128 = 20_000;
 
 #[cfg(test)]
 mod tests {
