@@ -102,7 +102,7 @@ fn the_best_labels_in_order() {
 #[test]
 fn servers_and_models_have_as_many_as_they_have() {
     let server = Server::start(&[]);
-    infer(&server, &["--top", "3"]).failure(5, &["this server gives", "not 3", "hint", "--top"]);
+    infer(&server, &["--top", "3"]).failure(5, &["this server gives", "not the best 3", "hint", "--top"]);
     let pool = tempfile::tempdir().unwrap();
     let prepare = ["prepare", "--connect", &server.address, "--pool", text(pool.path()), "--top", "2"];
     hushnet(&prepare).failure(5, &["this server gives", "not 2"]);
