@@ -105,7 +105,7 @@ fn servers_and_models_have_as_many_as_they_have() {
     infer(&server, &["--top", "3"]).failure(5, &["this server gives", "not the best 3", "hint", "--top"]);
     let pool = tempfile::tempdir().unwrap();
     let prepare = ["prepare", "--connect", &server.address, "--pool", text(pool.path()), "--top", "2"];
-    hushnet(&prepare).failure(5, &["this server gives", "not 2"]);
+    hushnet(&prepare).failure(5, &["this server gives", "not the best 2"]);
     assert_eq!(std::fs::read_dir(pool.path()).unwrap().count(), 0);
     // One is what every server gives.
     let one = infer(&server, &["--top", "1", "--json"]).json();
