@@ -166,6 +166,16 @@ fn silent_transfers_run_from_one_supply_to_the_next() {
 }
 
 #[test]
+fn a_step_longer_than_what_may_be_in_flight_comes_out_whole() {
+    let seed = Seed::from_bytes(fresh_seed("steps"));
+    let shares = Shares::random(150 * CHUNK_ELEMENTS + 1, &seed);
+    let plan = ActivationPlan::new(&Activation::Relu, WIDTHS, false).unwrap();
+    let outputs =
+        outcome(&plan, TransferKind::SoftSpoken { field_bits: 4 }, &shares, 1, None, &seed).unwrap();
+    assert_eq!(wrong(&plan, &shares, &outputs), 0);
+}
+
+#[test]
 fn a_damaged_operand_shows_where_it_is_and_nowhere_else() {
     let seed = Seed::from_bytes(fresh_seed("steps"));
     let shares = Shares::random(CHUNK_ELEMENTS + 9, &seed);

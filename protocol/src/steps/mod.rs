@@ -29,6 +29,9 @@ use crate::error::ProtocolError;
 /// Elements of a chunk: its material stays in the cache. A multiple of eight, so that packed messages join without padding.
 pub const CHUNK_ELEMENTS: usize = 2048;
 
+/// Chunks that the server's preprocessing may be ahead of the client's; the client works on no more at once.
+const IN_FLIGHT: usize = 64;
+
 /// The chunks of a step of `elements`.
 pub(crate) fn chunks(elements: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
     let count = elements.div_ceil(CHUNK_ELEMENTS);
@@ -115,7 +118,7 @@ impl std::fmt::Debug for ServerSteps {
 
 /// Chunks that go through the arithmetic side by side.
 fn side_by_side() -> usize {
-    rayon::current_num_threads().max(1)
+    rayon::current_num_threads().clamp(1, IN_FLIGHT)
 }
 
 fn caller(error: SsError) -> ProtocolError {

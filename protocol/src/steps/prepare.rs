@@ -12,10 +12,11 @@
 //! brute force) before corrections tell it anything; they are no oracle for a guess at a few bits. What could be one is
 //! answered online, after the check, and a client whose check fails throws away the bundle, the transfers and the session.
 //!
-//! *Memory.* The server sends the extensions of all steps before it reads an answer, since it can't know how many chunks the
-//! client takes at once. Its queue therefore holds up to all of them (two bytes per transfer at f = 8) when the
-//! client reads slowly; that is less than the material that lies beside it.
+//! *Memory.* The server is at most [`IN_FLIGHT`] chunks ahead of the client's answers, and the client takes no more than that
+//! at once, so that neither waits for the other and both queues stay short, however large the steps are: some
+//! megabytes, more than what any link holds.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use he_core::Seed;
@@ -23,10 +24,10 @@ use rayon::prelude::*;
 use ss_core::SsError;
 use ss_core::activation::Operands;
 use ss_core::gate::ClientInputs;
-use ss_core::step::{ClientStep, ServerStep, StepSpec};
+use ss_core::step::{ClientStep, ServerStep, ServerWaiting, StepSpec};
 
-use super::{ClientSteps, ServerSteps, caller, chunks, side_by_side};
-use crate::channel::{Channel, Kind, Traffic};
+use super::{ClientSteps, IN_FLIGHT, ServerSteps, caller, chunks, side_by_side};
+use crate::channel::{Channel, Duplex, Kind, Traffic};
 use crate::error::{PeerResult, ProtocolError};
 use crate::transfers::{Demand, Transfers};
 
@@ -120,45 +121,28 @@ pub fn server(
 ) -> Result<Vec<ServerSteps>, ProtocolError> {
     let mut clock = Clock::start(channel.traffic());
     transfers.supply(channel, demand(steps), false)?;
-    let mut all = Vec::with_capacity(steps.len());
+    let mut all: Vec<ServerSteps> = steps
+        .iter()
+        .map(|(spec, elements)| ServerSteps { spec: spec.clone(), elements: *elements, chunks: Vec::new() })
+        .collect();
     channel.duplex(true, 0, |link| {
-        let mut waiting = Vec::with_capacity(steps.len());
+        let mut waiting = VecDeque::with_capacity(IN_FLIGHT);
         for (at, (spec, elements)) in steps.iter().enumerate() {
-            let mut halves = Vec::with_capacity(chunks(*elements).len());
             for range in chunks(*elements) {
+                if waiting.len() == IN_FLIGHT {
+                    complete(link, transfers, &mut waiting, &mut all, &mut clock, done)?;
+                }
                 let count = range.len() * spec.server_transfers();
                 let (message, received) = transfers.receive_random(count).map_err(caller)?;
                 link.send(Kind::Extension, at, message)?;
                 link.flush()?;
-                halves.push(ServerStep::receive(spec, range.len(), received).map_err(caller)?);
-            }
-            waiting.push(halves);
-            clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
-        }
-        for (at, ((spec, elements), halves)) in steps.iter().zip(waiting).enumerate() {
-            let mut material = Vec::with_capacity(halves.len());
-            let mut completed = Vec::with_capacity(halves.len());
-            let count = halves.len();
-            for (number, (range, half)) in chunks(*elements).zip(halves).enumerate() {
-                let chosen = range.len() * spec.client_transfers();
-                let length = transfers.chosen_len(chosen).map_err(caller)?;
-                let message = link.receive(Kind::Extension, at, length)?;
-                let corrections = link.receive(Kind::Corrections, at, spec.message_bytes(range.len())[0])?;
-                let sent = transfers.send_chosen(chosen, &message).or_malformed("transfer extension")?;
-                material.push((half, sent, corrections));
-                if material.len() == side_by_side() || number + 1 == count {
-                    let ready: Vec<ServerStep> = std::mem::take(&mut material)
-                        .into_par_iter()
-                        .map(|(half, sent, corrections)| half.complete(sent, &corrections))
-                        .collect::<Result<_, SsError>>()
-                        .or_malformed("step corrections")?;
-                    completed.extend(ready);
-                }
-            }
-            all.push(ServerSteps { spec: spec.clone(), elements: *elements, chunks: completed });
-            if at + 1 < steps.len() {
+                let half = ServerStep::receive(spec, range.len(), received).map_err(caller)?;
+                waiting.push_back((at, range.len(), half));
                 clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
             }
+        }
+        while !waiting.is_empty() {
+            complete(link, transfers, &mut waiting, &mut all, &mut clock, done)?;
         }
         Ok(())
     })?;
@@ -167,6 +151,38 @@ pub fn server(
         clock.lap(channel.traffic(), |seconds, traffic| done(last, seconds, traffic));
     }
     Ok(all)
+}
+
+/// Server: takes the client's answers to the oldest chunks that wait, as many as go side by side.
+fn complete(
+    link: &mut Duplex<'_>,
+    transfers: &mut Transfers,
+    waiting: &mut VecDeque<(usize, usize, ServerWaiting)>,
+    all: &mut [ServerSteps],
+    clock: &mut Clock,
+    done: Done<'_>,
+) -> Result<(), ProtocolError> {
+    let mut material = Vec::with_capacity(side_by_side());
+    for (at, elements, half) in waiting.drain(..side_by_side().min(waiting.len())) {
+        let spec = &all[at].spec;
+        let chosen = elements * spec.client_transfers();
+        let length = transfers.chosen_len(chosen).map_err(caller)?;
+        let message = link.receive(Kind::Extension, at, length)?;
+        let corrections = link.receive(Kind::Corrections, at, spec.message_bytes(elements)[0])?;
+        let sent = transfers.send_chosen(chosen, &message).or_malformed("transfer extension")?;
+        material.push((at, half, sent, corrections));
+        clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
+    }
+    let ready: Vec<(usize, ServerStep)> = material
+        .into_par_iter()
+        .map(|(at, half, sent, corrections)| Ok((at, half.complete(sent, &corrections)?)))
+        .collect::<Result<_, SsError>>()
+        .or_malformed("step corrections")?;
+    for (at, half) in ready {
+        all[at].chunks.push(half);
+        clock.lap(link.traffic(), |seconds, traffic| done(at, seconds, traffic));
+    }
+    Ok(())
 }
 
 /// Transfers that the steps take.
