@@ -9,8 +9,8 @@
 //! | [`run`] | S sends message 1 of all chunks, C answers each as it comes, … | the other works on chunk i, and the wire carries both directions |
 //!
 //! So a step takes as many round trips as its construction has, whatever its size. What a party works on is a few chunks; at
-//! rest lies only the compressed material. What is in flight is bounded by the step, not by the chunk: the server sends
-//! message 1 of all chunks before it reads, and where the link is slower than the parties the rest of a step's messages waits
+//! rest lies only the compressed material. In preprocessing the server is at most 64 chunks ahead. Online, what is in flight
+//! is bounded by the step, not by the chunk: the server sends message 1 of all chunks before it reads, and where the link is slower than the parties the rest of a step's messages waits
 //! in the sender's queue (see [`Channel::duplex`](crate::channel::Channel::duplex)). A step of one chunk takes the plain
 //! path without a second thread.
 //! With more than one thread, as many chunks as there are threads go through the arithmetic side by side.

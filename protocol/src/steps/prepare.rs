@@ -12,7 +12,7 @@
 //! brute force) before corrections tell it anything; they are no oracle for a guess at a few bits. What could be one is
 //! answered online, after the check, and a client whose check fails throws away the bundle, the transfers and the session.
 //!
-//! *Memory.* The server is at most [`IN_FLIGHT`] chunks ahead of the client's answers, and the client takes no more than that
+//! *Memory.* The server is at most `IN_FLIGHT` (64) chunks ahead of the client's answers, and the client takes no more than that
 //! at once, so that neither waits for the other and both queues stay short, however large the steps are: some
 //! megabytes, more than what any link holds.
 
