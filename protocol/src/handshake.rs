@@ -18,11 +18,10 @@ use he_core::split::Epoch;
 use nn_merge::model::{MAX_MANIFEST_BYTES, Manifest};
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
-use ss_core::ot::BaseKind;
+use ss_core::ot::{BaseKind, ExtensionParams};
 
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
-use crate::link::choice_bytes;
 use crate::offline::BundleId;
 use crate::plan::OutputMode;
 use crate::rounds::RoundChoice;
@@ -293,8 +292,9 @@ impl Methods {
     }
 }
 
-fn is_field(bits: u32) -> bool {
-    matches!(bits, 1 | 2 | 4 | 8)
+/// Whether the extension works over fields of so many bits.
+pub(crate) fn is_field(bits: u32) -> bool {
+    ExtensionParams::new(bits).is_ok()
 }
 
 /// Binds everything that was said.
@@ -323,7 +323,7 @@ pub fn bundle_name(session: &[u8; 32], number: u64, images: usize, rounds: Round
     hash.update(session);
     hash.update(number.to_le_bytes());
     hash.update((images as u64).to_le_bytes());
-    hash.update(choice_bytes(rounds));
+    hash.update(rounds.bytes());
     hash.finalize().into()
 }
 

@@ -1,6 +1,6 @@
 //! What the link to the other side is like, as the client measures it.
 //!
-//! The client decides how activations trade round trips for bytes ([`RoundChoice`]), and for that it has to know the link.
+//! The client decides how activations trade round trips for bytes ([`crate::rounds`]), and for that it has to know the link.
 //! It asks the server for *probes*: filler of a stated size in either direction, on the session's own connection.
 //!
 //! | probe | times | gives |
@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use crate::channel::{Channel, Kind, Link};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Request, ask};
-use crate::rounds::RoundChoice;
 
 /// Most bytes of a probe in one direction.
 pub const MAX_PROBE: usize = 64 << 10;
@@ -111,7 +110,7 @@ impl std::fmt::Display for LinkEstimate {
     }
 }
 
-/// What the client wants of round trips; [`RoundChoice`] is what it then says.
+/// What the client wants of round trips; a [`crate::rounds::RoundChoice`] is what it then says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rounds {
     /// Measure the link before the first bundle (unless it is known), then step by step what is faster.
@@ -188,23 +187,12 @@ fn filler(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// For hashes: the choice, unambiguous.
-pub(crate) fn choice_bytes(choice: RoundChoice) -> [u8; 9] {
-    let (tag, link) = match choice {
-        RoundChoice::Three => (0, [0; 8]),
-        RoundChoice::One => (1, [0; 8]),
-        RoundChoice::Fastest(link) => (2, link.bytes()),
-    };
-    let mut bytes = [tag; 9];
-    bytes[1..].copy_from_slice(&link);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::channel::{pair, shaped};
     use crate::handshake::next_request;
+    use crate::rounds::RoundChoice;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -319,7 +307,7 @@ mod tests {
             RoundChoice::Fastest(raw(0, 1)),
             RoundChoice::Fastest(raw(1, 0)),
         ];
-        let bytes: std::collections::HashSet<_> = choices.map(choice_bytes).into_iter().collect();
+        let bytes: std::collections::HashSet<_> = choices.map(RoundChoice::bytes).into_iter().collect();
         assert_eq!(bytes.len(), choices.len(), "every choice has bytes of its own");
     }
 }

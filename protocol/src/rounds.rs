@@ -27,6 +27,27 @@ pub enum RoundChoice {
 }
 
 impl RoundChoice {
+    /// For hashes and records: the choice, unambiguous.
+    pub(crate) fn bytes(self) -> [u8; 9] {
+        let (tag, link) = match self {
+            Self::Three => (0, [0; 8]),
+            Self::One => (1, [0; 8]),
+            Self::Fastest(link) => (2, link.bytes()),
+        };
+        let mut bytes = [tag; 9];
+        bytes[1..].copy_from_slice(&link);
+        bytes
+    }
+
+    /// From [`Self::bytes`].
+    pub(crate) fn from_bytes([tag, link @ ..]: [u8; 9]) -> Self {
+        match tag {
+            0 => Self::Three,
+            1 => Self::One,
+            _ => Self::Fastest(LinkEstimate::from_bytes(link)),
+        }
+    }
+
     /// The construction for `elements` of a gate.
     ///
     /// A model: waiting, sending, computing, one after the other, and half of the time that sending the preprocessing takes:

@@ -21,14 +21,13 @@ use ss_core::share::Share;
 use zeroize::Zeroizing;
 
 use crate::error::ProtocolError;
-use crate::link::LinkEstimate;
 use crate::offline::ClientBundle;
 use crate::plan::{OutputMode, Plan};
 use crate::rounds::RoundChoice;
 use crate::steps::ClientSteps;
 
 const MAGIC: &[u8; 8] = b"HUSHBND\x02";
-const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 4 + 8;
+const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 9;
 const EXTENSION: &str = "bundle";
 const UNFINISHED: &str = "part";
 
@@ -179,13 +178,8 @@ impl Header {
     fn parse(bytes: &[u8; HEADER]) -> Self {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let part = |at: usize| std::array::from_fn(|i| bytes[at + i]);
-        let rounds = match word(80) {
-            0 => RoundChoice::Three,
-            1 => RoundChoice::One,
-            _ => RoundChoice::Fastest(LinkEstimate::from_bytes(std::array::from_fn(|i| bytes[84 + i]))),
-        };
         Self {
-            rounds,
+            rounds: RoundChoice::from_bytes(std::array::from_fn(|i| bytes[80 + i])),
             origin: part(8),
             id: part(40),
             images: word(72) as usize,
@@ -196,11 +190,6 @@ impl Header {
 
 fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let ClientBundle { id, plan, input_mask, gates, output } = bundle;
-    let (rounds, link) = match plan.rounds() {
-        RoundChoice::Three => (0, [0; 8]),
-        RoundChoice::One => (1, [0; 8]),
-        RoundChoice::Fastest(link) => (2, link.bytes()),
-    };
     // Reserved exactly: growing would leave copies of the secrets behind.
     let stored: usize =
         plan.gates().iter().map(|step| ClientSteps::stored_len(&step.spec, step.elements)).sum();
@@ -211,8 +200,7 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes.extend_from_slice(&id);
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
     bytes.extend_from_slice(&plan.mode().word().to_le_bytes());
-    bytes.extend_from_slice(&u32::to_le_bytes(rounds));
-    bytes.extend_from_slice(&link);
+    bytes.extend_from_slice(&plan.rounds().bytes());
     for share in [&input_mask, &output] {
         share.values().iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     }

@@ -22,6 +22,15 @@ pub(crate) fn deal(rng: &mut ChaCha20Rng, choices: Vec<u8>) -> (RotSender, RotRe
     (RotSender::from_pairs(pairs), receiver)
 }
 
+/// Transfers where the receiver has the pad of its choice, and only that one.
+pub(crate) fn agreeing(sender: &RotSender, receiver: &RotReceiver) -> usize {
+    assert_eq!(sender.len(), receiver.len());
+    let right = |((pair, &choice), &pad): ((&[u128; 2], &u8), &u128)| {
+        pair[choice as usize] == pad && pair[1 - choice as usize] != pad
+    };
+    sender.pairs().iter().zip(receiver.choices()).zip(receiver.pads()).filter(|&entry| right(entry)).count()
+}
+
 /// Chi-square over the 128 bit positions: mean 128, standard deviation 16; six deviations allowed.
 pub(crate) fn assert_fair_bits(words: &[u128]) {
     let n = words.len() as f64;

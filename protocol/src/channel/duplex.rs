@@ -10,7 +10,7 @@
 //! same code reads and checks what comes.
 //!
 //! *Deadlines.* A message has the channel's patience from the moment at which its writing begins, a received one from the
-//! moment at which it is waited for. The writer tries in slices of [`SLICE`] so that it sees in between when the
+//! moment at which it is waited for. The writer tries in slices of time so that it sees in between when the
 //! stage has failed.
 //!
 //! *Errors.* The writer's error comes out of the next send or receive, or of the end of the stage. When the stage fails,
@@ -20,18 +20,14 @@
 //! *Rounds.* A stage of many chunks changes direction often, but waits only as often as one chunk would. The caller names
 //! that number; what was sent last decides, as in turns, whether the next plain receive begins a round.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::frame::{Incoming, Outgoing, failed};
+use super::frame::{Incoming, Outgoing, failed, write_in_slices};
 use super::{Channel, Kind, Traffic, WriteHalf};
 use crate::error::ProtocolError;
-
-/// How long the writer waits for the stream before it looks whether the stage still lives.
-const SLICE: Duration = Duration::from_millis(50);
 
 /// A channel's full-duplex stage, see [`Channel::duplex`].
 pub struct Duplex<'a> {
@@ -66,9 +62,7 @@ impl Channel {
         rounds: u64,
         act: impl FnOnce(&mut Duplex<'_>) -> Result<T, ProtocolError>,
     ) -> Result<T, ProtocolError> {
-        if self.broken {
-            return Err(ProtocolError::Caller("this connection was given up after an error".into()));
-        }
+        self.usable()?;
         // Until the stage has ended well; a panic in it must leave this behind as well.
         self.broken = true;
         let (value, sending) = if threaded { self.beside_a_writer(act) } else { self.in_turns(act) }?;
@@ -222,41 +216,11 @@ fn gone() -> ProtocolError {
 /// The writer's thread: to the end of the queue, or of the stage.
 fn write_batches(writer: &mut dyn WriteHalf, batches: Receiver<Vec<u8>>, patience: Duration, state: &State) {
     for batch in batches {
-        match write_batch(writer, &batch, patience, state) {
-            Ok(()) => {}
-            Err(error) => return state.fail(failed(error, patience, "sending".into())),
+        // Once the stage is over, nobody asks for the error that ends this.
+        let go_on = |_| !state.stop.load(Ordering::Acquire);
+        let deadline = Instant::now().checked_add(patience);
+        if let Err(error) = write_in_slices(writer, &batch, deadline, go_on) {
+            return state.fail(failed(error, patience, "sending".into()));
         }
     }
-}
-
-fn write_batch(
-    writer: &mut dyn WriteHalf,
-    mut rest: &[u8],
-    patience: Duration,
-    state: &State,
-) -> io::Result<()> {
-    let deadline = Instant::now().checked_add(patience);
-    while !rest.is_empty() {
-        if state.stop.load(Ordering::Acquire) {
-            // Nobody asks for this error any more.
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        let now = Instant::now();
-        let slice = now.checked_add(SLICE);
-        writer.set_deadline(match (slice, deadline) {
-            (Some(slice), Some(deadline)) => Some(slice.min(deadline)),
-            (slice, deadline) => slice.or(deadline),
-        });
-        match writer.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
-                    if deadline.is_none_or(|deadline| now < deadline) => {}
-                _ => return Err(error),
-            },
-        }
-    }
-    writer.flush()
 }

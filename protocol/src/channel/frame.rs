@@ -27,6 +27,9 @@ const FIRST_ALLOCATION: usize = 1 << 20;
 /// A refusal is a sentence.
 const REFUSAL_CAP: usize = 4096;
 
+/// How long a thread that writes for others waits for its stream before it looks around.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
+
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -236,4 +239,40 @@ pub(super) fn failed(error: io::Error, patience: Duration, during: String) -> Pr
         }
         _ => ProtocolError::Connection { during, source: error },
     }
+}
+
+/// Writes all of `rest` until `deadline`, in slices of time: `go_on` is asked before every try, with whether the last one
+/// found no room. Without it the writing ends with [`io::ErrorKind::BrokenPipe`].
+pub(super) fn write_in_slices(
+    writer: &mut dyn WriteHalf,
+    mut rest: &[u8],
+    deadline: Option<Instant>,
+    mut go_on: impl FnMut(bool) -> bool,
+) -> io::Result<()> {
+    let mut stuck = false;
+    while !rest.is_empty() {
+        if !go_on(stuck) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let now = Instant::now();
+        let slice = now.checked_add(SLICE);
+        writer.set_deadline(match (slice, deadline) {
+            (Some(slice), Some(deadline)) => Some(slice.min(deadline)),
+            (slice, deadline) => slice.or(deadline),
+        });
+        match writer.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => (rest, stuck) = (rest.get(count..).unwrap_or_default(), false),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+                    if deadline.is_none_or(|deadline| now < deadline) =>
+                {
+                    stuck = true;
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+    writer.flush()
 }

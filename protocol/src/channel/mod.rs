@@ -135,9 +135,7 @@ impl Channel {
     /// # Errors
     /// [`ProtocolError`] when the stream fails.
     pub fn flush(&mut self) -> Result<(), ProtocolError> {
-        if self.broken {
-            return Err(ProtocolError::Caller("this connection was given up after an error".into()));
-        }
+        self.usable()?;
         if self.outgoing.buffer.is_empty() {
             return Ok(());
         }
@@ -175,6 +173,14 @@ impl Channel {
     /// channel can't see.
     pub(crate) fn give_up(&mut self) {
         self.broken = true;
+    }
+
+    /// An error once the channel was given up.
+    fn usable(&self) -> Result<(), ProtocolError> {
+        match self.broken {
+            false => Ok(()),
+            true => Err(ProtocolError::Caller("this connection was given up after an error".into())),
+        }
     }
 
     /// What waits goes out before we wait.

@@ -24,6 +24,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::frame::{SLICE, write_in_slices};
 use super::{ReadHalf, Stream, WriteHalf};
 use crate::error::ProtocolError;
 
@@ -35,8 +36,6 @@ pub const LINGER: Duration = Duration::from_secs(2);
 const PIECE: usize = 1 << 16;
 /// Sleeping overshoots by about this much.
 const COARSE: Duration = Duration::from_micros(80);
-/// How long the thread waits for the stream below before it looks around.
-const SLICE: Duration = Duration::from_millis(50);
 
 /// A link between two parties, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +240,13 @@ fn deliver(mut below: Box<dyn WriteHalf>, road: &Road) {
                 held.pieces.pop_front();
             }
         }
-        let result = write_patiently(&mut *below, &batch, road);
+        // As long as the writer is there the stream below may take its time, since the writer's own deadline counts.
+        let mut give_up = None;
+        let go_on = |stuck: bool| {
+            let now = Instant::now();
+            !(stuck && road.lock().closed && now > *give_up.get_or_insert(now + LINGER))
+        };
+        let result = write_in_slices(&mut *below, &batch, None, go_on);
         let mut held = road.lock();
         held.bytes -= batch.len();
         if let Err(error) = result {
@@ -280,27 +285,4 @@ fn sleep_until(due: Instant, exactly: bool) {
     while Instant::now() < due {
         std::thread::yield_now();
     }
-}
-
-/// Writes all; as long as the writer is there the stream below may take its time, since the writer's own deadline counts.
-fn write_patiently(below: &mut dyn WriteHalf, mut rest: &[u8], road: &Road) -> io::Result<()> {
-    let mut give_up = None;
-    while !rest.is_empty() {
-        let now = Instant::now();
-        below.set_deadline(now.checked_add(SLICE));
-        match below.write(rest) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    if road.lock().closed && now > *give_up.get_or_insert(now + LINGER) {
-                        return Err(error);
-                    }
-                }
-                _ => return Err(error),
-            },
-        }
-    }
-    below.flush()
 }

@@ -7,7 +7,7 @@
 use ss_core::ot::BaseKind;
 
 use crate::error::ProtocolError;
-use crate::handshake::{Offer, Terms, TransferKind};
+use crate::handshake::{Offer, Terms, TransferKind, is_field};
 use crate::link::{LinkEstimate, Rounds};
 use crate::plan::OutputMode;
 
@@ -86,7 +86,7 @@ impl ClientOptions {
         let transfers =
             self.transfers.unwrap_or(if methods.soft_spoken { own } else { TransferKind::Silent });
         if let TransferKind::SoftSpoken { field_bits } = transfers
-            && !matches!(field_bits, 1 | 2 | 4 | 8)
+            && !is_field(field_bits)
         {
             return Err(ProtocolError::Caller(format!(
                 "the transfer extension works over fields of 1, 2, 4 or 8 bits, not of {field_bits}"

@@ -26,11 +26,8 @@ pub fn client(channel: &mut Channel, at: usize, steps: ClientSteps) -> Result<()
                     .iter()
                     .map(|sizes| link.receive(Kind::Gate, at, sizes[1 + 2 * round]))
                     .collect::<Result<Vec<_>, _>>()?;
-                let answers = each(runs, &messages, |run: ClientRun, message| {
-                    let (answer, next) = run.answer(message)?;
-                    Ok((answer, next))
-                })
-                .or_malformed("gate message")?;
+                let answers = each(runs, &messages, |run: ClientRun, message| run.answer(message))
+                    .or_malformed("gate message")?;
                 for answer in answers {
                     link.send(Kind::Gate, at, answer)?;
                 }

@@ -8,8 +8,7 @@ use crate::error::SsError;
 use crate::hash::Prg;
 use crate::ot::setup::{ReceiverSetup, SenderSetup};
 use crate::ot::softspoken::ExtensionParams;
-use crate::ot::{RotReceiver, RotSender};
-use crate::testing::{assert_fair_bits, fresh_rng};
+use crate::testing::{agreeing, assert_fair_bits, fresh_rng};
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
@@ -63,15 +62,6 @@ struct Dealt {
     keys: Vec<u128>,
     blocks: Vec<u128>,
     answer: Vec<u8>,
-}
-
-/// Transfers where the receiver has the pad of its choice, and only that one.
-fn agreeing(sender: &RotSender, receiver: &RotReceiver) -> usize {
-    assert_eq!(sender.len(), receiver.len());
-    let right = |((pair, &choice), &pad): ((&[u128; 2], &u8), &u128)| {
-        pair[choice as usize] == pad && pair[1 - choice as usize] != pad
-    };
-    sender.pairs().iter().zip(receiver.choices()).zip(receiver.pads()).filter(|&entry| right(entry)).count()
 }
 
 #[test]

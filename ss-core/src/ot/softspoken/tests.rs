@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ot::setup::{ReceiverSetup, SenderSetup};
-use crate::testing::{assert_fair_bits, fresh_rng};
+use crate::testing::{agreeing, assert_fair_bits, fresh_rng};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -16,15 +16,6 @@ fn set_up(field_bits: u32, rng: &mut ChaCha20Rng) -> (ExtensionSender, Extension
 
 fn random_choices(count: usize, rng: &mut ChaCha20Rng) -> Vec<u8> {
     (0..count).map(|_| rng.next_u32() as u8 & 1).collect()
-}
-
-/// Transfers where the receiver has the pad of its choice, and only that one.
-fn agreeing(sender: &RotSender, receiver: &RotReceiver) -> usize {
-    assert_eq!(sender.len(), receiver.len());
-    let right = |((pair, &choice), &pad): ((&[u128; 2], &u8), &u128)| {
-        pair[choice as usize] == pad && pair[1 - choice as usize] != pad
-    };
-    sender.pairs().iter().zip(receiver.choices()).zip(receiver.pads()).filter(|&entry| right(entry)).count()
 }
 
 #[test]
