@@ -6,6 +6,7 @@
 //! Input scaling is `(x·scale − mean) / deviation` on raw pixels 0..=255; [`Scale`] accepts `1/255` as well as decimals,
 //! since 0.00392 is not the same number.
 
+mod merge;
 mod methods;
 mod outputs;
 
@@ -13,11 +14,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use protocol::RoundChoice;
 use protocol::channel::Link;
 
+pub(crate) use merge::{Merge, ProfileName};
 pub(crate) use methods::{BaseName, MethodFlags, RoundsName, ServeMethods, TransfersName, word};
 pub(crate) use outputs::{OutputFlags, OutputName, check_top};
 
@@ -125,58 +127,6 @@ pub(crate) struct Demo {
     /// What to ask of the server.
     #[command(flatten)]
     pub(crate) methods: MethodFlags,
-}
-
-/// `hushnet merge`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Calibration runs sample images through the network and picks ranges from what it sees; without
---calibrate, random inputs are used with a wider margin. Inputs of the network are
-(x·scale − mean) / std of raw pixels 0..255; the model remembers this, and clients apply it.
-
-Examples:
-  hushnet merge mnist.onnx -o mnist.hush --calibrate train-images-idx3-ubyte.gz
-  hushnet merge mnist-8.onnx -o mnist-8.hush --profile narrow
-  hushnet merge resnet.onnx -o resnet.hush --calibrate samples/ --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26")]
-pub(crate) struct Merge {
-    /// The network
-    #[arg(value_name = "MODEL.onnx")]
-    pub(crate) network: PathBuf,
-    /// The model file to write; it holds the weights: keep it to yourself
-    #[arg(short, long, value_name = "MODEL.hush")]
-    pub(crate) output: PathBuf,
-    /// Sample images: a file or a folder of any kind that `infer` reads
-    #[arg(long, value_name = "IMAGES")]
-    pub(crate) calibrate: Option<PathBuf>,
-    /// Use at most this many sample images
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = positive(1 << 20))]
-    pub(crate) calibrate_count: usize,
-    /// Factor on raw pixels, a number or a fraction
-    #[arg(long, value_name = "S", default_value = "1/255")]
-    pub(crate) scale: Scale,
-    /// Mean per channel, after scaling
-    #[arg(long, value_name = "M,..", value_delimiter = ',', allow_hyphen_values = true, value_parser = finite)]
-    pub(crate) mean: Vec<f64>,
-    /// Standard deviation per channel, after scaling
-    #[arg(long, value_name = "D,..", value_delimiter = ',', value_parser = above_zero)]
-    pub(crate) std: Vec<f64>,
-    /// Ring degree and modulus
-    #[arg(long, value_enum, default_value_t = ProfileName::Wide)]
-    pub(crate) profile: ProfileName,
-    /// How far above the largest value seen in calibration a layer's range reaches; the default depends on
-    /// what it was calibrated with
-    #[arg(long, value_name = "X", value_parser = at_least_one)]
-    pub(crate) margin: Option<f64>,
-    /// Cheaper, faulty activations: sign tests ignore H low bits of a result (default 3, 4, 6 by profile), and
-    /// positive values below 2^H units may become zero. The report bounds their share of the positive values
-    #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=21))]
-    pub(crate) stochastic: Option<u32>,
-    /// Name that clients see; default: the network file's
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// Print one JSON document
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// `hushnet inspect`
@@ -353,17 +303,6 @@ pub(crate) struct Completions {
     pub(crate) shell: Shell,
 }
 
-/// Names of the profiles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProfileName {
-    /// N = 1024, q < 2^26: smallest messages, labels only
-    Tiny,
-    /// N = 2048, q < 2^32: small messages, labels only
-    Narrow,
-    /// N = 2048, q < 2^50: room for the noise that hides the weights
-    Wide,
-}
-
 /// A positive factor, written as a number or as a fraction of two.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale(pub(crate) f64);
@@ -374,16 +313,6 @@ impl FromStr for Scale {
     fn from_str(text: &str) -> Result<Self, String> {
         let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
         Ok(Self(above_zero(numerator)? / above_zero(denominator)?))
-    }
-}
-
-impl std::fmt::Display for ProfileName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tiny => "tiny",
-            Self::Narrow => "narrow",
-            Self::Wide => "wide",
-        })
     }
 }
 

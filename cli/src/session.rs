@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use nn_merge::fixed_point::quantize_image;
-use nn_merge::model::Manifest;
+use nn_merge::model::{InputSpec, Manifest};
 use protocol::channel::{TcpOptions, connect};
 use protocol::offline::ClientBundle;
 use protocol::plan::MAX_IMAGES;
@@ -63,9 +63,8 @@ pub(crate) fn bundles(count: usize, asked: Option<usize>, most: usize) -> Vec<us
     (0..count).step_by(size).map(|start| size.min(count - start)).collect()
 }
 
-/// The input that a manifest wants, as the readers of images put it.
-pub(crate) fn wanted(manifest: &Manifest) -> Wanted {
-    let input = &manifest.input;
+/// The input that a network wants, as the readers of images put it.
+pub(crate) fn wanted(input: &InputSpec) -> Wanted {
     Wanted {
         channels: input.channels,
         height: input.height,
@@ -74,17 +73,17 @@ pub(crate) fn wanted(manifest: &Manifest) -> Wanted {
     }
 }
 
-/// The network's input for an image: pixels are scaled as the manifest says, floats are taken as they are.
-pub(crate) fn network_input(manifest: &Manifest, image: &Image) -> Vec<f32> {
+/// The network's input for an image: pixels are scaled as it says, floats are taken as they are.
+pub(crate) fn network_input(input: &InputSpec, image: &Image) -> Vec<f32> {
     if !image.pixels {
         return image.chw.clone();
     }
-    let plane = (manifest.input.height * manifest.input.width).max(1);
+    let plane = (input.height * input.width).max(1);
     let scaled = |(at, &pixel): (usize, &f32)| {
-        let value = manifest.input.normalize(f64::from(pixel), at / plane);
+        let value = input.normalize(f64::from(pixel), at / plane);
         within(
             value as f32,
-            if value.abs() <= manifest.input.limit { manifest.input.limit } else { f64::INFINITY },
+            if value.abs() <= input.limit { input.limit } else { f64::INFINITY },
         )
     };
     image.chw.iter().enumerate().map(scaled).collect()
@@ -105,7 +104,7 @@ fn within(value: f32, limit: f64) -> f32 {
 /// [`Failure::Value`] for an image with values that the model does not take.
 pub(crate) fn quantised(manifest: &Manifest, images: &[Image]) -> Result<Vec<Vec<i64>>, Failure> {
     let one = |image: &Image| {
-        quantize_image(manifest, &network_input(manifest, image))
+        quantize_image(manifest, &network_input(&manifest.input, image))
             .map_err(|source| Failure::Value { name: image.name.clone(), source })
     };
     images.iter().map(one).collect()
@@ -123,7 +122,7 @@ impl Session {
         let options = TcpOptions { link: methods.link, ..TcpOptions::default() };
         let channel = connect(&address, options).map_err(failed)?;
         let client = Client::connect(channel, seed).map_err(failed)?;
-        output.check(client.manifest().classes)?;
+        output.check(client.manifest().classes())?;
         let client = client.agree_on(methods.options(output)).map_err(failed)?;
         tracing::debug!(model = %client.manifest().name, terms = ?client.terms(), "agreed with {address}");
         Ok(Self { client, address, methods: *methods, steps: Steps::default() })
@@ -295,7 +294,7 @@ impl Session {
 /// What one unit of a received logit is worth.
 fn logit_unit(manifest: &Manifest, mode: OutputMode) -> f64 {
     match mode {
-        OutputMode::Logits { bits } => manifest.logit_scale / f64::from(bits).exp2(),
+        OutputMode::Logits { bits } => manifest.output.scale / f64::from(bits).exp2(),
         OutputMode::Label | OutputMode::Top { .. } => 1.0,
     }
 }

@@ -1,10 +1,11 @@
 //! Exact modular convolution and its packing into polynomials.
 //!
-//! Two jobs, both about one linear layer of a neural network over Z_q (a convolution; a fully connected layer is one on a
+//! Three jobs, all about one linear layer of a neural network over Z_q (a convolution; a fully connected layer is one on a
 //! 1×1 plane), with signed integer weights:
 //!
 //! - computing it **fast and exactly**: [`PreparedConv`] with one of several [`Algorithm`]s, chosen by [`plan`], each of
 //!   which gives, bit for bit, what [`direct()`] gives;
+//! - **cutting** it into tiles that fit a polynomial: [`Tiling`];
 //! - **packing** it into products of polynomials modulo X^N + 1: [`Packing`], index maps from tensors to coefficients.
 //!
 //! [`ConvGeometry`] is the checked shape that everything starts from. Nothing here draws randomness or talks to anyone;
@@ -35,6 +36,7 @@ pub mod plan;
 mod prepared;
 #[cfg(test)]
 mod testing;
+pub mod tiling;
 mod winograd;
 
 pub use direct::{direct, direct_f64, direct_wrapping};
@@ -43,6 +45,7 @@ pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
 pub use packing::{Layout, Packing, PackingCost};
 pub use plan::Algorithm;
 pub use prepared::PreparedConv;
+pub use tiling::Tiling;
 
 /// The programs of the README, compiled and run as tests.
 #[cfg(doctest)]

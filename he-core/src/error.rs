@@ -53,7 +53,7 @@ pub enum HeError {
         /// The largest log2 of the modulus allowed; 0 when the degree itself is not in the table.
         cap: u32,
     },
-    /// A profile name that is not `tiny`, `narrow` or `wide`.
+    /// A profile name that is not `tiny`, `narrow`, `wide` or `exact`.
     UnknownProfile {
         /// The name as given.
         name: String,
@@ -89,7 +89,7 @@ pub enum HeError {
     OutOfRange {
         /// What the value belongs to.
         what: &'static str,
-        /// The position of the first such value.
+        /// The position of the first such value, in its limb.
         index: usize,
         /// The exclusive bound.
         bound: u64,
@@ -99,7 +99,7 @@ pub enum HeError {
         /// How many bits must be zero.
         bits: u32,
     },
-    /// A public key that would switch off re-randomisation.
+    /// A public key that would switch off re-randomisation modulo one of the primes.
     DegenerateKey,
     /// The operating system gave no randomness.
     Entropy {
@@ -128,7 +128,7 @@ impl fmt::Display for HeError {
                 "a modulus of {log2_q} bits is below 128-bit security at ring degree {n}; at most {cap} bits"
             ),
             Self::UnknownProfile { name } => {
-                write!(f, "unknown profile {name:?}; there are tiny, narrow and wide")
+                write!(f, "unknown profile {name:?}; there are tiny, narrow, wide and exact")
             }
             Self::Bits { what, bits, least, most } => {
                 write!(f, "{what} of {bits} bits; {least} to {most} are supported")
@@ -144,7 +144,9 @@ impl fmt::Display for HeError {
                 write!(f, "{what}: the value at position {index} is not below {bound}")
             }
             Self::Padding { bits } => write!(f, "the last {bits} bits of a packed message are not all zero"),
-            Self::DegenerateKey => write!(f, "the public key is all zero and would hide nothing"),
+            Self::DegenerateKey => {
+                write!(f, "the public key is all zero modulo a prime of q and would hide nothing")
+            }
             Self::Entropy { reason } => write!(f, "the operating system gave no randomness: {reason}"),
         }
     }

@@ -6,10 +6,10 @@
 //! |---|---|
 //! | [`modulus`], [`prime`] | one-word modular arithmetic; primes and their roots of unity |
 //! | [`ntt`] | the negacyclic transform, with portable, AVX2 and AVX-512 kernels chosen at run time |
-//! | [`poly`] | polynomials whose form (coefficients or values) is part of their type |
+//! | [`poly`], [`rns`] | polynomials whose form (coefficients or values) is part of their type; one per prime of q |
 //! | [`seed`], [`sample`] | a labelled tree of seeds; uniform, ternary, centred binomial, dither |
 //! | [`security`], [`params`] | caps and estimate; parameter sets that exist only if they were checked |
-//! | [`switch`], [`wire`] | rounding between Z_q and Z_2^t; bit packing |
+//! | [`switch`], [`basis`], [`wire`] | rounding between Z_q and Z_2^t, for one prime and for all of q; bit packing |
 //! | [`split`], [`noise`] | preprocessing of linear layers, and the noise that it adds |
 //!
 //! `examples/split_layer.rs` walks through one private linear layer from the first label to the checked result.
@@ -18,6 +18,7 @@
 //! Functions panic when the program mixes rings (a mistake in the program); bytes of a peer give a [`HeError`].
 //! Semi-honest parties are assumed throughout.
 
+pub mod basis;
 pub mod error;
 pub mod modulus;
 pub mod noise;
@@ -25,6 +26,7 @@ pub mod ntt;
 pub mod params;
 pub mod poly;
 pub mod prime;
+pub mod rns;
 pub mod sample;
 pub mod security;
 pub mod seed;
@@ -37,6 +39,7 @@ pub use modulus::Modulus;
 pub use ntt::{Kernel, NttTable};
 pub use params::{Params, Profile};
 pub use poly::{Coeff, Ntt, Poly};
+pub use rns::RnsPoly;
 pub use seed::Seed;
 
 /// The programs of the README, compiled and run as tests.

@@ -162,6 +162,16 @@ impl Modulus {
         (negated & negative) | (magnitude & !negative)
     }
 
+    /// A signed double word, reduced: x mod q in [0, q), for any i128.
+    #[inline(always)]
+    #[must_use]
+    pub fn from_i128(&self, x: i128) -> u64 {
+        let magnitude = self.reduce_u128(x.unsigned_abs());
+        let negative = (x >> 127) as u64;
+        let negated = self.neg(magnitude);
+        (negated & negative) | (magnitude & !negative)
+    }
+
     /// The representative of a residue in (-q/2, q/2].
     #[inline(always)]
     #[must_use]
@@ -237,6 +247,7 @@ mod tests {
             prop_assert_eq!(m.reduce(x), x % m.value());
             prop_assert_eq!(u128::from(m.reduce_u128(wide)), wide % q);
             prop_assert_eq!(i128::from(m.from_i64(s)), i128::from(s).rem_euclid(q as i128));
+            prop_assert_eq!(i128::from(m.from_i128(wide as i128)), (wide as i128).rem_euclid(q as i128));
             prop_assert_eq!(u128::from(m.mul_shoup(x, b, m.shoup(b))), u128::from(x) * u128::from(b) % q);
             prop_assert!(m.mul_shoup_lazy(x, b, m.shoup(b)) < 2 * m.value());
             let small = wide >> 64;
@@ -265,6 +276,7 @@ mod tests {
             assert_eq!(m.center(q / 2), (q / 2) as i64);
             assert_eq!(m.center(q / 2 + 1), -((q / 2) as i64));
             assert_eq!((m.neg(0), m.inv(0), m.pow(0, 0)), (0, 0, 1));
+            assert_eq!(i128::from(m.from_i128(i128::MIN)), i128::MIN.rem_euclid(i128::from(q)));
             assert_eq!(m.from_i64(i64::MIN), (i128::from(i64::MIN)).rem_euclid(i128::from(q)) as u64);
         }
     }

@@ -1,5 +1,7 @@
 //! What the split construction adds to a linear layer: standard deviations and hard bounds.
 //!
+//! q is the whole modulus here, all its primes together; limbs do not matter to the noise.
+//!
 //! With m and c the two shares of [`crate::split`], m + c - W x = small + rho s - W e modulo q, where
 //!
 //! | term | what | variance per coefficient |
@@ -37,7 +39,7 @@ impl SplitNoise {
     /// The noise for a parameter set and replies of t bits.
     #[must_use]
     pub fn new(params: &Params, t: u32) -> Self {
-        let q = params.modulus().value() as f64;
+        let q = params.q() as f64;
         Self { n: params.n() as f64, q, reply_unit: q / f64::from(t).exp2() }
     }
 
@@ -123,6 +125,12 @@ mod tests {
             );
         }
         assert!((noise.input_deviation(100.0) - 324.0).abs() < 0.1);
+        // Two limbs: N = 4096 and the whole q of 96 bits count.
+        let exact = SplitNoise::new(&Params::new(Profile::Exact), 24);
+        assert!((exact.small_deviation() - 239.5).abs() < 0.1);
+        assert!((exact.rounding_deviation().log2() - (72.0 + (4096.0_f64 / 18.0).log2() / 2.0)).abs() < 1e-6);
+        // sqrt(1/6 + 4096/18/4^6) units.
+        assert!((exact.switched_deviation(18, 0.0) - 0.4714).abs() < 1e-3);
     }
 
     #[test]

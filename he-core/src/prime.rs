@@ -56,6 +56,17 @@ pub fn largest_ntt_prime(bits: u32, two_n: u64) -> Option<u64> {
     None
 }
 
+/// The two largest primes q < 2^bits with q = 1 mod `two_n`, the larger first, if there are two.
+#[must_use]
+pub fn two_largest_ntt_primes(bits: u32, two_n: u64) -> Option<[u64; 2]> {
+    let first = largest_ntt_prime(bits, two_n)?;
+    let mut candidate = first.checked_sub(two_n)?;
+    while !is_prime(candidate) {
+        candidate = candidate.checked_sub(two_n).filter(|&rest| rest > 2)?;
+    }
+    Some([first, candidate])
+}
+
 /// The canonical primitive root of unity of order `two_n` (a power of two, at least 2) modulo q.
 ///
 /// It is x^((q-1)/two_n) for the smallest x >= 2 for which that has the full order, that is, for which its
@@ -120,6 +131,11 @@ mod tests {
                 "{q} is not the largest"
             );
         }
+        let [first, second] = two_largest_ntt_primes(48, 8192).unwrap();
+        assert_eq!((Some(first), first >> 47, second >> 47), (largest_ntt_prime(48, 8192), 1, 1));
+        let between = (second..first).filter(|x| x % 8192 == 1 && is_prime(*x)).collect::<Vec<_>>();
+        assert_eq!(between, [second]);
+        assert_eq!(two_largest_ntt_primes(5, 8), None);
         assert_eq!(largest_ntt_prime(4, 32), None);
         assert_eq!(largest_ntt_prime(62, 32), None);
         assert_eq!(largest_ntt_prime(5, 8), Some(17));

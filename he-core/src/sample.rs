@@ -6,6 +6,7 @@
 //! | [`ternary`] | uniform on {-1, 0, 1}, exact | residues | 1/5 times 256/243 |
 //! | [`centred_binomial`] | sum of eta coin differences, variance eta/2 | residues | ceil(2 eta / 8) |
 //! | [`dither`] | sum of four uniforms, standard deviation about 2^log2_sigma | residues | 16 or 32 |
+//! | [`dither_limbs`] | the same, of up to 126 bits | residues of one integer modulo several primes | 16 to 64 |
 //!
 //! Streams are read in bulk, little-endian, and the buffers are wiped. Rejections depend only on words that are thrown
 //! away (their bounds are public), never on a word that is kept; what is kept is turned into a residue without
@@ -29,6 +30,9 @@ use zeroize::Zeroizing;
 
 use crate::error::HeError;
 use crate::modulus::Modulus;
+
+/// Draws of a wide dither that are made at a time.
+const BLOCK: usize = 1024;
 
 /// The parameter of the centred binomial error: variance 21/2, standard deviation 3.24.
 pub const ERROR_ETA: u32 = 21;
@@ -109,21 +113,53 @@ pub fn dither<R: CryptoRng + ?Sized>(
 /// # Errors
 /// [`HeError::Dither`] as for [`dither`].
 pub fn dither_width(modulus: &Modulus, log2_sigma: f64) -> Result<u64, HeError> {
-    let too_wide = || HeError::Dither { log2_sigma, log2_q: (modulus.value() as f64).log2() };
-    if !log2_sigma.is_finite() || log2_sigma > 62.0 {
+    // Below a word, as the modulus is.
+    width_below(u128::from(modulus.value()), log2_sigma).map(|width| width as u64)
+}
+
+/// As [`dither_width`], for a modulus of any size below 2^128.
+pub(crate) fn width_below(q: u128, log2_sigma: f64) -> Result<u128, HeError> {
+    let too_wide = || HeError::Dither { log2_sigma, log2_q: (q as f64).log2() };
+    if !log2_sigma.is_finite() || log2_sigma > 126.0 {
         return Err(too_wide());
     }
-    let width = ((3.0_f64.sqrt() * log2_sigma.exp2()).round() as u64).max(2);
-    if width.checked_mul(4).is_some_and(|support| support < modulus.value()) {
-        Ok(width)
-    } else {
-        Err(too_wide())
+    let width = ((3.0_f64.sqrt() * log2_sigma.exp2()).round() as u128).max(2);
+    if width.checked_mul(4).is_some_and(|support| support < q) { Ok(width) } else { Err(too_wide()) }
+}
+
+/// Fills every vector of `limbs`, all of one length, with residues of the same draws of a dither: limb i with those
+/// modulo `moduli[i]`. Draws are as in [`dither`] with the width F given, 2 <= F < 2^126, as
+/// [`crate::Params::dither_width`] checks it; a draw may be larger than a single modulus.
+///
+/// # Panics
+/// When the limbs have different lengths.
+pub fn dither_limbs<R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    moduli: &[Modulus],
+    width: u128,
+    limbs: &mut [Vec<u64>],
+) {
+    let count = limbs.first().map_or(0, Vec::len);
+    assert!(limbs.iter().all(|limb| limb.len() == count), "the limbs of a dither have different lengths");
+    debug_assert!((2..1 << 126).contains(&width));
+    let mean = 2 * (width - 1);
+    let mut parts = Zeroizing::new([0_u128; 4 * BLOCK]);
+    for start in (0..count).step_by(BLOCK) {
+        let block = BLOCK.min(count - start);
+        let parts = &mut parts[..4 * block];
+        uniform_wide(rng, width, parts);
+        for (at, four) in parts.chunks_exact(4).enumerate() {
+            let noise = four.iter().sum::<u128>().wrapping_sub(mean) as i128;
+            for (limb, modulus) in limbs.iter_mut().zip(moduli) {
+                limb[start + at] = modulus.from_i128(noise);
+            }
+        }
     }
 }
 
 /// A small signed number, given as a wrapped word, as a residue; |x| < q.
 #[inline(always)]
-fn signed_residue(x: u64, q: u64) -> u64 {
+pub(crate) fn signed_residue(x: u64, q: u64) -> u64 {
     let negative = ((x as i64) >> 63) as u64;
     x.wrapping_add(q & negative)
 }
@@ -149,6 +185,40 @@ fn reject<const BYTES: usize, R: CryptoRng + ?Sized>(rng: &mut R, bound: u64, bi
             let mut word = [0; 8];
             word[..BYTES].copy_from_slice(chunk);
             let word = u64::from_le_bytes(word) & mask;
+            // A rejected word is overwritten by the next one.
+            out[done] = word;
+            done += usize::from(word < bound);
+        }
+    }
+}
+
+/// Uniform double words below a public bound of at least 2, by rejection of masked double words.
+fn uniform_wide<R: CryptoRng + ?Sized>(rng: &mut R, bound: u128, out: &mut [u128]) {
+    let bits = u128::BITS - (bound - 1).leading_zeros();
+    match bits {
+        0..=32 => reject_wide::<4, R>(rng, bound, bits, out),
+        33..=64 => reject_wide::<8, R>(rng, bound, bits, out),
+        65..=96 => reject_wide::<12, R>(rng, bound, bits, out),
+        _ => reject_wide::<16, R>(rng, bound, bits, out),
+    }
+}
+
+fn reject_wide<const BYTES: usize, R: CryptoRng + ?Sized>(
+    rng: &mut R,
+    bound: u128,
+    bits: u32,
+    out: &mut [u128],
+) {
+    let mask = u128::MAX >> (u128::BITS - bits);
+    let mut buffer = Zeroizing::new(vec![0_u8; BYTES * out.len()]);
+    let mut done = 0;
+    while done < out.len() {
+        let bytes = &mut buffer[..BYTES * (out.len() - done)];
+        rng.fill_bytes(bytes);
+        for chunk in bytes.chunks_exact(BYTES) {
+            let mut word = [0; 16];
+            word[..BYTES].copy_from_slice(chunk);
+            let word = u128::from_le_bytes(word) & mask;
             // A rejected word is overwritten by the next one.
             out[done] = word;
             done += usize::from(word < bound);

@@ -56,8 +56,8 @@ pub enum NnError {
         /// The cap.
         cap: u64,
     },
-    /// After all passes the network is not `linear (max-pool)? ReLU linear ... linear`.
-    NotAChain {
+    /// A node that no private protocol computes is left after all passes.
+    NotPrivate {
         /// The node that breaks the chain.
         node: String,
         /// Why, and what to do.
@@ -107,7 +107,7 @@ impl fmt::Display for NnError {
                 write!(f, "tensor {tensor} holds a NaN or an infinite value; the network cannot be used")
             }
             Self::TooLarge { what, size, cap } => write!(f, "{what} is too large: {size}, the cap is {cap}"),
-            Self::NotAChain { node, what } => {
+            Self::NotPrivate { node, what } => {
                 write!(f, "node {node} cannot be run privately: {what}")
             }
             Self::Quantize { layer, what } => write!(f, "layer {layer} cannot be quantised: {what}"),
@@ -145,8 +145,8 @@ impl NnError {
         Self::Shape { node: shown(node), what: what.into() }
     }
 
-    pub(crate) fn chain(node: &str, what: impl Into<String>) -> Self {
-        Self::NotAChain { node: shown(node), what: what.into() }
+    pub(crate) fn private(node: &str, what: impl Into<String>) -> Self {
+        Self::NotPrivate { node: shown(node), what: what.into() }
     }
 
     pub(crate) fn manifest(what: impl Into<String>) -> Self {

@@ -20,9 +20,9 @@ use std::ops::{Add, AddAssign, Div, Mul, Sub};
 use rayon::prelude::*;
 
 use crate::error::NnError;
-use crate::graph::{Graph, Linear, NodeId, Op};
+use crate::graph::{Function, Graph, Linear, NodeId, Op};
 use crate::model::PoolGeometry;
-use crate::shape::transpose_map;
+use crate::shape::{ZERO, index_map};
 
 /// A floating-point type the evaluator can work in: `f32` or `f64`.
 pub trait Real:
@@ -92,7 +92,7 @@ pub struct Evaluator<'g, T: Real> {
 enum Step<T> {
     Linear { weights: Vec<T>, bias: Vec<T> },
     Diagonal { scale: Vec<T>, shift: Vec<T> },
-    IndexMap(Vec<usize>),
+    IndexMap(Vec<u32>),
     Plain,
 }
 
@@ -100,7 +100,7 @@ impl<'g, T: Real> Evaluator<'g, T> {
     /// Prepares `graph`.
     ///
     /// # Errors
-    /// [`NnError::Shape`] if a transpose does not fit its input (impossible for graphs built by [`Graph::push`]).
+    /// [`NnError::Shape`] if an index map does not fit its input (impossible for graphs built by [`Graph::push`]).
     pub fn new(graph: &'g Graph) -> Result<Self, NnError> {
         let convert = |values: &[f64]| values.iter().map(|&v| T::from_f64(v)).collect::<Vec<T>>();
         let diagonal = |d: &crate::graph::Diagonal| Step::Diagonal {
@@ -112,14 +112,15 @@ impl<'g, T: Real> Evaluator<'g, T> {
         readers[graph.output()] += 1;
         for node in graph.nodes() {
             node.inputs.iter().for_each(|&input| readers[input] += 1);
+            let shapes: Vec<&[usize]> = node.inputs.iter().map(|&i| graph.node(i).shape.as_slice()).collect();
             steps.push(match &node.op {
                 Op::Linear(l) => Step::Linear { weights: convert(&l.weights), bias: convert(&l.bias) },
                 Op::BatchNorm(norm) => diagonal(&norm.diagonal()),
                 Op::Scale(d) => diagonal(d),
-                Op::Transpose(perm) => Step::IndexMap(
-                    transpose_map(&graph.node(node.inputs[0]).shape, perm)
-                        .map_err(|what| NnError::shape(&node.name, what))?,
-                ),
+                Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Upsample(_) => {
+                    let map = index_map(&node.op, &shapes).map_err(|what| NnError::shape(&node.name, what))?;
+                    map.map_or(Step::Plain, Step::IndexMap)
+                }
                 _ => Step::Plain,
             });
         }
@@ -190,8 +191,38 @@ impl<'g, T: Real> Evaluator<'g, T> {
                     .flat_map(|(chunk, (&s, &t))| chunk.iter().map(move |&v| v * s + t))
                     .collect()
             }
-            (_, Step::IndexMap(map)) => map.iter().map(|&index| input[index]).collect(),
-            (Op::Relu, _) => input.iter().map(|&v| if v > T::default() { v } else { T::default() }).collect(),
+            (_, Step::IndexMap(map)) => {
+                let at = |&index: &u32| if index == ZERO { T::default() } else { input[index as usize] };
+                map.iter().map(at).collect()
+            }
+            (Op::Activation(function), _) => {
+                let rows = function.rows();
+                let plane = (input.len() / rows).max(1);
+                let mut out = input.to_vec();
+                out.chunks_mut(plane).enumerate().for_each(|(row, values)| apply(function, row, values));
+                out
+            }
+            (Op::Mixed(parts), _) => {
+                let plane = input.len() / node.shape[1];
+                let mut out = input.to_vec();
+                for part in parts {
+                    for (row, &channel) in part.channels.iter().enumerate() {
+                        apply(&part.function, row, &mut out[channel * plane..(channel + 1) * plane]);
+                    }
+                }
+                out
+            }
+            (Op::Concat { axis }, _) => {
+                let outer: usize = node.shape[..*axis].iter().product();
+                let mut out = Vec::with_capacity(node.elements());
+                for block in 0..outer {
+                    for source in sources {
+                        let run = source.len() / outer;
+                        out.extend_from_slice(&source[block * run..(block + 1) * run]);
+                    }
+                }
+                out
+            }
             (Op::MaxPool(window), _) => pool(window, input, |cells, _| {
                 cells.iter().copied().reduce(|a, b| if b > a { b } else { a }).unwrap_or_default()
             }),
@@ -206,6 +237,47 @@ impl<'g, T: Real> Evaluator<'g, T> {
             (Op::LogSoftmax, _) => softmax(input, node.shape[node.shape.len() - 1], true),
             (Op::Add, _) => input.iter().zip(sources[1]).map(|(&a, &b)| a + b).collect(),
             _ => input.to_vec(),
+        }
+    }
+}
+
+/// Applies a function to one channel's values in place; `row` counts its per-channel numbers.
+fn apply<T: Real>(function: &Function, row: usize, values: &mut [T]) {
+    let (zero, one) = (T::default(), T::from_f64(1.0));
+    let real = T::from_f64;
+    let clip = |v: T, low: T, high: T| {
+        let v = if v < low { low } else { v };
+        if v > high { high } else { v }
+    };
+    let leaky = |slope: f64, values: &mut [T]| {
+        let slope = real(slope);
+        values.iter_mut().for_each(|v| *v = if *v < zero { *v * slope } else { *v });
+    };
+    match function {
+        Function::Identity => {}
+        Function::Relu => values.iter_mut().for_each(|v| *v = if *v > zero { *v } else { zero }),
+        &Function::Clip { low, high } => {
+            let (low, high) = (real(low), real(high));
+            values.iter_mut().for_each(|v| *v = clip(*v, low, high));
+        }
+        &Function::Leaky { slope } => leaky(slope, values),
+        Function::PRelu { slopes } => leaky(slopes[if slopes.len() == 1 { 0 } else { row }], values),
+        &Function::HardSigmoid { alpha, beta } => {
+            let (alpha, beta) = (real(alpha), real(beta));
+            values.iter_mut().for_each(|v| *v = clip(*v * alpha + beta, zero, one));
+        }
+        Function::HardSwish => {
+            let (three, six) = (real(3.0), real(6.0));
+            values.iter_mut().for_each(|v| *v = *v * clip(*v + three, zero, six) / six);
+        }
+        Function::Smooth(name) => {
+            let function = name.function();
+            values.iter_mut().for_each(|v| *v = real(function.value(v.to_f64())));
+        }
+        Function::Polynomial { coefficients } => {
+            let row = &coefficients[if coefficients.len() == 1 { 0 } else { row }];
+            let row: Vec<T> = row.iter().map(|&c| real(c)).collect();
+            values.iter_mut().for_each(|v| *v = row.iter().rev().fold(zero, |sum, &c| sum * *v + c));
         }
     }
 }

@@ -14,7 +14,9 @@
 //! | `Linear` on a 1×1 plane | any shape with C elements | 1×O |
 //! | `BatchNorm`, `Scale` | 1×C×… | the same |
 //! | `MaxPool`, `AveragePool` | 1×C×H×W | 1×C×OH×OW |
-//! | `Reshape`, `Transpose` | any | an index map of it |
+//! | `Reshape`, `Transpose`, `Slice`, `Pad`, `Upsample` | any | an index map of it |
+//! | `Activation`, `Mixed` | any (channels on axis 1) | the same |
+//! | `Concat` | shapes equal but for one axis | them joined |
 //! | `Add` | two equal shapes | the same |
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use conv_fast::{ConvGeometry, ConvShape};
 
 use crate::error::NnError;
-use crate::model::PoolGeometry;
+use crate::model::{PoolGeometry, SmoothName};
 use crate::shape;
 
 /// Index of a node in its graph.
@@ -66,6 +68,84 @@ pub struct Diagonal {
     pub shift: Vec<f64>,
 }
 
+/// A scalar function, applied element by element.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Function {
+    /// x
+    Identity,
+    /// max(0, x)
+    Relu,
+    /// min(max(x, low), high); either end may be infinite.
+    Clip {
+        /// Lower end.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
+    /// slope·x below zero, x above.
+    Leaky {
+        /// Slope below zero.
+        slope: f64,
+    },
+    /// The same with a trained slope per channel (or one for all).
+    PRelu {
+        /// Slopes below zero.
+        slopes: Vec<f64>,
+    },
+    /// min(max(alpha·x + beta, 0), 1)
+    HardSigmoid {
+        /// Factor.
+        alpha: f64,
+        /// Addend.
+        beta: f64,
+    },
+    /// x·min(max(x + 3, 0), 6)/6
+    HardSwish,
+    /// A smooth function.
+    Smooth(SmoothName),
+    /// Σ c\[e\]·x^e; one row of coefficients, from the constant up, or one per channel.
+    Polynomial {
+        /// Rows.
+        coefficients: Vec<Vec<f64>>,
+    },
+}
+
+impl Function {
+    /// Rows of per-channel numbers: 1 where one set of numbers serves all channels.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::PRelu { slopes } => slopes.len(),
+            Self::Polynomial { coefficients } => coefficients.len(),
+            _ => 1,
+        }
+    }
+
+    /// The name used in messages and reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "ReLU",
+            Self::Clip { .. } => "clip",
+            Self::Leaky { .. } => "leaky ReLU",
+            Self::PRelu { .. } => "PReLU",
+            Self::HardSigmoid { .. } => "hard sigmoid",
+            Self::HardSwish => "hard swish",
+            Self::Smooth(name) => name.function().name(),
+            Self::Polynomial { .. } => "polynomial",
+        }
+    }
+}
+
+/// A function on some channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Channels, ascending.
+    pub channels: Vec<usize>,
+    /// The function; its per-channel numbers (slopes, coefficients) are counted within `channels`.
+    pub function: Function,
+}
+
 /// What a node computes.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
@@ -78,8 +158,10 @@ pub enum Op {
     BatchNorm(BatchNorm),
     /// Per-channel scale and shift.
     Scale(Diagonal),
-    /// max(0, x)
-    Relu,
+    /// One function on every element.
+    Activation(Function),
+    /// Several functions, each on channels of its own; together they cover every channel once.
+    Mixed(Vec<Part>),
     /// Maximum pooling; padding never wins.
     MaxPool(PoolGeometry),
     /// Average pooling.
@@ -93,6 +175,29 @@ pub enum Op {
     Reshape(Vec<usize>),
     /// Axes permuted: output axis i is input axis `perm[i]`.
     Transpose(Vec<usize>),
+    /// Every step-th element from start on, size of them, along every axis (batch included).
+    Slice {
+        /// First index per axis.
+        start: Vec<usize>,
+        /// Distance per axis, at least 1.
+        step: Vec<usize>,
+        /// Number of elements per axis.
+        size: Vec<usize>,
+    },
+    /// Zeros around.
+    Pad {
+        /// In front, per axis.
+        before: Vec<usize>,
+        /// Behind, per axis.
+        after: Vec<usize>,
+    },
+    /// Nearest-neighbour enlargement of height and width by whole factors.
+    Upsample([usize; 2]),
+    /// All inputs joined along an axis.
+    Concat {
+        /// Axis, batch included.
+        axis: usize,
+    },
     /// The input.
     Identity,
     /// The input (dropout does nothing at inference).
@@ -105,7 +210,37 @@ pub enum Op {
     Add,
 }
 
+impl Function {
+    /// Whether all its numbers are finite (the ends of a clip may be infinite).
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Clip { low, high } => !low.is_nan() && !high.is_nan(),
+            Self::Leaky { slope } => slope.is_finite(),
+            Self::PRelu { slopes } => slopes.iter().all(|v| v.is_finite()),
+            Self::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
+            Self::Polynomial { coefficients } => coefficients.iter().flatten().all(|v| v.is_finite()),
+            Self::Identity | Self::Relu | Self::HardSwish | Self::Smooth(_) => true,
+        }
+    }
+}
+
 impl Op {
+    /// Whether all its numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        match self {
+            Self::Linear(linear) => finite(&linear.weights) && finite(&linear.bias),
+            Self::BatchNorm(n) => {
+                let d = n.diagonal();
+                [&n.gamma, &n.beta, &n.mean, &n.variance, &d.scale, &d.shift].iter().all(|v| finite(v))
+            }
+            Self::Scale(d) => finite(&d.scale) && finite(&d.shift),
+            Self::Activation(function) => function.is_finite(),
+            Self::Mixed(parts) => parts.iter().all(|part| part.function.is_finite()),
+            _ => true,
+        }
+    }
+
     /// The name used in messages and reports.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -113,7 +248,12 @@ impl Op {
             Self::Linear(_) => "Linear",
             Self::BatchNorm(_) => "BatchNormalization",
             Self::Scale(_) => "Scale",
-            Self::Relu => "Relu",
+            Self::Activation(function) => function.name(),
+            Self::Mixed(_) => "mixed activation",
+            Self::Slice { .. } => "Slice",
+            Self::Pad { .. } => "Pad",
+            Self::Upsample(_) => "Resize",
+            Self::Concat { .. } => "Concat",
             Self::MaxPool(_) => "MaxPool",
             Self::AveragePool { .. } => "AveragePool",
             Self::Reshape(_) => "Reshape",
@@ -154,6 +294,8 @@ pub struct Graph {
     output: NodeId,
     /// The file's own input order is N×H×W×C. The graph's input node is C×H×W all the same.
     pub channels_last: bool,
+    /// What the import has to say about parts of the file that it left out.
+    pub notes: Vec<String>,
 }
 
 impl std::fmt::Debug for Graph {
@@ -180,7 +322,7 @@ impl Graph {
     pub fn new(name: &str, shape: &[usize]) -> Result<Self, NnError> {
         shape::check(shape).map_err(|what| NnError::shape(name, what))?;
         let input = Node { name: name.into(), op: Op::Input, inputs: Vec::new(), shape: shape.to_vec() };
-        Ok(Self { nodes: vec![input], output: 0, channels_last: false })
+        Ok(Self { nodes: vec![input], output: 0, channels_last: false, notes: Vec::new() })
     }
 
     /// Appends a node, infers its shape, and makes it the output.

@@ -3,7 +3,7 @@
 //! The road is one direction only; each step is a pure function:
 //!
 //! ```text
-//! ONNX bytes ──onnx::import──▶ Graph ──pass::run──▶ merged Graph ──lower──▶ chain of layers
+//! ONNX bytes ──onnx::import──▶ Graph ──pass::run──▶ merged Graph ──lower──▶ Program
 //!                                │                       │                        │
 //!                       evaluate (float oracle)   calibrate (bounds)   quantize ──▶ Model { Manifest, weights }
 //! ```
@@ -23,17 +23,21 @@ pub mod model;
 pub mod onnx;
 pub mod pass;
 mod quantize;
+pub mod noise;
 pub mod report;
 pub mod shape;
 pub mod zoo;
 
-pub use build::{BuildOptions, build};
+pub use build::{BuildOptions, ChannelRange, Replacement, ReplacementFunction, build};
 pub use error::NnError;
 pub use graph::Graph;
 pub use model::{
-    ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, PoolGeometry, PoolShape,
+    ActivationSpec, FunctionSpec, InputSpec, Kind, LocalOp, Manifest, Model, NodeSpec, NodeWeights, OpSpec,
+    OutputSpec, PartSpec, PoolGeometry, PoolShape, Shape, SmoothName, Tensor,
 };
-pub use report::{LayerReport, MergeReport};
+pub use noise::{NodeNoise, noise_report};
+pub use quantize::LayerOptions;
+pub use report::{MergeReport, NodeReport};
 
 /// The programs of the README, compiled and run as tests.
 #[cfg(doctest)]

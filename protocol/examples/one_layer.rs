@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
 use nn_merge::fixed_point::{evaluate_exact, quantize_image};
-use nn_merge::model::{InputSpec, LayerSpec, LayerWeights, Manifest, Model};
+use nn_merge::model::{InputSpec, Manifest, Model, NodeSpec, NodeWeights, OpSpec, OutputSpec};
 use protocol::channel::{TcpOptions, connect};
 use protocol::report::Stage;
 use protocol::serve::{ListenOptions, Listener};
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     let Output::Logits(values) = client.infer(bundle, &inputs, &mut |_, _| {})? else {
         anyhow::bail!("logits were agreed on");
     };
-    let unit = client.manifest().logit_scale / 16f64.exp2();
+    let unit = client.manifest().output.scale / 16f64.exp2();
     let report = client.finish()?;
     stop.store(true, Ordering::Relaxed);
     serving.join().map_err(|_| anyhow::anyhow!("the server panicked"))??;
@@ -83,11 +83,13 @@ fn main() -> Result<()> {
 
 /// A model of this one layer: weights of 12 bits, outputs in ±32.
 fn model(geometry: &ConvGeometry) -> Result<Model> {
-    let (bound, masked_bits, weight_scale) = (32.0, 46, 1024.0);
+    let (bound, width, weight_scale) = (32.0, 36, 1024.0);
     let weights =
         (0..geometry.weights_len()).map(|i| ((i as f64 * 1.7).cos() * weight_scale) as i32).collect();
-    let layers = vec![LayerWeights { weights, bias: vec![0; geometry.shape().out_channels] }];
+    let own = NodeWeights { weights, bias: vec![0; geometry.shape().out_channels] };
+    let nodes = vec![NodeWeights::default(), own];
     let salt = [0; 32];
+    let linear = OpSpec::Linear { geometry: geometry.clone(), reply_bits: 26 };
     let manifest = Manifest {
         name: "one layer".into(),
         profile: Profile::Wide,
@@ -100,22 +102,17 @@ fn model(geometry: &ConvGeometry) -> Result<Model> {
             mean: vec![0.0; 3],
             std: vec![1.0; 3],
             // Integers per real unit, so that input · weight reaches half the torus at the bound.
-            units: f64::from(masked_bits).exp2() / (2.0 * bound * weight_scale),
+            units: f64::from(width).exp2() / (2.0 * bound * weight_scale),
             limit: 1.0,
         },
-        layers: vec![LayerSpec {
-            name: "conv".into(),
-            geometry: geometry.clone(),
-            masked_bits,
-            ring_bits: 20,
-            reply_bits: 26,
-            activation: None,
-        }],
-        classes: geometry.output_len(),
-        logit_scale: 2.0 * bound,
-        weights_commitment: Model::commitment(&salt, &layers),
+        nodes: vec![
+            NodeSpec { name: "input".into(), op: OpSpec::Input { width }, inputs: vec![] },
+            NodeSpec { name: "conv".into(), op: linear, inputs: vec![0] },
+        ],
+        output: OutputSpec { node: 1, ring_bits: 20, scale: 2.0 * bound },
+        weights_commitment: Model::commitment(&salt, &nodes),
     };
-    let model = Model { manifest, layers, salt };
+    let model = Model { manifest, nodes, salt };
     model.validate()?;
     Ok(model)
 }

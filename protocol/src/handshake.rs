@@ -27,7 +27,7 @@ use crate::plan::OutputMode;
 use crate::rounds::RoundChoice;
 
 /// Version of everything on the wire. Equal or refused.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 const MAGIC: &[u8; 8] = b"hushnet\0";
 const HELLO_BYTES: usize = 44;
 const REQUEST_CAP: usize = 1024;
@@ -306,7 +306,7 @@ pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: 
     };
     let base = terms.base.name().as_bytes();
     let mut hash = Sha3_256::new();
-    hash.update(b"hushnet session v2");
+    hash.update(b"hushnet session v3");
     hash.update(PROTOCOL_VERSION.to_le_bytes());
     nonces.iter().for_each(|nonce| hash.update(nonce));
     hash.update(digest);
@@ -319,7 +319,7 @@ pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: 
 /// The name of the session's bundle number `number`: it holds all that both parties must understand alike about it.
 pub fn bundle_name(session: &[u8; 32], number: u64, images: usize, rounds: RoundChoice) -> BundleId {
     let mut hash = Sha3_256::new();
-    hash.update(b"hushnet bundle v2");
+    hash.update(b"hushnet bundle v3");
     hash.update(session);
     hash.update(number.to_le_bytes());
     hash.update((images as u64).to_le_bytes());

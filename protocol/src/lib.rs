@@ -9,6 +9,7 @@
 //! | [`handshake`] | version, model, output, methods: fit or refuse |
 //! | [`link`] | what the connection is like, measured |
 //! | [`plan`] | one lowered walk for both parties |
+//! | [`raw`] | shares of raw tensors |
 //! | [`offline`] | the preprocessing stage |
 //! | [`online`] | the online stage |
 //! | [`transfers`] | a session's oblivious transfers, either kind of extension |
@@ -20,7 +21,7 @@
 //! | [`report`] | seconds, bytes, rounds, by layer |
 //! | [`testing`] | in-process sessions, and the oracle's tape from recorded seeds |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod channel;
 pub mod error;
@@ -29,6 +30,7 @@ pub mod link;
 pub mod offline;
 pub mod online;
 pub mod plan;
+pub mod raw;
 pub mod report;
 pub mod rounds;
 pub mod serve;
@@ -37,6 +39,7 @@ pub mod steps;
 pub mod store;
 pub mod testing;
 pub mod transfers;
+mod walk;
 
 /// What a program on top needs of the lattice layer: parameters to show, seeds to give.
 pub use he_core::{Params, Profile, Seed};

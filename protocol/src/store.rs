@@ -7,7 +7,7 @@
 //! other half.
 //!
 //! The file: magic with version, origin (which server process and model the other half is with), bundle id, images, output
-//! mode, choice of rounds, then the material in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
+//! mode, choice of rounds, then ρ of the input, the share of the output and the steps in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ use crate::plan::{OutputMode, Plan};
 use crate::rounds::RoundChoice;
 use crate::steps::ClientSteps;
 
-const MAGIC: &[u8; 8] = b"HUSHBND\x02";
+const MAGIC: &[u8; 8] = b"HUSHBND\x03";
 const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 9;
 const EXTENSION: &str = "bundle";
 const UNFINISHED: &str = "part";
@@ -201,8 +201,8 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
     bytes.extend_from_slice(&plan.mode().word().to_le_bytes());
     bytes.extend_from_slice(&plan.rounds().bytes());
-    for share in [&input_mask, &output] {
-        share.values().iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+    for share in [input_mask.as_slice(), output.values()] {
+        share.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     }
     gates.into_iter().for_each(|gate| gate.store(&mut bytes));
     let check = Sha3_256::digest(bytes.as_slice());
@@ -217,13 +217,13 @@ fn decode(bytes: &[u8], header: Header, plan: Arc<Plan>) -> Option<ClientBundle>
         rest = more;
         Some(part)
     };
-    let words = |part: &[u8]| {
-        Share::new(part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+    let words = |part: &[u8]| -> Vec<u64> {
+        part.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect()
     };
-    let inputs = plan.images() * plan.layers().first()?.geometry.input_len();
+    let inputs = plan.images() * plan.input_len();
     let outputs = plan.images() * plan.outputs();
-    let input_mask = words(take(8 * inputs)?);
-    let output = words(take(8 * outputs)?);
+    let input_mask = Zeroizing::new(words(take(8 * inputs)?));
+    let output = Share::new(words(take(8 * outputs)?));
     let mut gates = Vec::with_capacity(plan.gates().len());
     for step in plan.gates() {
         let part = take(ClientSteps::stored_len(&step.spec, step.elements))?;

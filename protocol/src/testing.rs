@@ -2,18 +2,26 @@
 //!
 //! The tape holds *both* parties' secrets of a run, rebuilt from recorded seeds: it exists so that the bit-exact
 //! oracle of `nn_merge::fixed_point` can be given a run's noise. Nothing that serves real clients calls this.
+//!
+//! The oracle is told what was drawn and what was exchanged in preprocessing, not how the online stage uses it: slots,
+//! masks and the server's additive masks come from the plan and the two parties' own preprocessing, everything after is the
+//! oracle's own arithmetic.
 
+use std::iter::zip;
 use std::sync::Arc;
 use std::time::Duration;
 
 use he_core::Seed;
-use nn_merge::fixed_point::{LayerTape, Tape};
+use nn_merge::fixed_point::{LinearTape, NodeTape, Tape};
 use ss_core::share::Share;
 
 use crate::channel::{Channel, Link, Stream, pair, shaped};
 use crate::error::ProtocolError;
-use crate::offline::linear::{client_keys, client_open, server_reply};
-use crate::offline::stage::replay_operands;
+use crate::offline::correlations::client_operands;
+use crate::offline::keys::{client_keys, client_open};
+use crate::offline::replies::server_reply;
+use crate::offline::rho::Rho;
+use crate::offline::stage::{layer_seed, masks_seed, operands_seed};
 use crate::plan::Plan;
 use crate::session::{Client, Greeted, Served, Server};
 
@@ -71,34 +79,37 @@ pub fn replay(
     bundle: u64,
 ) -> Result<Tape, ProtocolError> {
     let (client, serving) = (client.fork("bundle", &[bundle]), serving.fork("bundle", &[bundle]));
-    let hints = server.hints(plan);
-    let (mut masks, mut shares, mut server_masks): (Vec<Share>, Vec<Share>, Vec<Share>) = Default::default();
-    for (layer, (hints, bias)) in plan.layers().iter().zip(hints.iter().zip(server.biases())) {
-        let place = [layer.index as u64];
-        let (keys, own) = client_keys(plan, layer, server.epoch(), &client.fork("layer", &place));
-        let (replies, mask) = server_reply(plan, layer, hints, bias, &keys, &serving.fork("layer", &place))?;
-        let (input, share) = client_open(plan, layer, own, &replies)?;
-        masks.push(input);
+    let (hints, numbers) = (server.hints(plan), server.layer_numbers(plan));
+    let mut nodes: Vec<NodeTape> = plan.nodes().iter().map(|_| NodeTape::default()).collect();
+    let mut rho = Rho::new(plan, &masks_seed(&client));
+    let mut shares = Vec::with_capacity(plan.layers().len());
+    for (layer, (hints, numbers)) in zip(plan.layers(), zip(&hints, &numbers)) {
+        let (keys, own, slots) =
+            client_keys(plan, layer, server.epoch(), &layer_seed(&client, layer), &mut rho);
+        let (replies, half) = server_reply(plan, layer, hints, *numbers, &keys, &layer_seed(&serving, layer))?;
+        let share = client_open(plan, layer, own, &replies)?;
+        nodes[layer.node].linear = Some(LinearTape {
+            tile: layer.tiling.tile().clone(),
+            slots: layer.tiling.slots(),
+            outputs: layer.tiling.outputs(),
+            slot_masks: slots.values().to_vec(),
+            server_mask: half.mask.limbs().to_vec(),
+            client_share: share.limbs().to_vec(),
+        });
         shares.push(share);
-        server_masks.push(mask);
     }
-    let operands = replay_operands(plan, &shares, &masks, &client)?;
-    let values = |share: &Share| share.values().to_vec();
-    let mut layers: Vec<LayerTape> = (0..plan.layers().len())
-        .map(|l| LayerTape {
-            input_mask: values(&masks[l]),
-            server_mask: values(&server_masks[l]),
-            client_share: values(&shares[l]),
-            pool_shares: Vec::new(),
-        })
-        .collect();
-    let mut arg_max_shares = Vec::new();
-    for (step, results) in plan.gates().iter().zip(&operands.results) {
-        match step.part {
-            "max-pool" => layers[step.layer].pool_shares.push(values(&results[0])),
-            "arg-max" => arg_max_shares.push(values(&results[0])),
-            _ => {}
+    for producer in plan.producers() {
+        nodes[producer.node].mask = rho.of_producer(producer).to_vec();
+    }
+    let mut tape = Tape { nodes, arg_max_shares: Vec::new(), labels: plan.mode().labels() };
+    let mut rng = operands_seed(&client).stream();
+    client_operands(plan, shares, &rho, &mut rng, &mut |at, results: &[Share]| {
+        let fresh = results[0].values().to_vec();
+        // The choice of labels belongs to no node.
+        match tape.nodes.get_mut(plan.gates()[at].node) {
+            Some(node) => node.pool_shares.push(fresh),
+            None => tape.arg_max_shares.push(fresh),
         }
-    }
-    Ok(Tape { layers, arg_max_shares })
+    })?;
+    Ok(tape)
 }

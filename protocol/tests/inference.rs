@@ -6,9 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{fresh_seed, inputs, model};
+use common::{fresh_seed, inputs, model, run};
 use he_core::{Profile, Seed};
-use nn_merge::fixed_point::{evaluate_exact, evaluate_with, logit_bound, quantize_image};
+use nn_merge::fixed_point::{evaluate_exact, evaluate_with, quantize_image};
 use nn_merge::graph::{Linear, Op};
 use nn_merge::{BuildOptions, Graph, build};
 use protocol::testing::{in_process, replay};
@@ -35,29 +35,6 @@ fn ways() -> [ClientOptions; 4] {
     ]
 }
 
-/// Two bundles in one session; gives each one's output.
-fn run(
-    server: &Server,
-    bytes: [u8; 32],
-    options: ClientOptions,
-    images: usize,
-    inputs: &[i64],
-) -> [Output; 2] {
-    let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
-    let (outputs, served) = in_process(server, serving, client, |client| {
-        let mut client = client.agree_on(options)?;
-        let mut once = || {
-            let bundle = client.prepare(images, &mut |_, _| {})?;
-            client.infer(bundle, inputs, &mut |_, _| {})
-        };
-        let outputs = [once()?, once()?];
-        client.finish()?;
-        Ok(outputs)
-    });
-    served.unwrap();
-    outputs.unwrap()
-}
-
 #[test]
 fn logits_equal_the_oracle_given_the_runs_noise() {
     for ((bits, images), way) in [(12, 1), (18, 3), (8, 5), (12, 2)].into_iter().zip(ways()) {
@@ -65,7 +42,7 @@ fn logits_equal_the_oracle_given_the_runs_noise() {
         let seed = Seed::from_bytes(bytes);
         let server = server(Profile::Wide, Some(bits), &seed);
         let inputs = inputs(server.model(), images, &seed);
-        let outputs = run(&server, bytes, way.logits(true), images, &inputs);
+        let outputs = run(&server, bytes, way.logits(true), images, &inputs, 2);
         let plan =
             Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Logits { bits }).unwrap());
         for (bundle, output) in outputs.iter().enumerate() {
@@ -74,16 +51,13 @@ fn logits_equal_the_oracle_given_the_runs_noise() {
             assert_eq!(output, &Output::Logits(expected.clone()), "bundle {bundle}");
 
             // The noise-free form, within the stated bound.
-            let unit = server.model().manifest.logit_scale / f64::from(bits).exp2();
+            let unit = server.model().manifest.output.scale / f64::from(bits).exp2();
             for (logits, image) in expected.iter().zip(inputs.chunks(server.model().manifest.input_len())) {
                 let exact = evaluate_exact(server.model(), image, Some(bits)).unwrap();
-                let worst = logit_bound(server.model(), Some(bits));
+                assert!(exact.in_range);
                 for ((&logit, exact), &bound) in logits.iter().zip(&exact.logits).zip(&exact.bounds) {
                     let distance = (logit as f64 * unit - exact).abs();
-                    assert!(
-                        distance <= bound && bound <= worst,
-                        "{distance}, bound {bound}, worst case {worst}"
-                    );
+                    assert!(distance <= bound, "{distance}, bound {bound}");
                 }
             }
         }
@@ -97,10 +71,13 @@ fn a_wrong_tape_is_noticed() {
     let seed = Seed::from_bytes(bytes);
     let server = server(Profile::Wide, Some(18), &seed);
     let inputs = inputs(server.model(), 1, &seed);
-    let [output, _] = run(&server, bytes, ClientOptions::new().logits(true), 1, &inputs);
+    let output = run(&server, bytes, ClientOptions::new().logits(true), 1, &inputs, 1).swap_remove(0);
     let plan = Arc::new(Plan::new(&server.model().manifest, 1, OutputMode::Logits { bits: 18 }).unwrap());
     let mut tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).unwrap();
-    tape.layers[2].client_share[0] ^= 1;
+    let last = tape.nodes.iter_mut().filter_map(|node| node.linear.as_mut()).next_back().unwrap();
+    // One unit of Z_2^18 and half a unit of Z_q: the rounding can't hide it.
+    let q = plan.params().modulus();
+    last.client_share[0][0] = q.add(last.client_share[0][0], (q.value() >> 18) + 1);
     let (expected, _) = evaluate_with(server.model(), 1, &inputs, &tape, Some(18)).unwrap();
     assert_ne!(output, Output::Logits(expected));
 }
@@ -113,7 +90,7 @@ fn labels_equal_the_oracle_in_every_profile() {
         let server = server(profile, None, &seed);
         let images = 4;
         let inputs = inputs(server.model(), images, &seed);
-        let outputs = run(&server, bytes, way, images, &inputs);
+        let outputs = run(&server, bytes, way, images, &inputs, 2);
         let plan = Arc::new(Plan::new(&server.model().manifest, images, OutputMode::Label).unwrap());
         for (bundle, output) in outputs.iter().enumerate() {
             let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), bundle as u64).unwrap();
@@ -138,13 +115,13 @@ fn the_best_labels_come_in_the_order_of_their_logits() {
         let server = Server::new(model(Profile::Wide, &seed), policy, seed.fork("server", &[])).unwrap();
         let (manifest, images) = (&server.model().manifest, 3);
         let inputs = inputs(server.model(), images, &seed);
-        let [output, _] = run(&server, bytes, ways()[way].labels(labels), images, &inputs);
+        let output = run(&server, bytes, ways()[way].labels(labels), images, &inputs, 1).swap_remove(0);
         let Output::Top(found) = output else { panic!("{labels} labels were asked for: {output:?}") };
 
         let mode = OutputMode::Top { labels };
         let plan = Arc::new(Plan::new(manifest, images, mode).unwrap());
         let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).unwrap();
-        let last = manifest.layers.last().unwrap().ring_bits;
+        let last = manifest.output.ring_bits;
         let (logits, _) = evaluate_with(server.model(), images, &inputs, &tape, Some(last)).unwrap();
         // Each level may take the smaller of two values that the sign test can't tell apart.
         let slack = plan.arg_max().unwrap().tournament.levels().len() as i64 * 2;
@@ -278,8 +255,8 @@ fn the_arg_max_has_room_for_differences_of_logits() {
                 .flat_map(|image| quantize_image(&model.manifest, image).unwrap())
                 .collect();
             let server = Server::new(model, Policy::default(), seed.fork("server", &[])).unwrap();
-            let [output, _] = run(&server, fresh_seed("client"), ClientOptions::new(), 2, &inputs);
-            assert_eq!(output, Output::Labels(vec![0, 0]), "{profile}, margin {margin:?}");
+            let outputs = run(&server, fresh_seed("client"), ClientOptions::new(), 2, &inputs, 1);
+            assert_eq!(outputs[0], Output::Labels(vec![0, 0]), "{profile}, margin {margin:?}");
         }
     }
 }

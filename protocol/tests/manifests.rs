@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use common::{fresh_seed, inputs, model};
 use conv_fast::{ConvGeometry, ConvShape};
 use he_core::{Profile, Seed};
-use nn_merge::model::{Manifest, PoolGeometry, PoolShape};
+use nn_merge::model::{
+    ActivationSpec, FunctionSpec, LocalOp, Manifest, NodeSpec, OpSpec, PoolGeometry, PoolShape, SmoothName,
+};
 use protocol::{OutputMode, PeerFault, Plan, Policy, ProtocolError, Server};
 use script::{End, IMAGES, PATIENCE, Recording, Script, connect, welcome};
 
@@ -82,10 +84,10 @@ fn what_is_merely_announced_is_never_allocated() {
     }
 }
 
-/// Manifests that keep every rule of a manifest, of networks that no machine holds. Each plane fits a polynomial.
+/// Manifests that keep every rule of a manifest, of networks that no machine holds.
 fn monsters(server: &Server) -> Vec<(&'static str, Manifest)> {
-    let layer =
-        |in_channels: usize, side: usize, out_channels: usize, kernel: usize, groups: usize| ConvShape {
+    let conv = |in_channels: usize, side: usize, out_channels: usize, kernel: usize, groups: usize| {
+        let geometry = ConvGeometry::new(ConvShape {
             in_channels,
             in_height: side,
             in_width: side,
@@ -95,45 +97,87 @@ fn monsters(server: &Server) -> Vec<(&'static str, Manifest)> {
             padding: [kernel / 2; 4],
             dilation: [1; 2],
             groups,
-        };
-    let pool = |channels: usize, stride: usize, padding: usize| PoolShape {
-        channels,
-        in_height: 32,
-        in_width: 32,
-        kernel: [32; 2],
-        stride: [stride; 2],
-        padding: [padding; 4],
+        });
+        OpSpec::Linear { geometry: geometry.unwrap(), reply_bits: 20 }
     };
-    // Layers with their pools, and a fully connected one behind them.
-    let build = |layers: &[(ConvShape, Option<PoolShape>)]| {
-        let mut manifest = server.model().manifest.clone();
-        let (template, mut last) = (manifest.layers[0].clone(), manifest.layers[2].clone());
-        manifest.layers.clear();
-        let mut passed = 0;
-        for (shape, pool) in layers {
-            let mut layer = template.clone();
-            layer.geometry = ConvGeometry::new(*shape).unwrap();
-            let pool = pool.clone().map(|pool| PoolGeometry::new(pool).unwrap());
-            passed = pool.as_ref().map_or(layer.geometry.output_len(), PoolGeometry::output_len);
-            layer.activation.as_mut().unwrap().pool = pool;
-            manifest.layers.push(layer);
-        }
-        last.geometry = ConvGeometry::fully_connected(passed, 5).unwrap();
-        manifest.layers.push(last);
-        let first = &layers[0].0;
-        (manifest.input.channels, manifest.input.height, manifest.input.width) =
-            (first.in_channels, first.in_height, first.in_width);
-        manifest.input.mean = vec![0.0; first.in_channels];
-        manifest.input.std = vec![1.0; first.in_channels];
+    let pool = |channels: usize, side: usize, kernel: usize, stride: usize, padding: usize| {
+        PoolGeometry::new(PoolShape {
+            channels,
+            in_height: side,
+            in_width: side,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 4],
+        })
+        .unwrap()
+    };
+    let good = &server.model().manifest;
+    let activation = |channels: usize, pool: Option<PoolGeometry>| {
+        let OpSpec::Activation(template) = &good.nodes[2].op else { panic!("an activation") };
+        let parts = ActivationSpec::single(FunctionSpec::Relu, channels);
+        OpSpec::Activation(ActivationSpec { pool, parts, ..template.clone() })
+    };
+    let node = |op: OpSpec, inputs: &[u32]| NodeSpec { name: "monster".into(), op, inputs: inputs.to_vec() };
+    let dense = |inputs: usize| OpSpec::Linear {
+        geometry: ConvGeometry::fully_connected(inputs, 5).unwrap(),
+        reply_bits: 20,
+    };
+    let build = |shape: [usize; 3], nodes: Vec<NodeSpec>| {
+        let mut manifest = good.clone();
+        [manifest.input.channels, manifest.input.height, manifest.input.width] = shape;
+        (manifest.input.mean, manifest.input.std) = (vec![0.0; shape[0]], vec![1.0; shape[0]]);
+        manifest.nodes.truncate(1);
+        manifest.nodes.extend(nodes);
+        manifest.output.node = manifest.nodes.len() as u32 - 1;
         manifest
     };
-    let many = 1 << 18;
+    // Layer after layer, and a fully connected one behind them.
+    let chain = |shape: [usize; 3], ops: Vec<OpSpec>, passed: usize| {
+        let ops = ops.into_iter().chain([dense(passed)]).enumerate();
+        build(shape, ops.map(|(at, op)| node(op, &[at as u32])).collect())
+    };
+    let (many, wide) = (1 << 16, 1 << 18);
+    let thousand = (0..1000).flat_map(|_| [conv(64, 32, 64, 1, 64), activation(64, None)]).collect();
+    // A corner of what the maps gave, small enough for a layer.
+    let corner = || OpSpec::Local(LocalOp::Slice { start: [0; 3], step: [1; 3], size: [1, 2, 2] });
+    let doubled = |map: usize| match map {
+        40 => corner(),
+        map if map.is_multiple_of(2) => OpSpec::Local(LocalOp::Upsample([2, 2])),
+        _ => OpSpec::Local(LocalOp::SumPool(pool(1, 4096, 2, 2, 0))),
+    };
+    let sums = (0..300).flat_map(|at| {
+        let base = 2 * at as u32;
+        [node(OpSpec::Sum { factors: vec![1] }, &[base]), node(activation(1, None), &[base + 1])]
+    });
     vec![
-        ("huge planes", build(&[(layer(1, 32, many, 1, 1), Some(pool(many, 32, 0)))])),
+        (
+            "huge planes",
+            chain([1, 32, 32], vec![conv(1, 32, many - 1, 1, 1), activation(many - 1, Some(pool(many - 1, 32, 32, 32, 0)))], many - 1),
+        ),
         // One pixel per channel in a sea of known zeros, all of which are read.
-        ("huge borders", build(&[(layer(1, 1, many, 1, 1), None), (layer(many, 1, many, 31, many), None)])),
-        ("huge windows", build(&[(layer(1, 32, 254, 1, 1), Some(pool(254, 1, 31)))])),
-        ("a thousand layers", build(&vec![(layer(64, 32, 64, 1, 64), None); 1000])),
+        (
+            "huge borders",
+            chain(
+                [1, 1, 1],
+                vec![conv(1, 1, wide, 1, 1), activation(wide, None), conv(wide, 1, wide, 31, wide), activation(wide, None)],
+                wide,
+            ),
+        ),
+        ("huge windows", chain([1, 32, 32], vec![conv(1, 32, 254, 1, 1), activation(254, Some(pool(254, 32, 32, 1, 31)))], 254 * 63 * 63)),
+        ("a thousand layers", chain([64, 32, 32], thousand, 64 * 32 * 32)),
+        ("sums of sums of windows", chain([1, 2048, 2048], (0..=40).map(doubled).collect(), 4)),
+        (
+            "a window over everything for everyone",
+            chain([1, 2048, 2048], vec![OpSpec::Local(LocalOp::SumPool(pool(1, 2048, 16, 1, 7))), corner()], 4),
+        ),
+        ("many large sums", {
+            let mut nodes: Vec<NodeSpec> = sums.collect();
+            let last = nodes.len() as u32;
+            nodes.push(node(OpSpec::Sum { factors: vec![1] }, &[last]));
+            nodes.push(node(activation(1, Some(pool(1, 512, 512, 512, 0))), &[last + 1]));
+            nodes.push(node(dense(1), &[last + 2]));
+            build([1, 512, 512], nodes)
+        }),
     ]
 }
 
@@ -142,23 +186,53 @@ fn manifests_that_break_a_rule_are_refused() {
     let seed = Seed::from_bytes(fresh_seed("model"));
     let good = server(&seed).model().manifest.clone();
     type Bend = fn(&mut Manifest);
-    let bends: [Bend; 26] = [
-        |m| m.layers.clear(),
-        |m| m.classes = 0,
-        |m| m.classes = usize::MAX,
-        |m| m.layers[0].masked_bits = 0,
-        |m| m.layers[1].masked_bits = 63,
-        |m| m.layers[0].ring_bits = 0,
-        |m| m.layers[2].ring_bits = u32::MAX,
-        |m| m.layers[0].reply_bits = 0,
-        |m| m.layers[1].reply_bits = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().ignored_bits = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().shift = u32::MAX,
-        |m| m.layers[0].activation.as_mut().unwrap().pool = None,
-        |m| m.layers[1].activation = None,
-        |m| m.layers[2].activation = m.layers[1].activation.clone(),
-        |m| m.layers.swap(0, 1),
-        |m| m.layers = vec![m.layers[0].clone(); 1 << 12],
+    let bends: [Bend; 40] = [
+        |m| m.nodes.clear(),
+        |m| m.output.node = 0,
+        |m| m.output.node = u32::MAX,
+        |m| m.output.ring_bits = 0,
+        |m| m.output.ring_bits = u32::MAX,
+        |m| m.output.scale = f64::NAN,
+        // Topology: no input, two inputs, a cycle, itself, a node that is not there, too few, too many.
+        |m| m.nodes[0] = m.nodes[1].clone(),
+        |m| m.nodes[3] = m.nodes[0].clone(),
+        |m| m.nodes[0].inputs = vec![0],
+        |m| m.nodes[1].inputs = vec![2],
+        |m| m.nodes[1].inputs = vec![1],
+        |m| m.nodes[3].inputs = vec![u32::MAX],
+        |m| m.nodes[3].inputs = vec![],
+        |m| m.nodes[3].inputs = vec![2, 2],
+        |m| m.nodes[5].inputs = vec![3; 1 << 15],
+        |m| m.nodes = vec![m.nodes[1].clone(); 1 << 13],
+        |m| m.nodes.swap(1, 2),
+        // Kinds: a linear map or a local join of what is raw, an activation of what is masked.
+        |m| m.nodes[3].inputs = vec![1],
+        |m| m.nodes[6].inputs = vec![2],
+        |m| (m.nodes[7].op, m.nodes[7].inputs) = (OpSpec::Local(LocalOp::Concat), vec![5, 6]),
+        // Sums: other shapes, missing or impossible factors.
+        |m| m.nodes[5].inputs = vec![3, 1],
+        |m| m.nodes[5].inputs = vec![3],
+        |m| sum(m, vec![1]),
+        |m| sum(m, vec![1, 2]),
+        |m| sum(m, vec![0, 1]),
+        |m| (m.nodes[5].inputs = vec![3, 6], m.nodes.swap(5, 6)).1,
+        // Numbers.
+        |m| m.nodes[0].op = OpSpec::Input { width: 63 },
+        |m| linear(m, |bits| *bits = 0),
+        |m| linear(m, |bits| *bits = u32::MAX),
+        |m| activation(m, |a| a.ignored_bits = u32::MAX),
+        |m| activation(m, |a| a.width = 64),
+        |m| activation(m, |a| a.ring_bits = 60),
+        |m| activation(m, |a| a.pool = None),
+        |m| activation(m, |a| a.parts.clear()),
+        |m| activation(m, |a| a.parts[0].channels = vec![(0, u32::MAX)]),
+        |m| activation(m, |a| a.parts[0].channels = vec![(u32::MAX, u32::MAX)]),
+        |m| activation(m, |a| a.parts[0].function = FunctionSpec::Clip { low: i64::MIN, high: i64::MAX }),
+        |m| activation(m, |a| a.parts[0].function = FunctionSpec::Leaky { negative: i64::MIN, positive: i64::MAX }),
+        |m| activation(m, |a| a.parts[0].function = FunctionSpec::Polynomial { coefficients: vec![i64::MAX; 64] }),
+        |m| activation(m, |a| a.parts[0].function = smooth(f64::NAN, f64::INFINITY)),
+    ];
+    let inputs: [Bend; 9] = [
         |m| m.input.channels = usize::MAX,
         |m| m.input.height = 0,
         |m| m.input.mean.clear(),
@@ -167,10 +241,9 @@ fn manifests_that_break_a_rule_are_refused() {
         |m| m.input.units = f64::INFINITY,
         |m| m.input.limit = 1e300,
         |m| m.input.scale = -1.0,
-        |m| m.logit_scale = f64::NAN,
         |m| m.name = "n".repeat(1 << 16),
     ];
-    for (at, bend) in bends.iter().enumerate() {
+    for (at, bend) in bends.iter().chain(&inputs).enumerate() {
         let mut manifest = good.clone();
         bend(&mut manifest);
         let result = connect(Script::new(welcome(&postcard::to_stdvec(&manifest).unwrap()), End::HangUp));
@@ -180,7 +253,8 @@ fn manifests_that_break_a_rule_are_refused() {
     }
     // Shapes that no checked type can hold, written into the bytes of the first layer.
     let bytes = postcard::to_stdvec(&good).unwrap();
-    let shape = *good.layers[0].geometry.shape();
+    let OpSpec::Linear { geometry, .. } = &good.nodes[1].op else { panic!("a linear node") };
+    let shape = *geometry.shape();
     let own = postcard::to_stdvec(&shape).unwrap();
     let place =
         bytes.windows(own.len()).position(|window| window == own).expect("the shape is in the manifest");
@@ -206,4 +280,23 @@ fn manifests_that_break_a_rule_are_refused() {
             matches!(&result, Err(ProtocolError::Peer(PeerFault::Malformed { what: "manifest", .. })));
         assert!(if fits { result.is_ok() } else { named }, "{shape:?}: {result:?}");
     }
+}
+
+fn sum(manifest: &mut Manifest, own: Vec<i64>) {
+    let OpSpec::Sum { factors } = &mut manifest.nodes[5].op else { panic!("a sum") };
+    *factors = own;
+}
+
+fn linear(manifest: &mut Manifest, bend: impl Fn(&mut u32)) {
+    let OpSpec::Linear { reply_bits, .. } = &mut manifest.nodes[1].op else { panic!("a linear node") };
+    bend(reply_bits);
+}
+
+fn activation(manifest: &mut Manifest, bend: impl Fn(&mut ActivationSpec)) {
+    let OpSpec::Activation(spec) = &mut manifest.nodes[2].op else { panic!("an activation") };
+    bend(spec);
+}
+
+fn smooth(step: f64, scale: f64) -> FunctionSpec {
+    FunctionSpec::Smooth { function: SmoothName::Gelu, step, scale, tolerance: 0.0 }
 }

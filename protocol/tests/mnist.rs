@@ -102,7 +102,7 @@ fn check(name: &str, file: &Path, data: &Path) {
     let mut policy = Policy::default();
     policy.offer.logit_bits = Some(LOGIT_BITS);
     let server = Server::new(model.clone(), policy, client.fork("server", &[])).unwrap();
-    let unit = model.manifest.logit_scale / f64::from(LOGIT_BITS).exp2();
+    let unit = model.manifest.output.scale / f64::from(LOGIT_BITS).exp2();
 
     let (mut worst, mut widest, mut agree, mut logits_agree) = (0f64, 0f64, 0, 0);
     for logits in [true, false] {

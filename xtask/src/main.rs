@@ -1,13 +1,16 @@
-//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask exact`.
+//! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask exact`,
+//! `cargo xtask accuracy`.
 //!
 //! An ordinary program instead of scripts (the pattern of matklad/cargo-xtask), so that a checkout needs nothing but a
 //! Rust toolchain and the checks run the same on every machine. It works on the workspace that it was built from.
 //!
 //! Exit codes: 0 all is well, 1 a check failed or could not run, 2 wrong usage.
 
+mod accuracy;
 mod bench;
 mod ci;
 mod exact;
+mod networks;
 mod tidy;
 
 use std::path::Path;
@@ -27,6 +30,8 @@ struct Arguments {
 enum Task {
     /// Run every check, in order, stopping at the first that fails.
     Ci(ci::Args),
+    /// Run networks on labelled images under the protocol and compare with float arithmetic.
+    Accuracy(accuracy::Args),
     /// Measure what things cost.
     Bench(bench::Args),
     /// Hold activations to their plaintext oracle on many inputs.
@@ -38,6 +43,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Ci(args) => ci::run(root(), &args),
+        Task::Accuracy(args) => accuracy::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Exact(args) => exact::run(&args),
         Task::Tidy => tidy::run(root()),

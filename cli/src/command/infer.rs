@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
     }
     let mut session = Session::open(&arguments.connect, arguments.output, &arguments.methods)?;
-    let want = wanted(session.manifest());
+    let want = wanted(&session.manifest().input);
     let images = read(&arguments.images, want, arguments.first, arguments.count)?;
     let expected = match &arguments.labels {
         Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),

@@ -3,14 +3,15 @@
 //! All but the noise figures comes from the public manifest; those come from the weights' norms, so the whole page is
 //! the server's to see.
 
-use nn_merge::fixed_point::logit_bound;
-use nn_merge::model::{InputSpec, LayerSpec};
-use protocol::plan::LayerPlan;
-use protocol::{LinkEstimate, RoundChoice};
+use nn_merge::model::{InputSpec, NodeSpec, OutputSpec, Shape};
+use nn_merge::noise::{NodeNoise, least_ratio};
+use protocol::plan::LinearPlan;
+use protocol::{LinkEstimate, Plan, RoundChoice};
 use serde::Serialize;
 
+use super::describe::{kind, shape, widths};
 use super::read_model;
-use super::security::{Lattice, Messages, Noise, SMALL_RATIO, lattice, least_ratio, messages, noise, plan};
+use super::security::{Lattice, Messages, SMALL_RATIO, lattice, messages, noise, plan, primes};
 use super::steps::{Step, step_table, steps};
 use crate::args::{Inspect, check_top};
 use crate::error::Failure;
@@ -25,12 +26,11 @@ struct Document<'a> {
     weights_commitment: String,
     input: &'a InputSpec,
     classes: usize,
-    logit_scale: f64,
-    logit_bound: f64,
+    output: &'a OutputSpec,
     logit_bits: u32,
-    logit_bound_rounded: f64,
+    nodes: Vec<Node<'a>>,
     bundle: usize,
-    layers: Vec<Layer<'a>>,
+    layers: Vec<Layer>,
     /// How the steps are chosen: `one`, `three`, or `auto` for the link below.
     rounds: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,26 +42,37 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Layer<'a> {
+struct Node<'a> {
     #[serde(flatten)]
-    spec: &'a LayerSpec,
+    spec: &'a NodeSpec,
+    shape: Shape,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    node: usize,
+    name: String,
     products: u64,
     weights: usize,
-    activations: usize,
     packing: Packing,
     #[serde(flatten)]
     messages: Messages,
-    noise: Noise,
+    noise: NodeNoise,
 }
 
 #[derive(Serialize)]
 struct Packing {
+    tiles: usize,
     images: usize,
     channels: usize,
     outputs: usize,
     groups: usize,
     input_polynomials: usize,
     output_polynomials: usize,
+    /// Slots of one image whose difference is short.
+    bound_slots: usize,
+    /// All others that are read.
+    other_slots: usize,
 }
 
 #[derive(Serialize)]
@@ -69,6 +80,7 @@ struct Security {
     #[serde(flatten)]
     lattice: Lattice,
     gives_logits: bool,
+    log2_distance_labels: f64,
     least_ratio_labels: f64,
     log2_queries_labels: f64,
     least_ratio_logits: f64,
@@ -87,41 +99,33 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
         Some(link) => RoundChoice::Fastest(LinkEstimate::from(link)),
         None => arguments.rounds.unwrap_or_default(),
     };
-    check_top(arguments.top, manifest.classes)?;
+    let broken = |source| Failure::Model { path: arguments.model.clone(), source };
+    let tensors = manifest.tensors().map_err(broken)?;
+    let classes = tensors[manifest.output.node as usize].elements();
+    check_top(arguments.top, classes)?;
     let top = arguments.top.unwrap_or(1);
     let plan = plan(manifest, arguments.bundle, top, rounds)?;
-    let (labels, logits) = (noise(&model, &plan, None), noise(&model, &plan, Some(arguments.logit_bits)));
+    let labels = noise(&model, &plan, None).map_err(broken)?;
+    let logits = noise(&model, &plan, Some(arguments.logit_bits)).map_err(broken)?;
     let (ratio, logit_ratio) = (least_ratio(&labels), least_ratio(&logits));
-    let layers = manifest
-        .layers
-        .iter()
-        .zip(plan.layers().iter().zip(messages(&plan)))
-        .zip(&labels)
-        .enumerate()
-        .map(|(index, ((spec, (planned, messages)), &noise))| Layer {
-            spec,
-            products: spec.geometry.macs(),
-            weights: spec.geometry.weights_len(),
-            activations: manifest.activations(index),
-            packing: packing(planned),
-            messages,
-            noise,
-        })
-        .collect();
-    let broken = |source| Failure::Model { path: arguments.model.clone(), source };
+    let distance = labels.iter().map(|layer| layer.log2_distance).fold(f64::NEG_INFINITY, f64::max);
     let document = Document {
-        schema: "hushnet-inspect/1",
+        schema: "hushnet-inspect/2",
         name: &manifest.name,
         digest: hex(&manifest.digest().map_err(broken)?),
         weights_commitment: hex(&manifest.weights_commitment),
         input: &manifest.input,
-        classes: manifest.classes,
-        logit_scale: manifest.logit_scale,
-        logit_bound: logit_bound(&model, None),
+        classes,
+        output: &manifest.output,
         logit_bits: arguments.logit_bits,
-        logit_bound_rounded: logit_bound(&model, Some(arguments.logit_bits)),
+        nodes: manifest
+            .nodes
+            .iter()
+            .zip(&tensors)
+            .map(|(spec, tensor)| Node { spec, shape: tensor.shape })
+            .collect(),
         bundle: arguments.bundle,
-        layers,
+        layers: layers(&plan, labels),
         rounds: match rounds {
             RoundChoice::One => "one",
             RoundChoice::Three => "three",
@@ -131,7 +135,8 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
         top,
         steps: steps(&plan),
         security: Security {
-            gives_logits: lattice.profile == "wide",
+            gives_logits: matches!(lattice.profile.as_str(), "wide" | "exact"),
+            log2_distance_labels: distance,
             lattice,
             least_ratio_labels: ratio,
             log2_queries_labels: 2.0 * ratio.log2(),
@@ -142,15 +147,37 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
     if arguments.json { print_json(&document) } else { print(&document.text(console)) }
 }
 
-fn packing(layer: &LayerPlan) -> Packing {
-    let layout = layer.packing.layout();
+/// Every linear layer with its messages and its noise.
+fn layers(plan: &Plan, noise: Vec<NodeNoise>) -> Vec<Layer> {
+    plan.layers()
+        .iter()
+        .zip(messages(plan))
+        .zip(noise)
+        .map(|((layer, messages), noise)| Layer {
+            node: layer.node,
+            name: layer.name.clone(),
+            products: layer.geometry().macs(),
+            weights: layer.geometry().weights_len(),
+            packing: packing(layer),
+            messages,
+            noise,
+        })
+        .collect()
+}
+
+fn packing(layer: &LinearPlan) -> Packing {
+    let (packing, [bound_slots, other_slots]) = (layer.packing(), layer.deltas);
+    let layout = packing.layout();
     Packing {
+        tiles: layer.tiling.tiles(),
         images: layout.images,
         channels: layout.channels,
         outputs: layout.outputs,
         groups: layer.groups,
-        input_polynomials: layer.packing.input_polys(),
-        output_polynomials: layer.packing.output_polys(),
+        input_polynomials: packing.input_polys(),
+        output_polynomials: packing.output_polys(),
+        bound_slots,
+        other_slots,
     }
 }
 
@@ -167,7 +194,7 @@ impl Document<'_> {
              digest      {}\n\
              commitment  {}\n\
              input       {}×{}×{} (channels, rows, columns), (pixel · {:.6} − [{}]) / [{}]\n\
-             output      {}; worst case over all inputs: {:.3} from the fixed-point network's\n",
+             output      {}, read in {} bits of ±{:.3}; logits leave in {} bits\n",
             console.heading(self.name),
             self.digest,
             self.weights_commitment,
@@ -178,13 +205,11 @@ impl Document<'_> {
             list(&input.mean),
             list(&input.std),
             counted(self.classes, "logit"),
-            self.logit_bound,
+            self.output.ring_bits,
+            self.output.scale / 2.0,
+            self.logit_bits,
         );
-        text.push_str(&format!(
-            "            the same, rounded to {} bits: {:.3}\n",
-            self.logit_bits, self.logit_bound_rounded
-        ));
-        text.push_str(&format!("\n{}\n{}\n", console.heading("Layers"), self.layer_table()));
+        text.push_str(&format!("\n{}\n{}\n", console.heading("Nodes"), self.node_table()));
         let what = counted(self.bundle, "image");
         text.push_str(&format!(
             "\n{}\n{}\n",
@@ -209,30 +234,27 @@ impl Document<'_> {
         text
     }
 
-    fn layer_table(&self) -> String {
+    fn node_table(&self) -> String {
         let rows: Vec<Vec<String>> = self
-            .layers
+            .nodes
             .iter()
-            .map(|layer| {
-                let spec = layer.spec;
-                let activation = spec.activation.as_ref();
-                let bits =
-                    |value: Option<u32>| value.map_or_else(|| "–".to_owned(), |value| value.to_string());
-                vec![
-                    spec.name.clone(),
-                    shape(spec),
-                    layer.products.to_string(),
-                    then(spec),
-                    layer.activations.to_string(),
-                    spec.masked_bits.to_string(),
-                    spec.ring_bits.to_string(),
-                    spec.reply_bits.to_string(),
-                    bits(activation.map(|activation| activation.ignored_bits)),
-                    bits(activation.map(|activation| activation.shift)),
-                ]
+            .enumerate()
+            .map(|(index, node)| {
+                let reads: Vec<String> = node.spec.inputs.iter().map(u32::to_string).collect();
+                let mut row = vec![
+                    index.to_string(),
+                    node.spec.name.clone(),
+                    kind(&node.spec.op),
+                    reads.join(" "),
+                    shape(node.shape),
+                ];
+                row.extend(widths(&node.spec.op).map(|bits| {
+                    bits.map_or_else(|| "–".to_owned(), |bits| bits.to_string())
+                }));
+                row
             })
             .collect();
-        table(&["layer", "shape", "products", "then", "ReLUs", "p", "k", "t", "h", "j"], &rows)
+        table(&["", "node", "computes", "of", "result", "k", "h", "w", "t"], &rows)
     }
 
     fn message_table(&self) -> String {
@@ -242,11 +264,15 @@ impl Document<'_> {
             .map(|layer| {
                 let packing = &layer.packing;
                 vec![
-                    layer.spec.name.clone(),
+                    layer.name.clone(),
+                    layer.products.to_string(),
+                    packing.tiles.to_string(),
                     format!("{}×{}×{}", packing.images, packing.channels, packing.outputs),
                     packing.groups.to_string(),
                     packing.input_polynomials.to_string(),
                     packing.output_polynomials.to_string(),
+                    packing.bound_slots.to_string(),
+                    packing.other_slots.to_string(),
                     bytes(layer.messages.key_bytes as u64),
                     bytes(layer.messages.reply_bytes as u64),
                 ]
@@ -255,31 +281,37 @@ impl Document<'_> {
         let sum = |part: fn(&Messages) -> usize| {
             bytes(self.layers.iter().map(|layer| part(&layer.messages) as u64).sum())
         };
-        rows.push(vec![
-            "all".to_owned(),
-            String::new(),
-            String::new(),
-            String::new(),
-            String::new(),
-            sum(|messages| messages.key_bytes),
-            sum(|messages| messages.reply_bytes),
-        ]);
-        table(
-            &["layer", "images×channels×outputs", "groups", "input polys", "output polys", "keys", "replies"],
-            &rows,
-        )
+        let mut all = vec!["all".to_owned(), self.layers.iter().map(|layer| layer.products).sum::<u64>().to_string()];
+        all.extend(std::iter::repeat_n(String::new(), 7));
+        all.extend([sum(|messages| messages.key_bytes), sum(|messages| messages.reply_bytes)]);
+        rows.push(all);
+        let heads = [
+            "layer",
+            "products",
+            "tiles",
+            "images×channels×outputs",
+            "groups",
+            "input polys",
+            "output polys",
+            "bound slots",
+            "other slots",
+            "keys",
+            "replies",
+        ];
+        table(&heads, &rows)
     }
 
     fn security_text(&self) -> String {
-        let Security { lattice, gives_logits, least_ratio_labels, log2_queries_labels, .. } = &self.security;
+        let Security { lattice, gives_logits, least_ratio_labels, log2_queries_labels, log2_distance_labels, .. } =
+            &self.security;
         let rows: Vec<Vec<String>> = self
             .layers
             .iter()
             .map(|layer| {
                 let noise = &layer.noise;
-                let unit = lattice.modulus as f64 / f64::from(noise.result_bits).exp2();
+                let unit = (lattice.log2_q - f64::from(noise.result_bits)).exp2();
                 vec![
-                    layer.spec.name.clone(),
+                    layer.name.clone(),
                     format!("{:.1e}", noise.known / unit),
                     format!("{:.2}", noise.dither / unit),
                     power(noise.ratio.log2()),
@@ -293,7 +325,7 @@ impl Document<'_> {
              {}\n",
             lattice.profile,
             lattice.ring_degree,
-            lattice.modulus,
+            primes(&lattice.moduli),
             lattice.log2_q,
             lattice.security_bits,
             if *gives_logits {
@@ -309,6 +341,12 @@ impl Document<'_> {
             power(least_ratio_labels.log2()),
             power(*log2_queries_labels),
         ));
+        if lattice.profile == "exact" {
+            text.push_str(&format!(
+                "Every result is within 2^{log2_distance_labels:.1} (statistical distance) of one that does not depend on what a\n\
+                 client knows of the noise: its view is that of the fixed-point network with fresh rounding noise.\n"
+            ));
+        }
         if *least_ratio_labels < SMALL_RATIO {
             text.push_str(
                 "That is too small to hide the weights from a client that may ask often: serve with a small --quota, or\n\
@@ -316,47 +354,6 @@ impl Document<'_> {
             );
         }
         text
-    }
-}
-
-/// The linear map in words.
-fn shape(spec: &LayerSpec) -> String {
-    let (geometry, shape) = (&spec.geometry, spec.geometry.shape());
-    if [shape.in_height, shape.in_width, geometry.out_height(), geometry.out_width()] == [1; 4] {
-        return format!("{} → {}", shape.in_channels, shape.out_channels);
-    }
-    let mut text = format!(
-        "{}×{}×{} → {}×{}×{}, {}×{}",
-        shape.in_channels,
-        shape.in_height,
-        shape.in_width,
-        shape.out_channels,
-        geometry.out_height(),
-        geometry.out_width(),
-        shape.kernel[0],
-        shape.kernel[1]
-    );
-    if shape.stride != [1, 1] {
-        text.push_str(&format!(", stride {}×{}", shape.stride[0], shape.stride[1]));
-    }
-    if shape.dilation != [1, 1] {
-        text.push_str(&format!(", dilation {}×{}", shape.dilation[0], shape.dilation[1]));
-    }
-    if shape.groups > 1 {
-        text.push_str(&format!(", {} groups", shape.groups));
-    }
-    text
-}
-
-/// What follows the linear map, in words.
-fn then(spec: &LayerSpec) -> String {
-    match spec.activation.as_ref().map(|activation| &activation.pool) {
-        None => "output".to_owned(),
-        Some(None) => "ReLU".to_owned(),
-        Some(Some(pool)) => {
-            let [rows, columns] = pool.shape().kernel;
-            format!("max-pool {rows}×{columns}, ReLU")
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod completions;
 mod demo;
+mod describe;
 mod infer;
 mod inspect;
 mod merge;

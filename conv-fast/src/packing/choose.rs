@@ -8,15 +8,16 @@
 //! ```
 //!
 //! for a bundle of B images. More outputs per polynomial (M) save replies and cost zeros; more images (G) share both.
-//! All sensible (G, C, M) are tried, with and without stride phases; a lower bound prunes most of them before their zeros
+//! Sensible (G, C, M) are tried, with and without stride phases; a lower bound prunes most of them before their zeros
 //! are counted. Ties go to the layout with fewer polynomial products. The choice depends on public
 //! numbers only and is deterministic, so that both parties arrive at the same layout.
 //!
 //! A geometry may be the peer's word, so the work is bounded: candidates are tried in the order of their lower bounds
 //! until [`work_limit`] is spent, and then the best so far is taken. The largest real layers seen need a fifth of that.
 
+use super::plane::{Frame, Plane};
 use super::zeros::{self, Work};
-use super::{Layout, Packing, check_degree, plane::Plane};
+use super::{Layout, Packing, check_degree};
 use crate::{ConvError, ConvGeometry};
 use std::sync::Arc;
 
@@ -48,11 +49,11 @@ impl PackingCost {
     /// Replies, and the zeros that the other output slots certainly read: each pixel that is read at all is read M − 1
     /// more times through them, each time at another free coefficient. With groups, the same holds for each group that has
     /// outputs in a full polynomial.
-    fn lower_bound(&self, geometry: &ConvGeometry, degree: usize, layout: Layout, plane: &Plane) -> u64 {
+    fn lower_bound(&self, geometry: &ConvGeometry, degree: usize, layout: Layout, pixels_read: usize) -> u64 {
         let s = geometry.shape();
         let outputs = layout.outputs.min(s.out_channels);
         let full = (s.out_channels / outputs * outputs).div_ceil(geometry.group_outputs());
-        let free = (outputs - 1) * layout.images * full * geometry.group_inputs() * plane.pixels_read;
+        let free = (outputs - 1) * layout.images * full * geometry.group_inputs() * pixels_read;
         self.reply(s.out_channels.div_ceil(outputs), degree) + free as u64 * u64::from(self.zero_bits)
     }
 }
@@ -69,13 +70,11 @@ pub fn choose(
     images_in_bundle: usize,
     cost: &PackingCost,
 ) -> Result<Packing, ConvError> {
-    search(
-        geometry,
-        degree,
-        images_in_bundle,
-        cost,
-        &mut Work { spent: 0, limit: work_limit(geometry, degree) },
-    )
+    let mut search = Search::new(geometry, degree, cost)?;
+    match search.choose(geometry, images_in_bundle, None)? {
+        Some((_, packing)) => Ok(packing),
+        None => Err(search.exhausted()),
+    }
 }
 
 /// Steps (of a few nanoseconds) that a choice may take: a part that no real layer was seen to use up, and twelve per element
@@ -89,18 +88,133 @@ fn work_limit(geometry: &ConvGeometry, degree: usize) -> u64 {
     (degree.saturating_mul(degree) / 2).max(1 << 21).saturating_add(elements.saturating_mul(12))
 }
 
-/// [`choose`] with the work counted.
-fn search(
-    geometry: &ConvGeometry,
+/// One layer's search, perhaps through several geometries that could stand for it, with one bound on the work.
+pub(crate) struct Search {
     degree: usize,
-    images_in_bundle: usize,
-    cost: &PackingCost,
-    work: &mut Work,
-) -> Result<Packing, ConvError> {
-    check_degree(degree)?;
-    if images_in_bundle == 0 {
-        return Err(ConvError::Zero { what: "images in a bundle" });
+    cost: PackingCost,
+    work: Work,
+}
+
+/// Bits for the bundle, then products: what is minimised.
+pub(crate) type Rank = (u64, u64);
+
+impl Search {
+    /// Work for `layer`.
+    ///
+    /// # Errors
+    /// [`ConvError::Degree`].
+    pub(crate) fn new(layer: &ConvGeometry, degree: usize, cost: &PackingCost) -> Result<Self, ConvError> {
+        check_degree(degree)?;
+        Ok(Self { degree, cost: *cost, work: Work { spent: 0, limit: work_limit(layer, degree) } })
     }
+
+    /// A number of bits that no layout of `geometry` for this many images goes below, 0 < `plane` being the length of
+    /// the shortest plane and `pixels_read` the pixels of a channel that some window reads.
+    pub(crate) fn bound(
+        &self,
+        geometry: &ConvGeometry,
+        images: usize,
+        plane: usize,
+        pixels_read: usize,
+    ) -> u64 {
+        let capacity = self.degree / plane;
+        let mut least = u64::MAX;
+        for set in image_counts(images, capacity) {
+            let sets = images.div_ceil(set) as u64;
+            for outputs in output_counts(geometry, capacity / set) {
+                let layout = Layout { images: set, channels: 1, outputs, split_stride: false };
+                let bits = self.cost.lower_bound(geometry, self.degree, layout, pixels_read);
+                least = least.min(sets.saturating_mul(bits));
+            }
+        }
+        least
+    }
+
+    /// The best layout of `geometry` with its rank; `None` if none ranks below `budget` or the work is spent.
+    ///
+    /// # Errors
+    /// As [`choose`], but for spent work.
+    pub(crate) fn choose(
+        &mut self,
+        geometry: &ConvGeometry,
+        images_in_bundle: usize,
+        budget: Option<Rank>,
+    ) -> Result<Option<(Rank, Packing)>, ConvError> {
+        if images_in_bundle == 0 {
+            return Err(ConvError::Zero { what: "images in a bundle" });
+        }
+        let (degree, cost) = (self.degree, self.cost);
+        let planes = planes(geometry, degree)?;
+        let mut candidates = Vec::new();
+        for (split_stride, plane) in &planes {
+            let capacity = degree / plane.length;
+            // Slots without taps cost nothing wherever they lie, so that only the others decide.
+            let slots = geometry.group_inputs() * plane.used_phases;
+            for images in image_counts(images_in_bundle, capacity) {
+                let sets = images_in_bundle.div_ceil(images) as u64;
+                for outputs in output_counts(geometry, capacity / images) {
+                    let layout = Layout { images, channels: 1, outputs, split_stride: *split_stride };
+                    let bound = sets * cost.lower_bound(geometry, degree, layout, plane.pixels_read);
+                    if budget.is_some_and(|(bits, _)| bound > bits) {
+                        continue;
+                    }
+                    for channels in channel_counts(slots, degree, images * plane.length, outputs) {
+                        candidates.push((bound, sets, Layout { channels, ..layout }, plane));
+                    }
+                }
+            }
+        }
+        candidates.sort_by_key(|&(lower_bound, ..)| lower_bound);
+        let mut least = budget;
+        let mut best = None;
+        for (lower_bound, sets, layout, plane) in candidates {
+            let packing = Packing::from_plane(geometry, degree, layout, Arc::clone(plane))?;
+            let products = sets * packing.products();
+            if let Some(least) = least {
+                if lower_bound > least.0 {
+                    break;
+                }
+                if (lower_bound, products) >= least {
+                    continue;
+                }
+            }
+            let Some(zeros) = zeros::total(&packing, &mut self.work) else { break };
+            let rank = (sets * cost.sum(&packing, zeros), products);
+            if least.is_none_or(|least| rank < least) {
+                (least, best) = (Some(rank), Some((rank, packing)));
+            }
+        }
+        Ok(best)
+    }
+
+    /// That the work was not enough to find any layout.
+    pub(crate) fn exhausted(&self) -> ConvError {
+        ConvError::TooLarge {
+            what: "the number of steps to find a layout",
+            value: self.work.spent,
+            limit: self.work.limit,
+        }
+    }
+}
+
+/// The length of the shortest plane of `geometry`, split or not, in about constant time.
+///
+/// # Errors
+/// As [`choose`] for planes that do not fit.
+pub(crate) fn plane_len(geometry: &ConvGeometry, degree: usize) -> Result<usize, ConvError> {
+    let split = Frame::new(geometry, degree, true);
+    if geometry.shape().stride == [1, 1] {
+        return split.map(|frame| frame.length);
+    }
+    match (split, Frame::new(geometry, degree, false)) {
+        (Ok(split), Ok(whole)) => Ok(split.length.min(whole.length)),
+        (Ok(frame), Err(_)) | (Err(_), Ok(frame)) => Ok(frame.length),
+        (Err(error @ ConvError::TooLarge { .. }), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// The planes that fit, with whether their stride is split.
+fn planes(geometry: &ConvGeometry, degree: usize) -> Result<Vec<(bool, Arc<Plane>)>, ConvError> {
     let mut planes = Vec::new();
     let mut refusal = None;
     let strides: &[bool] = if geometry.shape().stride == [1, 1] { &[false] } else { &[true, false] };
@@ -112,51 +226,39 @@ fn search(
             Err(error) => refusal = Some(error),
         }
     }
-    if let (true, Some(error)) = (planes.is_empty(), refusal) {
-        return Err(error);
+    match (planes.is_empty(), refusal) {
+        (true, Some(error)) => Err(error),
+        _ => Ok(planes),
     }
-    let mut candidates = Vec::new();
-    for (split_stride, plane) in &planes {
-        let capacity = degree / plane.length;
-        // Slots without taps cost nothing wherever they lie, so that only the others decide.
-        let slots = geometry.group_inputs() * plane.used_phases;
-        let mut images = 1;
-        while images <= images_in_bundle.min(capacity) {
-            let sets = images_in_bundle.div_ceil(images) as u64;
-            for channels in 1..=slots.min(capacity / images) {
-                for outputs in output_counts(geometry, capacity / images / channels) {
-                    let layout = Layout { images, channels, outputs, split_stride: *split_stride };
-                    let bound = cost.lower_bound(geometry, degree, layout, plane);
-                    candidates.push((sets * bound, sets, layout, plane));
-                }
-            }
-            images *= 2;
+}
+
+/// The image counts up to `capacity` that are tried, ascending: powers of two, the least count for each of the least numbers
+/// of sets, and those that leave a polynomial room for few outputs.
+fn image_counts(images_in_bundle: usize, capacity: usize) -> Vec<usize> {
+    let most = images_in_bundle.min(capacity);
+    let mut counts: Vec<usize> = (0..=most.ilog2()).map(|power| 1 << power).collect();
+    let sets = images_in_bundle.div_ceil(most);
+    counts.extend((sets..sets + 6).map(|sets| images_in_bundle.div_ceil(sets)));
+    counts.extend((1..=6).map(|outputs| (capacity / outputs).clamp(1, most)));
+    counts.sort_unstable();
+    counts.dedup();
+    counts
+}
+
+/// The channel counts that are tried for `outputs` output slots and `plane` coefficients per channel (all images): the most that
+/// fit, the most that let output slots lie N/2^⌈log₂ M⌉ apart, the least with as few polynomials, and powers of two.
+fn channel_counts(slots: usize, degree: usize, plane: usize, outputs: usize) -> Vec<usize> {
+    let most = slots.min(degree / (plane * outputs));
+    let aligned = slots.min(degree / outputs.next_power_of_two() / plane);
+    let mut counts: Vec<usize> = (0..=most.ilog2()).map(|power| 1 << power).collect();
+    for count in [most, aligned] {
+        if count > 0 {
+            counts.extend([count, slots.div_ceil(slots.div_ceil(count))]);
         }
     }
-    candidates.sort_by_key(|&(lower_bound, ..)| lower_bound);
-    let mut best: Option<((u64, u64), Packing)> = None;
-    for (lower_bound, sets, layout, plane) in candidates {
-        let packing = Packing::from_plane(geometry, degree, layout, Arc::clone(plane))?;
-        let products = sets * packing.products();
-        if let Some((least, _)) = best {
-            if lower_bound > least.0 {
-                break;
-            }
-            if (lower_bound, products) >= least {
-                continue;
-            }
-        }
-        let Some(zeros) = zeros::total(&packing, work) else { break };
-        let rank = (sets * cost.sum(&packing, zeros), products);
-        if best.as_ref().is_none_or(|&(least, _)| rank < least) {
-            best = Some((rank, packing));
-        }
-    }
-    best.map(|(_, packing)| packing).ok_or(ConvError::TooLarge {
-        what: "the number of steps to find a layout",
-        value: work.spent,
-        limit: work.limit,
-    })
+    counts.sort_unstable();
+    counts.dedup();
+    counts
 }
 
 /// The output counts up to `limit` that matter: for each number of polynomials the least count that attains it, and those
@@ -205,8 +307,10 @@ mod tests {
 
     /// The choice for one image and the steps it took.
     fn counted(geometry: &ConvGeometry, limit: u64) -> (Result<Packing, ConvError>, u64) {
-        let mut work = Work { spent: 0, limit };
-        (search(geometry, 2048, 1, &COST, &mut work), work.spent)
+        let mut search = Search { degree: 2048, cost: COST, work: Work { spent: 0, limit } };
+        let found = search.choose(geometry, 1, None);
+        let packing = found.and_then(|found| found.map(|(_, packing)| packing).ok_or(search.exhausted()));
+        (packing, search.work.spent)
     }
 
     #[test]
@@ -298,7 +402,7 @@ mod tests {
             assert_eq!(packing.zero_reads_total(), zeros, "{geometry:?} {layout:?}");
             let products: usize = (0..packing.output_polys()).map(|poly| packing.pairs(poly).len()).sum();
             assert_eq!(packing.products(), products as u64, "{geometry:?} {layout:?}");
-            let bound = COST.lower_bound(&geometry, 128, layout, &plane);
+            let bound = COST.lower_bound(&geometry, 128, layout, plane.pixels_read);
             assert!(bound <= COST.bits(&packing), "{geometry:?} {layout:?}");
             tight += usize::from(bound == COST.bits(&packing) && zeros > 0);
         }

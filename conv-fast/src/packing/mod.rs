@@ -29,16 +29,21 @@
 //! coefficients without a pixel that some output reads through the support of the weights (taps, whatever their
 //! value). All others may hold anything.
 //!
-//! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); these have to be cut into tiles first. Stride phases
+//! [`ZeroCorrection`] computes what they contribute.
+//!
+//! Not offered: planes larger than N ([`ConvError::PlaneTooLarge`]); [`crate::tiling`] cuts these. Stride phases
 //! are limited to 2^20 slots (input channels × stride phases) per layer; see [`choose()`] for what bounds the work.
 
 mod axis;
 mod bits;
 mod choose;
+mod correction;
 mod plane;
 mod zeros;
 
 pub use choose::{PackingCost, choose};
+pub(crate) use choose::{Search, plane_len};
+pub use correction::ZeroCorrection;
 
 use crate::{ConvError, ConvGeometry};
 use plane::Plane;
@@ -46,6 +51,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::sync::Arc;
 use zeros::Work;
+pub(crate) use zeros::gcd;
 
 /// How many things one polynomial holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
@@ -201,6 +207,46 @@ impl Packing {
         let slot = output % self.layout.outputs;
         let base = slot * self.block + self.input_base(image, self.layout.channels - 1);
         (output / self.layout.outputs, base + position)
+    }
+
+    /// [`Packing::input_index`] of all elements of the first image of a set: (polynomial, coefficient). Those of image g
+    /// are the same but for g·[`Packing::image_stride`] coefficients.
+    pub fn input_map(&self) -> Vec<(u32, u32)> {
+        let s = self.geometry.shape();
+        let inputs = self.geometry.group_inputs();
+        let pixels: Vec<(usize, usize)> = (0..s.in_height)
+            .flat_map(|row| (0..s.in_width).map(move |column| self.plane.pixel(row, column)))
+            .collect();
+        let mut map = Vec::with_capacity(self.geometry.input_len());
+        for channel in 0..s.in_channels {
+            let (group, channel) = (channel / inputs, channel % inputs);
+            map.extend(pixels.iter().map(|&(phase, position)| {
+                let slot = phase * inputs + channel;
+                let poly = group * self.polys_per_group + slot / self.layout.channels;
+                (poly as u32, (self.input_base(0, slot % self.layout.channels) + position) as u32)
+            }));
+        }
+        map
+    }
+
+    /// [`Packing::output_index`] of all elements of the first image of a set, as [`Packing::input_map`].
+    pub fn output_map(&self) -> Vec<(u32, u32)> {
+        let (height, width) = (self.geometry.out_height(), self.geometry.out_width());
+        let pixels: Vec<usize> =
+            (0..height).flat_map(|y| (0..width).map(move |x| self.plane.output(y, x))).collect();
+        let last = self.input_base(0, self.layout.channels - 1);
+        let mut map = Vec::with_capacity(self.geometry.output_len());
+        for output in 0..self.geometry.shape().out_channels {
+            let (poly, slot) = (output / self.layout.outputs, output % self.layout.outputs);
+            let base = slot * self.block + last;
+            map.extend(pixels.iter().map(|&position| (poly as u32, (base + position) as u32)));
+        }
+        map
+    }
+
+    /// Coefficients from an element of one image to the same element of the next image of its set.
+    pub fn image_stride(&self) -> usize {
+        self.layout.channels * self.plane.length
     }
 
     /// The input polynomials with which an output polynomial has a product, ascending.

@@ -56,57 +56,18 @@ impl Plane {
     /// # Errors
     /// [`ConvError::PlaneTooLarge`], and [`ConvError::TooLarge`] beyond [`MAX_SLOTS`].
     pub(super) fn new(geometry: &ConvGeometry, degree: usize, split: bool) -> Result<Self, ConvError> {
+        let Frame { split, step, pitch, lead, reference, length } = Frame::new(geometry, degree, split)?;
         let s = geometry.shape();
-        let image = [s.in_height, s.in_width];
-        let padding = [s.padding[0], s.padding[1]];
         let outputs = [geometry.out_height(), geometry.out_width()];
-        let split = if split { s.stride } else { [1, 1] };
-        let mut first = [0; 2];
-        let mut pixels = [0; 2];
-        let mut step = [0; 2];
-        let mut reach = [0; 2];
-        let mut last = [0; 2];
-        for axis in 0..2 {
-            step[axis] = s.stride[axis] / split[axis];
-            first[axis] = padding[axis] / split[axis];
-            pixels[axis] = (image[axis] - 1 + padding[axis]) / split[axis] - first[axis] + 1;
-            reach[axis] = (s.kernel[axis] - 1) * s.dilation[axis] / split[axis];
-            last[axis] = (outputs[axis] - 1) * step[axis] + reach[axis];
-        }
-        let right = (last[1] + 1).saturating_sub(first[1] + pixels[1]);
-        // The second bound keeps outputs apart whose windows lie in the padding altogether.
-        let pitch = (pixels[1] + first[1].max(right)).max((outputs[1] - 1) * step[1] + 1);
-        // All sizes are below 2^18 and so these products fit i64 on every platform; they are compared before use.
-        let at = |row: usize, column: usize| {
-            (row as i64 - first[0] as i64) * pitch as i64 + column as i64 - first[1] as i64
-        };
-        let extent = at(first[0] + pixels[0] - 1, first[1] + pixels[1] - 1) + 1;
-        let front = -at(0, 0);
-        let last_read = at(last[0], last[1]);
-        let back = (last_read + 1 - extent).max(0);
-        let reference = reach[0] as i64 * pitch as i64 + reach[1] as i64;
-        let lead = (front - reference).max(0);
-        let length =
-            (extent + front.max(back)).max(lead + extent + back).max(lead + last_read + 1).max(1) as usize;
-        if length > degree {
-            return Err(ConvError::PlaneTooLarge { plane: length, degree });
-        }
-        let slots = split.iter().fold(s.in_channels as u64, |product, &factor| product * factor as u64);
-        if split != [1, 1] && slots > MAX_SLOTS as u64 {
-            return Err(ConvError::TooLarge {
-                what: "input channels × stride phases",
-                value: slots,
-                limit: MAX_SLOTS as u64,
-            });
-        }
+        let image = [s.in_height, s.in_width];
         let axes = [0, 1].map(|axis| {
             let taps = (s.kernel[axis], s.dilation[axis]);
-            Axis::new(split[axis], taps, (outputs[axis], step[axis]), (padding[axis], image[axis]))
+            Axis::new(split[axis], taps, (outputs[axis], step[axis]), (s.padding[axis], image[axis]))
         });
         Ok(Self {
             pitch,
-            lead: lead as usize,
-            reference: reference as usize,
+            lead,
+            reference,
             length,
             phases: split[0] * split[1],
             used_phases: axes[0].used.len() * axes[1].used.len(),
@@ -120,6 +81,12 @@ impl Plane {
         let (row_residue, row) = self.axes[0].split_pixel(row);
         let (column_residue, column) = self.axes[1].split_pixel(column);
         (self.rank(row_residue, column_residue), self.position(row, column) as usize)
+    }
+
+    /// As [`Plane::pixel`] for coordinates of the padded image; in front of the image the coefficient may be negative.
+    pub(super) fn padded(&self, row: usize, column: usize) -> (usize, isize) {
+        let [rows, columns] = self.axes.each_ref().map(|axis| axis.residues.len());
+        (self.rank(row % rows, column % columns), self.position(row / rows, column / columns))
     }
 
     /// Coefficient, relative to the base of the last channel's plane, at which one output is read.
@@ -209,6 +176,71 @@ impl Plane {
 
     fn of_kind(&self, Kind([row, column]): Kind) -> [&Residue; 2] {
         [&self.axes[0].residues[row], &self.axes[1].residues[column]]
+    }
+}
+
+/// Where a plane's rows lie and how long it is: plain arithmetic on the shape.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    split: [usize; 2],
+    step: [usize; 2],
+    pitch: usize,
+    lead: usize,
+    reference: usize,
+    /// Plane length P in coefficients.
+    pub(super) length: usize,
+}
+
+impl Frame {
+    /// As [`Plane::new`].
+    ///
+    /// # Errors
+    /// [`ConvError::PlaneTooLarge`], and [`ConvError::TooLarge`] beyond [`MAX_SLOTS`].
+    pub(super) fn new(geometry: &ConvGeometry, degree: usize, split: bool) -> Result<Self, ConvError> {
+        let s = geometry.shape();
+        let image = [s.in_height, s.in_width];
+        let padding = [s.padding[0], s.padding[1]];
+        let outputs = [geometry.out_height(), geometry.out_width()];
+        let split = if split { s.stride } else { [1, 1] };
+        let mut first = [0; 2];
+        let mut pixels = [0; 2];
+        let mut step = [0; 2];
+        let mut reach = [0; 2];
+        let mut last = [0; 2];
+        for axis in 0..2 {
+            step[axis] = s.stride[axis] / split[axis];
+            first[axis] = padding[axis] / split[axis];
+            pixels[axis] = (image[axis] - 1 + padding[axis]) / split[axis] - first[axis] + 1;
+            reach[axis] = (s.kernel[axis] - 1) * s.dilation[axis] / split[axis];
+            last[axis] = (outputs[axis] - 1) * step[axis] + reach[axis];
+        }
+        let right = (last[1] + 1).saturating_sub(first[1] + pixels[1]);
+        // The second bound keeps outputs apart whose windows lie in the padding altogether.
+        let pitch = (pixels[1] + first[1].max(right)).max((outputs[1] - 1) * step[1] + 1);
+        // All sizes are below 2^18 and so these products fit i64 on every platform; they are compared before use.
+        let at = |row: usize, column: usize| {
+            (row as i64 - first[0] as i64) * pitch as i64 + column as i64 - first[1] as i64
+        };
+        let extent = at(first[0] + pixels[0] - 1, first[1] + pixels[1] - 1) + 1;
+        let front = -at(0, 0);
+        let last_read = at(last[0], last[1]);
+        let back = (last_read + 1 - extent).max(0);
+        let reference = reach[0] as i64 * pitch as i64 + reach[1] as i64;
+        let lead = (front - reference).max(0);
+        let length =
+            (extent + front.max(back)).max(lead + extent + back).max(lead + last_read + 1).max(1) as usize;
+        if length > degree {
+            return Err(ConvError::PlaneTooLarge { plane: length, degree });
+        }
+        let slots = split.iter().fold(s.in_channels as u64, |product, &factor| product * factor as u64);
+        if split != [1, 1] && slots > MAX_SLOTS as u64 {
+            return Err(ConvError::TooLarge {
+                what: "input channels × stride phases",
+                value: slots,
+                limit: MAX_SLOTS as u64,
+            });
+        }
+        Ok(Self { split, step, pitch, lead: lead as usize, reference: reference as usize, length })
     }
 }
 

@@ -139,6 +139,72 @@ fn dropping_a_known_zero_is_noticed() {
     }
 }
 
+/// The correction of a random packing by shifted images against the products of polynomials; `fault` spoils one mask.
+fn correction_holds(packing: &Packing, random: &mut Random, fault: bool) -> Option<bool> {
+    let known = zeros(packing);
+    let Some(correction) = ZeroCorrection::new(packing) else {
+        assert!(known.iter().all(Vec::is_empty));
+        return None;
+    };
+    let modulus = Modulus::new(Q).unwrap();
+    let weights: Vec<i32> =
+        (0..packing.geometry().weights_len()).map(|_| 1 + random.below(2048) as i32).collect();
+    let mut masks = vec![vec![0; packing.degree()]; packing.input_polys()];
+    for (poly, positions) in known.iter().enumerate() {
+        positions.iter().for_each(|&at| masks[poly][at as usize] = random.below(Q));
+    }
+    let expected = products(packing, &modulus, &weights, &masks);
+    if fault {
+        let poly = known.iter().position(|known| !known.is_empty())?;
+        masks[poly][known[poly][0] as usize] ^= 1;
+    }
+    let algorithm = crate::plan::choose(correction.geometry(), &modulus);
+    let conv = crate::PreparedConv::new(correction.geometry().clone(), modulus, &weights, algorithm).unwrap();
+    let images = random.between(1, packing.images());
+    let result = correction.run(&conv, &modulus, &masks, images);
+    assert_eq!(result.len(), images * packing.geometry().output_len());
+    Some((0..images).all(|image| {
+        let result = &result[image * packing.geometry().output_len()..];
+        (0..packing.geometry().output_len()).all(|index| {
+            let (poly, at) = packing.output_index(image, index);
+            result[index] == expected[poly][at]
+        })
+    }))
+}
+
+#[test]
+fn corrections_match_products() {
+    let mut random = Random::new("corrections");
+    let (mut held, mut wrapped, mut fewer) = (0, 0, 0);
+    for _ in 0..300 {
+        let packing = random_packing(&mut random, 256);
+        if let Some(holds) = correction_holds(&packing, &mut random, false) {
+            assert!(holds, "{:?} {:?}", packing.geometry(), packing.layout);
+            held += 1;
+            wrapped += usize::from(packing.layout.outputs > 2);
+            fewer += usize::from(packing.layout.images > 1);
+        }
+    }
+    assert!(held > 100 && wrapped > 20 && fewer > 20, "{held} {wrapped} {fewer}");
+}
+
+#[test]
+fn a_spoilt_mask_spoils_the_correction() {
+    let mut random = Random::new("spoilt corrections");
+    let mut spoilt = 0;
+    while spoilt < 30 {
+        let packing = random_packing(&mut random, 128);
+        // Masks of later images do not reach the first ones, so that the fault may go unseen in a smaller set.
+        if packing.images() > 1 {
+            continue;
+        }
+        if let Some(holds) = correction_holds(&packing, &mut random, true) {
+            assert!(!holds, "{:?} {:?}", packing.geometry(), packing.layout);
+            spoilt += 1;
+        }
+    }
+}
+
 #[test]
 fn input_and_output_maps_are_injective() {
     let mut random = Random::new("injective maps");

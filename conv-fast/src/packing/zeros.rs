@@ -154,7 +154,7 @@ fn for_each_slot(packing: &Packing, runs: &[(Kind, usize)], mut visit: impl FnMu
 }
 
 /// Greatest common divisor of two positive numbers.
-pub(super) fn gcd(mut a: usize, mut b: usize) -> usize {
+pub(crate) fn gcd(mut a: usize, mut b: usize) -> usize {
     while b > 0 {
         (a, b) = (b, a % b);
     }

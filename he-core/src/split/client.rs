@@ -1,6 +1,7 @@
 //! The client's side: secret, public key, input masks, opening of replies.
 //!
-//! Cost in transforms of length N: two per secret and key (s; the key's error), one per mask, two per opened reply.
+//! Cost in transforms of length N, per limb: two per secret and key (s; the key's error), one per mask, two per opened
+//! reply. Secrets and errors are the same small integers in every limb.
 
 use rand_core::CryptoRng;
 
@@ -8,6 +9,7 @@ use super::reply::Reply;
 use crate::error::HeError;
 use crate::params::Params;
 use crate::poly::{Coeff, Ntt, Poly};
+use crate::rns::RnsPoly;
 use crate::wire;
 
 /// A ternary secret s for one layer of one group of images in a bundle, as values; wiped on drop. Neither `Clone` nor
@@ -16,7 +18,7 @@ use crate::wire;
 /// One secret per layer, because later layers' messages depend on earlier secrets through the noise; and per group and
 /// bundle, because a pair (a, s) masks one tensor once.
 #[derive(Debug)]
-pub struct ClientSecret(Poly<Ntt>);
+pub struct ClientSecret(RnsPoly<Ntt>);
 
 impl ClientSecret {
     /// A fresh secret.
@@ -24,7 +26,7 @@ impl ClientSecret {
     /// # Panics
     /// Never for a valid `params`.
     pub fn generate<R: CryptoRng + ?Sized>(params: &Params, rng: &mut R) -> Self {
-        Self(Poly::ternary(params.table(), rng).into_ntt(params.table()))
+        Self(RnsPoly::ternary(params, rng).into_ntt(params))
     }
 
     /// The public key -pk_a * s + e with a fresh error. One key per secret is enough; several are harmless.
@@ -34,11 +36,11 @@ impl ClientSecret {
     pub fn public_key<R: CryptoRng + ?Sized>(
         &self,
         params: &Params,
-        pk_a: &Poly<Ntt>,
+        pk_a: &RnsPoly<Ntt>,
         rng: &mut R,
     ) -> PublicKey {
-        let mut key = Poly::error(params.table(), rng).into_ntt(params.table());
-        key -= &pk_a.mul(params.table(), &self.0);
+        let mut key = RnsPoly::error(params, rng).into_ntt(params);
+        key -= &pk_a.mul(params, &self.0);
         PublicKey(key)
     }
 
@@ -51,9 +53,14 @@ impl ClientSecret {
     /// # Panics
     /// When `a` is of another ring.
     #[must_use = "an unused mask is a wasted pair (a, s)"]
-    pub fn mask<R: CryptoRng + ?Sized>(&self, params: &Params, a: &Poly<Ntt>, rng: &mut R) -> Poly<Coeff> {
-        let mut mask = a.mul(params.table(), &self.0).into_coeff(params.table());
-        mask += &Poly::error(params.table(), rng);
+    pub fn mask<R: CryptoRng + ?Sized>(
+        &self,
+        params: &Params,
+        a: &RnsPoly<Ntt>,
+        rng: &mut R,
+    ) -> RnsPoly<Coeff> {
+        let mut mask = a.mul(params, &self.0).into_coeff(params);
+        mask += &RnsPoly::error(params, rng);
         mask
     }
 
@@ -62,49 +69,62 @@ impl ClientSecret {
     /// # Panics
     /// When the reply is of another ring.
     #[must_use]
-    pub fn open(&self, params: &Params, reply: &Reply) -> Poly<Coeff> {
-        reply.lift(params).into_ntt(params.table()).mul(params.table(), &self.0).into_coeff(params.table())
+    pub fn open(&self, params: &Params, reply: &Reply) -> RnsPoly<Coeff> {
+        reply.lift(params).into_ntt(params).mul(params, &self.0).into_coeff(params)
     }
 
     #[cfg(test)]
-    pub(super) fn values(&self) -> &Poly<Ntt> {
+    pub(super) fn values(&self) -> &RnsPoly<Ntt> {
         &self.0
     }
 }
 
 /// The b-half of a client's public key for one layer, as values. Public.
 ///
-/// Wire form: N values in the order of [`crate::ntt`], each in as many bits as q has, packed by [`crate::wire`].
+/// Wire form: limb after limb, the N values in the order of [`crate::ntt`], each in as many bits as the limb's prime has,
+/// packed by [`crate::wire`]. Every limb begins with a new byte.
 #[derive(Debug)]
-pub struct PublicKey(Poly<Ntt>);
+pub struct PublicKey(RnsPoly<Ntt>);
 
 impl PublicKey {
-    /// Bytes of the wire form: ceil(N * bits(q) / 8).
+    /// Bytes of the wire form: ceil(N * bits / 8), summed over the limbs' primes.
     #[must_use]
     pub fn wire_len(params: &Params) -> usize {
-        (params.n() * params.modulus().bits() as usize).div_ceil(8)
+        params.moduli().iter().map(|q| (params.n() * q.bits() as usize).div_ceil(8)).sum()
     }
 
     /// The wire form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::pack(self.0.words(), self.0.modulus().bits())
+        self.0.limbs().iter().flat_map(|limb| wire::pack(limb.words(), limb.modulus().bits())).collect()
     }
 
     /// Reads the wire form of a peer.
     ///
     /// # Errors
     /// [`HeError::Length`] or [`HeError::Padding`] unless the message is exact, [`HeError::OutOfRange`] unless every
-    /// value is below q, [`HeError::DegenerateKey`] when all are zero (such a key would leave M without a mask).
+    /// value is below its prime, [`HeError::DegenerateKey`] when all of a limb are zero (such a key would leave that limb of
+    /// M without a mask).
     pub fn from_bytes(params: &Params, bytes: &[u8]) -> Result<Self, HeError> {
-        let values = wire::unpack(bytes, params.n(), params.modulus().bits())?;
-        if values.iter().all(|&value| value == 0) {
-            return Err(HeError::DegenerateKey);
+        let expected = Self::wire_len(params);
+        if bytes.len() != expected {
+            return Err(HeError::Length { what: "a public key", expected, found: bytes.len() });
         }
-        Poly::from_values(params.table(), values).map(Self)
+        let mut rest = bytes;
+        let mut limbs = Vec::with_capacity(params.limbs());
+        for modulus in params.moduli() {
+            let (own, more) = rest.split_at((params.n() * modulus.bits() as usize).div_ceil(8));
+            rest = more;
+            let values = wire::unpack(own, params.n(), modulus.bits())?;
+            if values.iter().all(|&value| value == 0) {
+                return Err(HeError::DegenerateKey);
+            }
+            limbs.push(values);
+        }
+        RnsPoly::checked(params, limbs, Poly::from_values).map(Self)
     }
 
-    pub(super) fn values(&self) -> &Poly<Ntt> {
+    pub(super) fn values(&self) -> &RnsPoly<Ntt> {
         &self.0
     }
 }

@@ -2,16 +2,17 @@
 //!
 //! An RLWE ciphertext of a masked input is a pair (a, b). The a-half is public randomness, so the server applies its
 //! weights to it once per model; the b-half *is* the masked value that the online stage sends anyway. The project's
-//! protocol document, section 3, has the argument; this module has the arithmetic, all in R = Z_q\[X\]/(X^N + 1):
+//! protocol document, section 3, has the argument; this module has the arithmetic, all in R = Z_q\[X\]/(X^N + 1), limb
+//! by limb where q has two primes (an [`crate::RnsPoly`]), with the same small s, u and errors in every limb:
 //!
 //! | who | when | computes | type |
 //! |---|---|---|---|
-//! | both | – | a_j and pk_a from a public label | [`Epoch`] to `Poly<Ntt>` |
+//! | both | – | a_j and pk_a from a public label | [`Epoch`] to `RnsPoly<Ntt>` |
 //! | server | once per model | H = sum_j w_j a_j | [`Hint`] |
 //! | client | per bundle, layer and group | s ternary; pk_b = -pk_a s + e | [`ClientSecret`], [`PublicKey`] |
-//! | client | per input polynomial | r_j = a_j s + e_j, the input's mask | `Poly<Coeff>` |
+//! | client | per input polynomial | r_j = a_j s + e_j, the input's mask | `RnsPoly<Coeff>` |
 //! | server | per output polynomial | u ternary; a' = H + pk_a u + e, its top t bits; M = pk_b u + e' | [`Reply`], [`ServerMask`] |
-//! | client | per reply | c = lift(a') s | `Poly<Coeff>` |
+//! | client | per reply | c = lift(a') s | `RnsPoly<Coeff>` |
 //! | server | online, X = x - r received | m = sum_j w_j X_j + M | with `conv-fast` |
 //!
 //! Then m + c = sum_j w_j x_j - sum_j w_j e_j + e s + rho s + e_pk u + e' modulo q, rho the rounding of the reply: the
@@ -22,7 +23,7 @@
 //! ([`ClientSecret::mask`]); every seed of [`masked_reply`] is used once, which its type enforces:
 //!
 //! ```
-//! # use he_core::{params::{Params, Profile}, seed::Seed, split::*, poly::Poly};
+//! # use he_core::{params::{Params, Profile}, seed::Seed, split::*};
 //! # let params = Params::new(Profile::Tiny);
 //! # let epoch = Epoch::new([1; 32]);
 //! # let mut rng = Seed::from_bytes([2; 32]).stream();
@@ -37,7 +38,7 @@
 //! ```
 //!
 //! ```compile_fail,E0382
-//! # use he_core::{params::{Params, Profile}, seed::Seed, split::*, poly::Poly};
+//! # use he_core::{params::{Params, Profile}, seed::Seed, split::*};
 //! # let params = Params::new(Profile::Tiny);
 //! # let epoch = Epoch::new([1; 32]);
 //! # let mut rng = Seed::from_bytes([2; 32]).stream();

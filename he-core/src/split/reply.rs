@@ -1,11 +1,15 @@
 //! The server's preprocessing reply: one polynomial, rounded to its top t bits per coefficient.
+//!
+//! Rounding takes the number in [0, q), whatever its limbs, so a reply has one word of t bits per coefficient in every
+//! parameter set.
 
 use core::fmt;
 
 use crate::error::HeError;
 use crate::params::Params;
 use crate::poly::{Coeff, Poly};
-use crate::{switch, wire};
+use crate::rns::RnsPoly;
+use crate::wire;
 
 /// The top t bits of every coefficient of a' = H + pk_a u + e. Pseudorandom for who sees it.
 ///
@@ -24,12 +28,12 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// Checks the bits t of a reply: 1 <= t <= bits(q).
+    /// Checks the bits t of a reply: 1 <= t <= bits(q), and no more than the 62 that switching knows.
     ///
     /// # Errors
     /// [`HeError::Bits`] otherwise.
     pub fn check_bits(params: &Params, t: u32) -> Result<(), HeError> {
-        let most = params.modulus().bits();
+        let most = params.q_bits().min(62);
         if (1..=most).contains(&t) {
             Ok(())
         } else {
@@ -65,18 +69,14 @@ impl Reply {
     }
 
     /// Rounds a' to t bits; `t` has been checked.
-    pub(super) fn round(params: &Params, t: u32, poly: &Poly<Coeff>) -> Self {
-        let words = poly.words().iter().map(|&x| switch::switch_down(params.modulus(), x, t)).collect();
-        Self { bits: t, words }
+    pub(super) fn round(params: &Params, t: u32, poly: &RnsPoly<Coeff>) -> Self {
+        let residues: Vec<_> = poly.limbs().iter().map(Poly::coefficients).collect();
+        Self { bits: t, words: params.down(&residues, t) }
     }
 
     /// Back to Z_q, each coefficient within q / 2^(t+1) + 1/2 of what was rounded.
-    pub(super) fn lift(&self, params: &Params) -> Poly<Coeff> {
-        let mut poly = Poly::zero(params.table());
+    pub(super) fn lift(&self, params: &Params) -> RnsPoly<Coeff> {
         assert_eq!(self.words.len(), params.n(), "a reply of another ring");
-        for (word, &y) in poly.words_mut().iter_mut().zip(&self.words) {
-            *word = switch::lift(params.modulus(), y, self.bits);
-        }
-        poly
+        RnsPoly::lifted(params, &self.words, self.bits)
     }
 }

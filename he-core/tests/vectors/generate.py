@@ -35,8 +35,9 @@ def is_prime(n):
     return True
 
 
-def largest_prime(bits, order):
-    return next(q for q in range(2**bits - 1, 2, -1) if q % order == 1 and is_prime(q))
+def largest_primes(bits, order, count):
+    candidates = (q for q in range(2**bits - order + 1, 2, -order) if is_prime(q))
+    return [next(candidates) for _ in range(count)]
 
 
 def root(q, order):
@@ -112,7 +113,7 @@ def uniform(source, q, count):
     return words
 
 
-PROFILES = [("TINY", 1024, 26), ("NARROW", 2048, 32), ("WIDE", 2048, 50)]
+PROFILES = [("TINY", 1024, 26, 1), ("NARROW", 2048, 32, 1), ("WIDE", 2048, 50, 1), ("EXACT", 4096, 48, 2)]
 
 
 def rust(values):
@@ -122,7 +123,7 @@ def rust(values):
 print("//! Known answers, written by `generate.py` in this folder: do not edit by hand.\n")
 print("/// The first eight bytes of `Seed::from_bytes([7; 32]).fork(\"label\", &[1, 2])`.")
 print(f"pub(crate) const SEED_CHILD_HEAD: [u8; 8] = {rust(fork(bytes([7] * 32), 'label', [1, 2])[:8])};\n")
-print("/// One parameter set's answers.")
+print("/// The answers of one limb of a parameter set.")
 print("pub(crate) struct Known {")
 print("    pub(crate) n: usize,")
 print("    pub(crate) q: u64,")
@@ -135,21 +136,25 @@ print("    /// The same of the public a of layer 3, polynomial 5 of the epoch [1
 print("    pub(crate) public_a: [u8; 32],")
 print("    pub(crate) public_key_a: [u8; 32],")
 print("}\n")
-print("/// The profiles, narrowest first.")
-print("pub(crate) const KNOWN: [Known; 3] = [")
-for name, n, bits in PROFILES:
-    q = largest_prime(bits, 2 * n)
-    psi = root(q, 2 * n)
-    a = cubes(n, q)
-    values = [evaluate(a, q, psi, i) for i in range(n)]
-    ring = fork(bytes([1] * 32), "epoch", [n, q])
-    public = uniform(stream(fork(ring, "split: a of an input polynomial", [3, 5])), q, n)
-    key = uniform(stream(fork(ring, "split: a of a public key", [3])), q, n)
-    print("    Known {")
-    print(f"        n: {n},\n        q: {q},\n        psi: {psi},")
-    print(f"        some: {rust([values[0], values[1], values[n // 2], values[n - 1]])},")
-    print(f"        values: {rust(digest(values))},")
-    print(f"        public_a: {rust(digest(public))},")
-    print(f"        public_key_a: {rust(digest(key))},")
-    print("    },")
+print("/// The profiles, narrowest first, limb by limb.")
+print("pub(crate) const KNOWN: [Known; 5] = [")
+for name, n, bits, limbs in PROFILES:
+    primes = largest_primes(bits, 2 * n, limbs)
+    ring = fork(bytes([1] * 32), "epoch", [n, *primes])
+    # One stream for all limbs of a polynomial, limb after limb.
+    public_stream = stream(fork(ring, "split: a of an input polynomial", [3, 5]))
+    key_stream = stream(fork(ring, "split: a of a public key", [3]))
+    for q in primes:
+        psi = root(q, 2 * n)
+        a = cubes(n, q)
+        values = [evaluate(a, q, psi, i) for i in range(n)]
+        public = uniform(public_stream, q, n)
+        key = uniform(key_stream, q, n)
+        print("    Known {")
+        print(f"        n: {n},\n        q: {q},\n        psi: {psi},")
+        print(f"        some: {rust([values[0], values[1], values[n // 2], values[n - 1]])},")
+        print(f"        values: {rust(digest(values))},")
+        print(f"        public_a: {rust(digest(public))},")
+        print(f"        public_key_a: {rust(digest(key))},")
+        print("    },")
 print("];")

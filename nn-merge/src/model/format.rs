@@ -5,12 +5,12 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | `HUSHNET1` |
-//! | 8 | 4 | format version, little-endian (now 1) |
+//! | 8 | 4 | format version, little-endian (now 2) |
 //! | 12 | 8 | length L of the body |
 //! | 20 | 4 | length of the manifest |
 //! | 24 | m | the manifest |
 //! | 24+m | 32 | salt |
-//! | … | per layer | weights (i32 little-endian each), then biases (i64 each); counts follow from the manifest |
+//! | … | per node | number of biases (4 bytes), weights (i32 little-endian each; their number follows from the manifest), biases (i64 each) |
 //! | 20+L | 32 | SHA3-256 of everything before |
 //!
 //! The decoder checks lengths before it allocates, the trailer before it parses, and the model's invariants
@@ -19,7 +19,7 @@
 
 use sha3::{Digest, Sha3_256};
 
-use super::{LayerWeights, Manifest, Model};
+use super::{Manifest, Model, NodeWeights, OpSpec};
 use crate::error::NnError;
 
 /// Cap on an encoded manifest.
@@ -28,7 +28,7 @@ pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
 pub const MAX_MODEL_BYTES: usize = 1 << 31;
 
 const MAGIC: &[u8; 8] = b"HUSHNET1";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 20;
 const TRAILER: usize = 32;
 
@@ -72,7 +72,7 @@ impl Model {
     pub fn to_bytes(&self) -> Result<Vec<u8>, NnError> {
         self.validate()?;
         let manifest = self.manifest.encode()?;
-        let body = 4 + manifest.len() + 32 + self.layers.iter().map(layer_bytes).sum::<usize>();
+        let body = 4 + manifest.len() + 32 + self.nodes.iter().map(node_bytes).sum::<usize>();
         let mut out = Vec::with_capacity(HEADER + body + TRAILER);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -80,9 +80,10 @@ impl Model {
         out.extend_from_slice(&(manifest.len() as u32).to_le_bytes());
         out.extend_from_slice(&manifest);
         out.extend_from_slice(&self.salt);
-        for layer in &self.layers {
-            layer.weights.iter().for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
-            layer.bias.iter().for_each(|b| out.extend_from_slice(&b.to_le_bytes()));
+        for node in &self.nodes {
+            out.extend_from_slice(&(node.bias.len() as u32).to_le_bytes());
+            node.weights.iter().for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+            node.bias.iter().for_each(|b| out.extend_from_slice(&b.to_le_bytes()));
         }
         let trailer: [u8; 32] = Sha3_256::digest(&out).into();
         out.extend_from_slice(&trailer);
@@ -106,21 +107,27 @@ impl Model {
         let (manifest, rest) = split(rest, length, "the manifest")?;
         let manifest = Manifest::decode(manifest)?;
         let (salt, mut rest) = split(rest, 32, "the salt")?;
-        let mut layers = Vec::with_capacity(manifest.layers.len());
-        for spec in &manifest.layers {
-            // Both counts are capped by the manifest's own validation, so the products cannot overflow.
-            let (weights, after) = split(rest, 4 * spec.geometry.weights_len(), "weights")?;
-            let (bias, after) = split(after, 8 * spec.geometry.shape().out_channels, "biases")?;
-            layers.push(LayerWeights {
+        let mut nodes = Vec::with_capacity(manifest.nodes.len());
+        for spec in &manifest.nodes {
+            let weights = match &spec.op {
+                OpSpec::Linear { geometry, .. } => geometry.weights_len(),
+                _ => 0,
+            };
+            // Weights are capped by the manifest's own validation and a count has 32 bits: the products cannot overflow.
+            let (biases, after) = split(rest, 4, "the number of biases")?;
+            let biases = u32::from_le_bytes(array(biases)) as usize;
+            let (weights, after) = split(after, 4 * weights, "weights")?;
+            let (bias, after) = split(after, 8 * biases, "biases")?;
+            nodes.push(NodeWeights {
                 weights: weights.chunks_exact(4).map(|c| i32::from_le_bytes(array(c))).collect(),
                 bias: bias.chunks_exact(8).map(|c| i64::from_le_bytes(array(c))).collect(),
             });
             rest = after;
         }
         if !rest.is_empty() {
-            return Err(NnError::file(format!("{} bytes follow the last layer", rest.len())));
+            return Err(NnError::file(format!("{} bytes follow the last node", rest.len())));
         }
-        let model = Self { manifest, layers, salt: array(salt) };
+        let model = Self { manifest, nodes, salt: array(salt) };
         model.validate()?;
         Ok(model)
     }
@@ -160,8 +167,8 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], NnError> {
     Ok(body)
 }
 
-fn layer_bytes(layer: &LayerWeights) -> usize {
-    4 * layer.weights.len() + 8 * layer.bias.len()
+fn node_bytes(node: &NodeWeights) -> usize {
+    4 + 4 * node.weights.len() + 8 * node.bias.len()
 }
 
 fn split<'a>(bytes: &'a [u8], at: usize, what: &str) -> Result<(&'a [u8], &'a [u8]), NnError> {

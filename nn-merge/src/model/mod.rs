@@ -4,40 +4,46 @@
 //! a commitment to the weights. A [`Model`] is a manifest with the weights; it lives in the server's file and
 //! its `Debug` form prints no weight.
 //!
-//! # One layer's arithmetic
+//! # Arithmetic
 //!
-//! All of a layer happens in the *torus* (reals modulo 1), seen through integers of different widths:
+//! All of it happens in the *torus* (reals modulo 1), seen through integers of different widths. Where a masked tensor
+//! z in Z_2^w (with `units` integers per real unit) enters a linear map, and B bounds the real values of the raw tensor
+//! that the map (or the sum it is part of) gives:
 //!
 //! | quantity | integer form | one unit in real terms |
 //! |---|---|---|
-//! | activation `D` | in Z_2^p (`masked_bits`), signed | `1/units` |
-//! | weight `w` | signed, |w| < 2^20 | `1/Dw` with `units · Dw · 2B = 2^p` |
+//! | input of the map `z` | in Z_2^w (`width`), signed | `1/units` |
+//! | weight `v` | signed, |v| < 2^20 | `1/Dw` with `units · Dw · 2B = 2^w` |
 //! | bias | i64, torus value × 2^62 | `2B / 2^62` |
-//! | output `y` = Σ w·D / 2^p + bias | in Z_2^k (`ring_bits`), signed | `2B / 2^k` |
+//! | raw value | torus value Σ v·z / 2^w + bias, shared in Z_q | torus value 1 is `2B` |
+//! | value `y` of an activation | the raw value times 2^k, in Z_2^k, signed | `2B / 2^k` |
 //!
-//! `B` bounds the layer's real outputs. The next layer's activation is `relu(y) << shift` in Z_2^p of that
-//! layer, so its `units` are `2^k/(2B) · 2^shift`. The last layer's outputs are the logits:
-//! `logit = logit_scale · torus value in [-1/2, 1/2)` with `logit_scale = 2B`.
+//! An activation's result is the integer that its function gives of y (see [`FunctionSpec`]), plus the server's private
+//! offset, in Z_2^w of the activation; what a unit of it is worth the weights behind it know, channel by channel. The
+//! manifest's output is a raw tensor: the logits are `scale` times its torus values in [-1/2, 1/2).
 //!
 //! # Not promised
-//! The manifest names no weight, but layer bounds are visible through `logit_scale` and `shift`: one real
-//! number and a few small integers per model. The commitment hides the weights (it is salted) and binds the
+//! The manifest names no weight, but what is in units of a layer shows its bound B: the output's scale, the corners of
+//! clips, the factors of sums, the widths. The commitment hides the weights (it is salted) and binds the
 //! server to them.
 
 mod format;
+mod local;
+mod node;
 mod pool;
 mod validate;
 
-use conv_fast::ConvGeometry;
 use he_core::Profile;
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Sha3_256};
 use std::fmt;
 
 pub use format::{MAX_MANIFEST_BYTES, MAX_MODEL_BYTES};
+pub use local::{IndexMap, LocalOp};
+pub use node::{ActivationSpec, FunctionSpec, Kind, NodeSpec, OpSpec, PartSpec, Shape, SmoothName};
 pub use pool::{PoolGeometry, PoolShape};
-pub(crate) use validate::WEIGHT_BOUND;
-pub use validate::{ProfileLimits, limits};
+pub(crate) use validate::{BIAS_BOUND, WEIGHT_BOUND};
+pub use validate::{ProfileLimits, Tensor, limits};
 
 /// The public part of a model: all that the client knows of it.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,12 +54,10 @@ pub struct Manifest {
     pub profile: Profile,
     /// How images become integers.
     pub input: InputSpec,
-    /// The layers in order; the last one has no activation.
-    pub layers: Vec<LayerSpec>,
-    /// Number of outputs of the last layer.
-    pub classes: usize,
-    /// Real logit per unit of the torus: `logit = logit_scale · t`, `t` in [−1/2, 1/2). It is `2B` of the last layer.
-    pub logit_scale: f64,
+    /// The nodes in topological order; node 0 is the input.
+    pub nodes: Vec<NodeSpec>,
+    /// What the client gets.
+    pub output: OutputSpec,
     /// SHA3-256 over the salted weights; see [`Model::commitment`].
     pub weights_commitment: [u8; 32],
 }
@@ -82,46 +86,38 @@ pub struct InputSpec {
     pub limit: f64,
 }
 
-/// One linear layer and the activation after it, as far as both parties know it.
+/// The raw tensor that holds the logits.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct LayerSpec {
-    /// The node's name in the network file.
-    pub name: String,
-    /// Shape of the convolution (a fully connected layer is a 1×1 convolution on a 1×1 plane).
-    pub geometry: ConvGeometry,
-    /// p: the activations of this layer's input live in Z_2^p.
-    pub masked_bits: u32,
-    /// k: this layer's output lives in Z_2^k.
+pub struct OutputSpec {
+    /// Its node.
+    pub node: u32,
+    /// k: the logits are read in Z_2^k.
     pub ring_bits: u32,
-    /// t: bits per coefficient of the preprocessing reply.
-    pub reply_bits: u32,
-    /// What follows; `None` exactly for the last layer.
-    pub activation: Option<ActivationSpec>,
+    /// Real logit per unit of the torus: `logit = scale · t`, `t` in [−1/2, 1/2).
+    pub scale: f64,
 }
 
-/// Max-pool (perhaps), ReLU, shift.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct ActivationSpec {
-    /// Maximum pooling before the ReLU.
-    pub pool: Option<PoolGeometry>,
-    /// h: low bits that the sign test ignores.
-    pub ignored_bits: u32,
-    /// j: the next layer's activation is `relu(y) << j`.
-    pub shift: u32,
-}
-
-/// The server's private numbers of one layer.
-#[derive(Clone, PartialEq)]
-pub struct LayerWeights {
-    /// Row-major O × C/groups × kh × kw; |w| < 2^20.
+/// The server's private numbers of one node; empty where it has none.
+///
+/// | node | weights | bias |
+/// |---|---|---|
+/// | linear | row-major O × C/groups × kh × kw, \|w\| < 2^20 | per output channel or per output element, 2^-62 of the torus |
+/// | sum | – | none, per channel or per element, 2^-62 of the torus |
+/// | activation | – | none or per output channel: the offset that is added to its results, in units of Z_2^w |
+/// | other | – | – |
+///
+/// Biases are in [−2^61, 2^61].
+#[derive(Clone, Default, PartialEq)]
+pub struct NodeWeights {
+    /// Weights.
     pub weights: Vec<i32>,
-    /// One per output channel O, in units of 2^-62 of the torus, in [−2^61, 2^61].
+    /// Biases or offsets.
     pub bias: Vec<i64>,
 }
 
-impl fmt::Debug for LayerWeights {
+impl fmt::Debug for NodeWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LayerWeights({} weights, {} biases, redacted)", self.weights.len(), self.bias.len())
+        write!(f, "NodeWeights({} weights, {} biases, redacted)", self.weights.len(), self.bias.len())
     }
 }
 
@@ -130,8 +126,8 @@ impl fmt::Debug for LayerWeights {
 pub struct Model {
     /// The public part.
     pub manifest: Manifest,
-    /// The private part, layer by layer.
-    pub layers: Vec<LayerWeights>,
+    /// The private part, node by node.
+    pub nodes: Vec<NodeWeights>,
     /// Random salt of the weights' commitment; private.
     pub salt: [u8; 32],
 }
@@ -140,7 +136,7 @@ impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Model")
             .field("manifest", &self.manifest)
-            .field("layers", &self.layers)
+            .field("nodes", &self.nodes)
             .finish_non_exhaustive()
     }
 }
@@ -154,24 +150,20 @@ impl Manifest {
     /// [`NnError::Manifest`](crate::NnError::Manifest) if the manifest does not fit its size cap.
     pub fn digest(&self) -> Result<[u8; 32], crate::NnError> {
         let mut hash = Sha3_256::new();
-        hash.update(b"hushnet manifest v1");
+        hash.update(b"hushnet manifest v2");
         hash.update(self.encode()?);
         Ok(hash.finalize().into())
+    }
+
+    /// Number of logits; 0 for a manifest that is not valid.
+    pub fn classes(&self) -> usize {
+        let tensors = self.tensors().unwrap_or_default();
+        tensors.get(self.output.node as usize).map_or(0, Tensor::elements)
     }
 
     /// Number of elements of one input tensor.
     pub fn input_len(&self) -> usize {
         self.input.channels * self.input.height * self.input.width
-    }
-
-    /// Elements that pass through the activation of layer `index` (after its pooling); 0 for the last layer.
-    pub fn activations(&self, index: usize) -> usize {
-        match self.layers.get(index) {
-            Some(LayerSpec { activation: Some(a), geometry, .. }) => {
-                a.pool.as_ref().map_or(geometry.output_len(), PoolGeometry::output_len)
-            }
-            _ => 0,
-        }
     }
 }
 
@@ -191,15 +183,15 @@ impl InputSpec {
 
 impl Model {
     /// SHA3-256 over label, salt and all weights and biases: what [`Manifest::weights_commitment`] must hold.
-    pub fn commitment(salt: &[u8; 32], layers: &[LayerWeights]) -> [u8; 32] {
+    pub fn commitment(salt: &[u8; 32], nodes: &[NodeWeights]) -> [u8; 32] {
         let mut hash = Sha3_256::new();
-        hash.update(b"hushnet weights v1");
+        hash.update(b"hushnet weights v2");
         hash.update(salt);
-        for layer in layers {
-            hash.update((layer.weights.len() as u64).to_le_bytes());
-            layer.weights.iter().for_each(|w| hash.update(w.to_le_bytes()));
-            hash.update((layer.bias.len() as u64).to_le_bytes());
-            layer.bias.iter().for_each(|b| hash.update(b.to_le_bytes()));
+        for node in nodes {
+            hash.update((node.weights.len() as u64).to_le_bytes());
+            node.weights.iter().for_each(|w| hash.update(w.to_le_bytes()));
+            hash.update((node.bias.len() as u64).to_le_bytes());
+            node.bias.iter().for_each(|b| hash.update(b.to_le_bytes()));
         }
         hash.finalize().into()
     }

@@ -9,7 +9,12 @@
 //! every window keeps at least one real cell. The type is checked when it is made *and* when it is
 //! deserialised, so code that holds one may index without further checks.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
+use ss_core::SsError;
+use ss_core::maximum::Tournament;
 
 use crate::error::NnError;
 
@@ -146,6 +151,55 @@ impl PoolGeometry {
         })
     }
 
+    /// The tournament that finds the maxima of all windows, for `images` tensors that follow one another. Overlapping windows
+    /// share the maxima of their rows or of their columns where that takes fewer comparisons and no more levels.
+    ///
+    /// # Errors
+    /// [`SsError`] for more values than indices can name.
+    pub fn tournament(&self, images: usize) -> Result<Tournament, SsError> {
+        let (height, width) = (self.shape.in_height, self.shape.in_width);
+        let (rows, columns) = self.spans();
+        let depth = |cells: usize| usize::BITS - (cells.max(1) - 1).leading_zeros();
+        let lengths = |spans: &[Range<usize>]| spans.iter().map(|span| span.len()).collect::<BTreeSet<usize>>();
+        let deeper = lengths(&rows).iter().any(|&rows| {
+            lengths(&columns).iter().any(|&columns| depth(rows) + depth(columns) > depth(rows * columns))
+        });
+        let gates = |spans: &[Range<usize>]| spans.iter().map(|span| span.len() - 1).sum::<usize>();
+        let whole = self.comparisons() as usize / self.shape.channels;
+        let by_rows = gates(&rows) * width + gates(&columns) * self.out_height;
+        let by_columns = gates(&columns) * height + gates(&rows) * self.out_width;
+        // Windows along one axis of a plane with `width` columns.
+        let along_rows = |width: usize| -> Vec<Vec<u32>> {
+            let window = |row: &Range<usize>, x: usize| row.clone().map(|y| (y * width + x) as u32).collect();
+            rows.iter().flat_map(|row| (0..width).map(move |x| window(row, x))).collect()
+        };
+        let along_columns = |height: usize| -> Vec<Vec<u32>> {
+            let window = |y: usize, column: &Range<usize>| {
+                column.clone().map(|x| (y * width + x) as u32).collect::<Vec<u32>>()
+            };
+            (0..height).flat_map(|y| columns.iter().map(move |column| window(y, column))).collect()
+        };
+        let plane = if deeper || by_rows.min(by_columns) >= whole {
+            let windows: Vec<Vec<u32>> = rows
+                .iter()
+                .flat_map(|row| columns.iter().map(move |column| (row, column)))
+                .map(|(row, column)| {
+                    row.clone().flat_map(|y| column.clone().map(move |x| (y * width + x) as u32)).collect()
+                })
+                .collect();
+            Tournament::new(height * width, &windows)?
+        } else if by_rows <= by_columns {
+            let second = along_columns(self.out_height);
+            Tournament::new(height * width, &along_rows(width))?
+                .then(Tournament::new(self.out_height * width, &second)?)?
+        } else {
+            let second = along_rows(self.out_width);
+            Tournament::new(height * width, &along_columns(height))?
+                .then(Tournament::new(height * self.out_width, &second)?)?
+        };
+        plane.repeat(self.shape.channels * images)
+    }
+
     /// The image rows each output row sees, and the columns likewise.
     pub(crate) fn spans(&self) -> (Vec<std::ops::Range<usize>>, Vec<std::ops::Range<usize>>) {
         let s = &self.shape;
@@ -198,6 +252,41 @@ mod tests {
         assert_eq!(windows[6 + 4], [20 + 12, 20 + 13, 20 + 16, 20 + 17]);
         let slow: u64 = windows.iter().map(|w| w.len() as u64 - 1).sum();
         assert_eq!(pool.comparisons(), slow);
+    }
+
+    #[test]
+    fn tournaments_find_the_maxima_of_windows_with_fewer_comparisons_where_they_overlap() {
+        let pool = |side: usize, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 4]| {
+            let numbers =
+                PoolShape { channels: 2, in_height: side, in_width: side + 1, kernel, stride, padding };
+            PoolGeometry::new(numbers).expect("valid")
+        };
+        let pools = [
+            (pool(7, [3, 3], [2, 2], [0; 4]), true),
+            (pool(8, [3, 3], [2, 2], [1, 1, 0, 1]), true),
+            (pool(6, [3, 2], [1, 3], [1, 0, 1, 0]), true),
+            (pool(6, [2, 2], [2, 2], [0; 4]), false),
+            (pool(9, [5, 3], [1, 1], [0; 4]), false),
+        ];
+        for (pool, fewer) in pools {
+            let tournament = pool.tournament(3).expect("small");
+            assert_eq!((tournament.gates() as u64) < 3 * pool.comparisons(), fewer, "{pool:?}");
+            let inputs: Vec<u64> =
+                (0..3 * pool.input_len() as u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).collect();
+            let mut values = inputs.clone();
+            for level in tournament.levels() {
+                let met = level.first(&values).into_iter().zip(level.second(&values));
+                let larger: Vec<u64> = met.map(|(a, b)| a.max(b)).collect();
+                values = level.advance(&values, &larger);
+            }
+            let slow: Vec<u64> = inputs
+                .chunks(pool.input_len())
+                .flat_map(|image| pool.windows().map(|w| w.iter().map(|&i| image[i]).max().expect("not empty")))
+                .collect();
+            assert_eq!(tournament.winners(&values), slow, "{pool:?}");
+            let most = usize::BITS - (pool.shape().kernel.iter().product::<usize>() - 1).leading_zeros();
+            assert!(tournament.levels().len() <= most as usize, "{pool:?}");
+        }
     }
 
     #[test]

@@ -1,28 +1,39 @@
 //! The invariants of a manifest, checked once, on building, on loading and on receipt from a peer.
 //!
 //! Everything later (planning, allocation, indexing) relies on them, so a manifest that passes
-//! [`Manifest::validate`] can be used without further checks. With `b` = bits of the profile's modulus:
+//! [`Manifest::validate`] can be used without further checks; [`Manifest::tensors`] then gives every node's shape and
+//! kind. With p, b of the profile ([`limits`]):
 //!
 //! | quantity | range | why |
 //! |---|---|---|
-//! | p | 8 ..= b−1 | activations must fit below q |
+//! | w | 8 ..= the profile's greatest width | masked tensors must fit below q, products of them 64 bits |
 //! | k | 6 ..= 24 | activation protocols are built for rings of at most 24 bits |
-//! | t | k+6 ..= b−1 | the switch error stays near one unit of Z_2^k |
-//! | h | k−17 ..= k−6, from 0 | the sign test compares 5 to 16 bits below the sign |
-//! | j | k + j ≤ p of the next layer | `relu(y) << j` stays positive in Z_2^p |
-//! | units · limit | < 2^(p−1) | an accepted input cannot wrap |
+//! | t | 12 ..= b−1 | k + 6 at least keeps the switch error near one unit of Z_2^k |
+//! | h | k−17 ..= k−2, from 0 | the sign test compares 2 to 16 bits below the sign |
+//! | factor | 1 for raw, 0 < \|v\| < 2^31 for masked operands | v·z is a sum of at most 62 bits |
+//! | units · limit | < 2^(w−1) | an accepted input cannot wrap |
 
 use he_core::Profile;
-use ss_core::compare::Comparison;
+use ss_core::activation::{ActivationPlan, Widths};
 
-use super::{ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model};
-use crate::error::NnError;
+use super::local;
+use super::node::{ActivationSpec, FunctionSpec, Kind, NodeSpec, OpSpec, Shape};
+use super::{InputSpec, Manifest, Model, NodeWeights};
+use crate::error::{NnError, shown};
 
-/// Most layers of a model.
-const MAX_LAYERS: usize = 1024;
+/// Most nodes of a model.
+const MAX_NODES: usize = 4096;
+/// Most inputs of all nodes together.
+const MAX_EDGES: usize = 1 << 14;
 /// Longest name, in bytes.
 const MAX_NAME: usize = 512;
-/// Most outputs of the last layer.
+/// Most parts of an activation, and (64 times that) runs of channels in all its parts.
+const MAX_PARTS: usize = 64;
+/// Most parts of all activations: each takes a look at its construction.
+const MAX_ALL_PARTS: usize = 4096;
+/// Most elements of all tensors together, for one image.
+const MAX_ALL_ELEMENTS: usize = 1 << 28;
+/// Most outputs.
 const MAX_CLASSES: usize = 1 << 20;
 /// Most weights of the whole model.
 pub(super) const MAX_WEIGHTS: u64 = 1 << 28;
@@ -31,16 +42,34 @@ pub(crate) const WEIGHT_BOUND: i32 = 1 << 20;
 /// Bound on a bias: half the torus in units of 2^-62.
 pub(crate) const BIAS_BOUND: i64 = 1 << 61;
 
+/// A node's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Channels, height, width.
+    pub shape: Shape,
+    /// How it is shared.
+    pub kind: Kind,
+}
+
+impl Tensor {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// The numbers that a profile fixes for quantisation, with the defaults used when nothing else is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfileLimits {
     /// Bits of the modulus q (q < 2^modulus_bits).
     pub modulus_bits: u32,
-    /// p, default width of masked activations.
-    pub masked_bits: u32,
+    /// p: slots of linear layers live in Z_2^p. `None` in `exact`, where they live in Z_q.
+    pub masked_bits: Option<u32>,
+    /// Greatest width of a masked tensor.
+    pub max_width: u32,
     /// k, default width of hidden layers' outputs.
     pub ring_bits: u32,
-    /// k of the last layer.
+    /// k of the logits.
     pub last_ring_bits: u32,
     /// h, default number of bits ignored by the sign test.
     pub ignored_bits: u32,
@@ -50,10 +79,20 @@ pub struct ProfileLimits {
 
 /// The limits and defaults of a profile.
 pub fn limits(profile: Profile) -> ProfileLimits {
+    let wide = ProfileLimits {
+        modulus_bits: 50,
+        masked_bits: Some(46),
+        max_width: 46,
+        ring_bits: 18,
+        last_ring_bits: 18,
+        ignored_bits: 6,
+        weight_bits: 12,
+    };
     match profile {
         Profile::Tiny => ProfileLimits {
             modulus_bits: 26,
-            masked_bits: 22,
+            masked_bits: Some(24),
+            max_width: 24,
             ring_bits: 14,
             last_ring_bits: 14,
             ignored_bits: 3,
@@ -61,58 +100,86 @@ pub fn limits(profile: Profile) -> ProfileLimits {
         },
         Profile::Narrow => ProfileLimits {
             modulus_bits: 32,
-            masked_bits: 28,
+            masked_bits: Some(30),
+            max_width: 30,
             ring_bits: 16,
             last_ring_bits: 16,
             ignored_bits: 4,
             weight_bits: 12,
         },
-        Profile::Wide => ProfileLimits {
-            modulus_bits: 50,
-            masked_bits: 46,
-            ring_bits: 18,
-            last_ring_bits: 18,
-            ignored_bits: 6,
-            weight_bits: 12,
-        },
+        Profile::Wide => wide,
+        // Products v·q of the switch have to fit 128 bits: 96 of q and 32.
+        Profile::Exact => ProfileLimits { modulus_bits: 96, masked_bits: None, max_width: 32, ..wide },
     }
 }
 
 impl Manifest {
-    /// Checks every invariant of the table above and that the layers' shapes chain.
+    /// Checks every invariant of the table above and that all shapes and kinds fit.
     ///
     /// # Errors
     /// [`NnError::Manifest`] naming the first invariant that is broken.
     pub fn validate(&self) -> Result<(), NnError> {
-        let limits = limits(self.profile);
+        self.tensors().map(drop)
+    }
+
+    /// The shape and kind of every node's result, all invariants checked.
+    ///
+    /// # Errors
+    /// As [`Manifest::validate`].
+    pub fn tensors(&self) -> Result<Vec<Tensor>, NnError> {
         if self.name.len() > MAX_NAME {
-            return Err(NnError::manifest(format!(
-                "its name has {} bytes, more than {MAX_NAME}",
-                self.name.len()
-            )));
+            return Err(NnError::manifest(format!("its name has {} bytes, more than {MAX_NAME}", self.name.len())));
         }
-        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
-            return Err(NnError::manifest(format!("{} layers, wanted 1 to {MAX_LAYERS}", self.layers.len())));
+        if self.nodes.is_empty() || self.nodes.len() > MAX_NODES {
+            return Err(NnError::manifest(format!("{} nodes, wanted 1 to {MAX_NODES}", self.nodes.len())));
         }
-        let mut weights = 0u64;
-        for (index, layer) in self.layers.iter().enumerate() {
-            weights = weights.saturating_add(layer.geometry.weights_len() as u64);
-            check_layer(index, layer, self.layers.get(index + 1), &limits)?;
+        if self.nodes.iter().map(|node| node.inputs.len()).sum::<usize>() > MAX_EDGES {
+            return Err(NnError::manifest(format!("more than {MAX_EDGES} inputs of all nodes together")));
+        }
+        let limits = limits(self.profile);
+        check_input(&self.input)?;
+        let mut tensors: Vec<Tensor> = Vec::with_capacity(self.nodes.len());
+        let (mut weights, mut parts, mut elements) = (0u64, 0, 0usize);
+        for (index, node) in self.nodes.iter().enumerate() {
+            match &node.op {
+                OpSpec::Linear { geometry, .. } => {
+                    weights = weights.saturating_add(geometry.weights_len() as u64);
+                }
+                OpSpec::Activation(activation) => parts += activation.parts.len(),
+                _ => {}
+            }
+            if parts > MAX_ALL_PARTS {
+                return Err(NnError::manifest(format!("more than {MAX_ALL_PARTS} functions in its activations")));
+            }
+            let tensor = infer(&self.input, index, node, &tensors, &limits)
+                .map_err(|what| NnError::manifest(format!("node {index} ({}): {what}", shown(&node.name))))?;
+            elements = elements.saturating_add(tensor.elements());
+            if elements > MAX_ALL_ELEMENTS {
+                return Err(NnError::manifest(format!("more than {MAX_ALL_ELEMENTS} elements in its tensors")));
+            }
+            tensors.push(tensor);
         }
         if weights > MAX_WEIGHTS {
             return Err(NnError::manifest(format!("{weights} weights, more than {MAX_WEIGHTS}")));
         }
-        let (first, last) = (&self.layers[0], &self.layers[self.layers.len() - 1]);
-        check_input(&self.input, first)?;
-        if self.classes == 0 || self.classes > MAX_CLASSES || self.classes != last.geometry.output_len() {
-            return Err(NnError::manifest(format!(
-                "{} classes, but the last layer has {} outputs",
-                self.classes,
-                last.geometry.output_len()
-            )));
+        self.check_output(&tensors, &limits)?;
+        Ok(tensors)
+    }
+
+    fn check_output(&self, tensors: &[Tensor], limits: &ProfileLimits) -> Result<(), NnError> {
+        let output = tensors.get(self.output.node as usize).filter(|tensor| tensor.kind == Kind::Raw);
+        let Some(output) = output else {
+            return Err(NnError::manifest("its output is not a raw tensor of its own"));
+        };
+        let (elements, k) = (output.elements(), self.output.ring_bits);
+        if elements > MAX_CLASSES {
+            return Err(NnError::manifest(format!("{elements} logits, more than {MAX_CLASSES}")));
         }
-        if !(self.logit_scale.is_finite() && self.logit_scale > 0.0) {
-            return Err(NnError::manifest("the logit scale is not a positive number"));
+        if !(6..=24.min(limits.modulus_bits - 2)).contains(&k) {
+            return Err(NnError::manifest(format!("its logits have {k} bits, wanted 6 to 24")));
+        }
+        if !(self.output.scale.is_finite() && self.output.scale > 0.0) {
+            return Err(NnError::manifest("the scale of its logits is not a positive number"));
         }
         Ok(())
     }
@@ -124,123 +191,214 @@ impl Model {
     /// # Errors
     /// [`NnError::Manifest`] or [`NnError::File`] naming what does not fit.
     pub fn validate(&self) -> Result<(), NnError> {
-        self.manifest.validate()?;
-        if self.layers.len() != self.manifest.layers.len() {
+        let tensors = self.manifest.tensors()?;
+        if self.nodes.len() != tensors.len() {
             return Err(NnError::file(format!(
-                "weights of {} layers, the manifest has {}",
-                self.layers.len(),
-                self.manifest.layers.len()
+                "weights of {} nodes, the manifest has {}",
+                self.nodes.len(),
+                tensors.len()
             )));
         }
-        for (spec, weights) in self.manifest.layers.iter().zip(&self.layers) {
-            check_weights(spec, weights)?;
+        for ((spec, tensor), own) in self.manifest.nodes.iter().zip(&tensors).zip(&self.nodes) {
+            check_weights(spec, tensor, own)?;
         }
-        if Self::commitment(&self.salt, &self.layers) != self.manifest.weights_commitment {
+        if Self::commitment(&self.salt, &self.nodes) != self.manifest.weights_commitment {
             return Err(NnError::file("the weights are not those that the manifest commits to"));
         }
         Ok(())
     }
 }
 
-fn check_weights(spec: &LayerSpec, weights: &LayerWeights) -> Result<(), NnError> {
-    let name = crate::error::shown(&spec.name);
-    let shape = spec.geometry.shape();
-    if weights.weights.len() != spec.geometry.weights_len() || weights.bias.len() != shape.out_channels {
+fn check_weights(spec: &NodeSpec, tensor: &Tensor, own: &NodeWeights) -> Result<(), NnError> {
+    let name = shown(&spec.name);
+    let (channels, elements) = (tensor.shape[0], tensor.elements());
+    let (weights, biases): (usize, &[usize]) = match &spec.op {
+        OpSpec::Linear { geometry, .. } => (geometry.weights_len(), &[channels, elements]),
+        OpSpec::Sum { .. } => (0, &[0, channels, elements]),
+        OpSpec::Activation(_) => (0, &[0, channels]),
+        OpSpec::Input { .. } | OpSpec::Local(_) => (0, &[0]),
+    };
+    if own.weights.len() != weights || !biases.contains(&own.bias.len()) {
         return Err(NnError::file(format!(
-            "layer {name} has {} weights and {} biases, its shape wants {} and {}",
-            weights.weights.len(),
-            weights.bias.len(),
-            spec.geometry.weights_len(),
-            shape.out_channels
+            "node {name} has {} weights and {} biases, its shape wants {weights} and one of {biases:?}",
+            own.weights.len(),
+            own.bias.len(),
         )));
     }
-    if weights.weights.iter().any(|w| w.unsigned_abs() >= WEIGHT_BOUND.unsigned_abs()) {
-        return Err(NnError::file(format!("layer {name} has a weight of 2^20 or more")));
+    if own.weights.iter().any(|w| w.unsigned_abs() >= WEIGHT_BOUND.unsigned_abs()) {
+        return Err(NnError::file(format!("node {name} has a weight of 2^20 or more")));
     }
-    if weights.bias.iter().any(|b| b.unsigned_abs() > BIAS_BOUND.unsigned_abs()) {
-        return Err(NnError::file(format!("layer {name} has a bias beyond half the torus")));
+    if own.bias.iter().any(|b| b.unsigned_abs() > BIAS_BOUND.unsigned_abs()) {
+        return Err(NnError::file(format!("node {name} has a bias beyond half the torus")));
     }
     Ok(())
 }
 
-fn check_layer(
+/// The tensor that a node gives; the error is a clause without the node's name.
+fn infer(
+    input: &InputSpec,
     index: usize,
-    layer: &LayerSpec,
-    next: Option<&LayerSpec>,
+    node: &NodeSpec,
+    before: &[Tensor],
     limits: &ProfileLimits,
-) -> Result<(), NnError> {
-    let wrong = |what: String| Err(NnError::manifest(format!("layer {index}: {what}")));
-    if layer.name.len() > MAX_NAME {
-        return wrong(format!("its name has more than {MAX_NAME} bytes"));
+) -> Result<Tensor, String> {
+    if node.name.len() > MAX_NAME {
+        return Err(format!("its name has more than {MAX_NAME} bytes"));
     }
-    let (p, k, t) = (layer.masked_bits, layer.ring_bits, layer.reply_bits);
-    let top = limits.modulus_bits - 1;
-    if !(8..=top).contains(&p) {
-        return wrong(format!("masked width {p} is not in 8..={top}"));
-    }
-    if !(6..=24).contains(&k) {
-        return wrong(format!("ring width {k} is not in 6..=24"));
-    }
-    if !(k + 6..=top).contains(&t) {
-        return wrong(format!("reply width {t} is not in {}..={top}", k + 6));
-    }
-    match (&layer.activation, next) {
-        (None, None) => Ok(()),
-        (Some(_), None) => wrong("the last layer has an activation".into()),
-        (None, Some(_)) => wrong("no activation before the next layer".into()),
-        (Some(activation), Some(next)) => match check_activation(activation, layer, next) {
-            Ok(()) => Ok(()),
-            Err(what) => wrong(what),
-        },
-    }
+    let read = |&source: &u32| {
+        before.get(source as usize).copied().ok_or_else(|| format!("it reads node {source}, which is not before it"))
+    };
+    let sources = node.inputs.iter().map(read).collect::<Result<Vec<Tensor>, String>>()?;
+    let one = || match sources[..] {
+        [one] => Ok(one),
+        _ => Err(format!("it takes one input, not {}", sources.len())),
+    };
+    let width_fits = |width: u32| match (8..=limits.max_width).contains(&width) {
+        true => Ok(Kind::Masked { width }),
+        false => Err(format!("width {width} is not in 8..={}", limits.max_width)),
+    };
+    let tensor = match &node.op {
+        &OpSpec::Input { width } => {
+            if index != 0 || !sources.is_empty() {
+                return Err("an input that is not the first node".into());
+            }
+            let shape = [input.channels, input.height, input.width];
+            // One unit of slack covers the rounding of value·units.
+            let kind = width_fits(width)?;
+            if input.units * input.limit + 1.0 >= (1u64 << (width - 1)) as f64 {
+                return Err(format!(
+                    "inputs up to {} times {} units do not fit {width} bits",
+                    input.limit, input.units
+                ));
+            }
+            Tensor { shape, kind }
+        }
+        OpSpec::Linear { geometry, reply_bits } => {
+            let source = one()?;
+            if source.kind == Kind::Raw {
+                return Err("a linear map of a raw tensor".into());
+            }
+            let s = geometry.shape();
+            let flat = s.in_height == 1 && s.in_width == 1;
+            let fits = source.shape == [s.in_channels, s.in_height, s.in_width];
+            if !fits && !(flat && source.elements() == s.in_channels) {
+                return Err(format!(
+                    "it takes {}x{}x{}, its input is {:?}",
+                    s.in_channels, s.in_height, s.in_width, source.shape
+                ));
+            }
+            let top = limits.modulus_bits - 1;
+            if !(12..=top.min(62)).contains(reply_bits) {
+                return Err(format!("reply width {reply_bits} is not in 12..={}", top.min(62)));
+            }
+            Tensor { shape: [s.out_channels, geometry.out_height(), geometry.out_width()], kind: Kind::Raw }
+        }
+        OpSpec::Sum { factors } => {
+            let first = *sources.first().ok_or("a sum of nothing")?;
+            if factors.len() != sources.len() {
+                return Err(format!("{} factors for {} inputs", factors.len(), sources.len()));
+            }
+            for (source, &factor) in sources.iter().zip(factors) {
+                if source.shape != first.shape {
+                    return Err(format!("summands of shapes {:?} and {:?}", first.shape, source.shape));
+                }
+                let fits = match source.kind {
+                    Kind::Raw => factor == 1,
+                    Kind::Masked { .. } => factor != 0 && factor.unsigned_abs() < 1 << 31,
+                };
+                if !fits {
+                    return Err(format!("factor {factor} of a {:?} summand", source.kind));
+                }
+            }
+            Tensor { shape: first.shape, kind: Kind::Raw }
+        }
+        OpSpec::Activation(activation) => {
+            let source = one()?;
+            if source.kind != Kind::Raw {
+                return Err("an activation of a masked tensor".into());
+            }
+            let kind = width_fits(activation.width)?;
+            Tensor { shape: check_activation(activation, source.shape)?, kind }
+        }
+        OpSpec::Local(op) => {
+            let first = *sources.first().ok_or("it reads nothing")?;
+            if sources.iter().any(|source| source.kind != first.kind) {
+                return Err("it joins tensors of different kinds".into());
+            }
+            let shapes: Vec<Shape> = sources.iter().map(|source| source.shape).collect();
+            Tensor { shape: op.shape(&shapes)?, kind: first.kind }
+        }
+    };
+    local::elements(tensor.shape)?;
+    Ok(tensor)
 }
 
-fn check_activation(activation: &ActivationSpec, layer: &LayerSpec, next: &LayerSpec) -> Result<(), String> {
-    let ActivationSpec { pool, ignored_bits, shift } = activation;
-    if let Err(error) = Comparison::new(layer.ring_bits, *ignored_bits) {
-        return Err(format!("the sign test ignores {ignored_bits} of {} bits: {error}", layer.ring_bits));
+/// The shape that an activation gives.
+fn check_activation(spec: &ActivationSpec, shape: Shape) -> Result<Shape, String> {
+    let k = spec.ring_bits;
+    if !(6..=24).contains(&k) {
+        return Err(format!("ring width {k} is not in 6..=24"));
     }
-    if u64::from(layer.ring_bits) + u64::from(*shift) > u64::from(next.masked_bits) {
-        return Err(format!(
-            "shift {shift} moves {} bits beyond the next layer's {}",
-            layer.ring_bits, next.masked_bits
-        ));
-    }
-    let geometry = &layer.geometry;
-    let mut produced = geometry.output_len();
-    if let Some(pool) = pool {
+    let mut out = shape;
+    if let Some(pool) = &spec.pool {
         let s = pool.shape();
-        let plane = (geometry.shape().out_channels, geometry.out_height(), geometry.out_width());
-        if (s.channels, s.in_height, s.in_width) != plane {
+        if [s.channels, s.in_height, s.in_width] != shape {
             return Err(format!(
-                "pooling takes {}x{}x{}, the layer gives {}x{}x{}",
-                s.channels, s.in_height, s.in_width, plane.0, plane.1, plane.2
+                "pooling takes {}x{}x{}, its input is {shape:?}",
+                s.channels, s.in_height, s.in_width
             ));
         }
-        produced = pool.output_len();
+        // Its sign test is that of the ring.
+        ss_core::compare::Comparison::new(k, spec.ignored_bits)
+            .map_err(|error| format!("the sign test ignores {} of {k} bits: {error}", spec.ignored_bits))?;
+        out = [s.channels, pool.out_height(), pool.out_width()];
     }
-    if produced != next.geometry.input_len() {
-        return Err(format!(
-            "it gives {produced} values, the next layer takes {}",
-            next.geometry.input_len()
-        ));
+    let runs: usize = spec.parts.iter().map(|part| part.channels.len()).sum();
+    if spec.parts.is_empty() || spec.parts.len() > MAX_PARTS || runs > MAX_PARTS * 64 {
+        return Err(format!("{} functions on {runs} runs of channels", spec.parts.len()));
     }
-    Ok(())
+    let mut covered = vec![false; shape[0]];
+    for part in &spec.parts {
+        let mut next = 0;
+        for &(first, count) in &part.channels {
+            let end = u64::from(first) + u64::from(count);
+            if count == 0 || u64::from(first) < next || end > shape[0] as u64 {
+                return Err(format!("a function on {count} channels from {first} of {}", shape[0]));
+            }
+            next = end;
+            for channel in &mut covered[first as usize..end as usize] {
+                if std::mem::replace(channel, true) {
+                    return Err("two functions on one channel".into());
+                }
+            }
+        }
+        if part.function == FunctionSpec::PRelu && spec.parts.len() > 1 {
+            return Err("a PReLU beside other functions".into());
+        }
+        plan(spec, &part.function)?;
+    }
+    if covered.contains(&false) {
+        return Err("a channel without a function".into());
+    }
+    out[0] = out[0].checked_mul(spec.outputs()).ok_or("too many channels")?;
+    Ok(out)
 }
 
-fn check_input(input: &InputSpec, first: &LayerSpec) -> Result<(), NnError> {
-    let elements = (input.channels as u64)
-        .checked_mul(input.height as u64)
-        .and_then(|v| v.checked_mul(input.width as u64))
-        .ok_or_else(|| NnError::manifest("the input's size overflows"))?;
-    if elements != first.geometry.input_len() as u64 {
-        return Err(NnError::manifest(format!(
-            "an input of {}x{}x{} values, the first layer takes {}",
-            input.channels,
-            input.height,
-            input.width,
-            first.geometry.input_len()
-        )));
+/// Whether the steps of a function can be built.
+fn plan(spec: &ActivationSpec, function: &FunctionSpec) -> Result<(), String> {
+    let activation = function.activation(spec.ring_bits, spec.width).map_err(|error| error.to_string())?;
+    let widths = Widths {
+        ring_bits: spec.ring_bits,
+        ignored_bits: spec.ignored_bits,
+        output_bits: spec.width,
+        shift: 0,
+    };
+    ActivationPlan::new(&activation, widths, false).map(drop).map_err(|error| error.to_string())
+}
+
+fn check_input(input: &InputSpec) -> Result<(), NnError> {
+    if let Err(what) = local::elements([input.channels, input.height, input.width]) {
+        return Err(NnError::manifest(format!("its input: {what}")));
     }
     if input.mean.len() != input.channels || input.std.len() != input.channels {
         return Err(NnError::manifest(format!(
@@ -260,13 +418,6 @@ fn check_input(input: &InputSpec, first: &LayerSpec) -> Result<(), NnError> {
         return Err(NnError::manifest(
             "a scale, mean, deviation, unit or limit of the input is out of range",
         ));
-    }
-    // One unit of slack covers the rounding of value·units.
-    if input.units * input.limit + 1.0 >= (1u64 << (first.masked_bits - 1)) as f64 {
-        return Err(NnError::manifest(format!(
-            "inputs up to {} times {} units do not fit {} bits",
-            input.limit, input.units, first.masked_bits
-        )));
     }
     Ok(())
 }

@@ -42,6 +42,11 @@ impl<'p> View<'p> {
         }
     }
 
+    /// A number that need not be finite.
+    pub(super) fn raw_float(&self, name: &str) -> Option<f64> {
+        self.find(name).map(|a| f64::from(a.f.unwrap_or(0.0)))
+    }
+
     pub(super) fn floats(&self, name: &str) -> Option<Vec<f64>> {
         self.find(name).map(|a| a.floats.iter().map(|&v| f64::from(v)).collect())
     }
@@ -69,7 +74,7 @@ impl<'p> View<'p> {
         let mut out = [0; N];
         if values.len() != N {
             return Err(self.unsupported(format!(
-                "attribute {name} has {} entries, wanted {N} (only two-dimensional maps are supported)",
+                "attribute {name} has {} entries, wanted {N} (only maps over one or two axes are supported)",
                 values.len()
             )));
         }
@@ -80,6 +85,20 @@ impl<'p> View<'p> {
                 .ok_or_else(|| self.unsupported(format!("attribute {name} has the entry {value}")))?;
         }
         Ok(out)
+    }
+
+    /// Two sizes for rows and columns; where the file has one axis only, the rows get `default`.
+    pub(super) fn plane(
+        &self,
+        name: &str,
+        axes: usize,
+        least: i64,
+        default: usize,
+    ) -> Result<[usize; 2], NnError> {
+        match axes {
+            1 => self.sizes::<1>(name, least, default).map(|[column]| [default, column]),
+            _ => self.sizes::<2>(name, least, default),
+        }
     }
 
     pub(super) fn unsupported(&self, what: impl Into<String>) -> NnError {

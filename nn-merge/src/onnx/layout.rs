@@ -1,4 +1,4 @@
-//! Reshapes and axis permutations: target shapes as ONNX spells them (0, −1, axes as attribute or input).
+//! Reshapes, axis permutations and slices: sides, axes and indices as ONNX spells them (0, −1, attribute or input).
 
 use super::attributes::View;
 use super::{Importer, Value};
@@ -67,7 +67,7 @@ impl Importer {
                 Some(axes) if axes.len() <= MAX_RANK => Ok(Some(axes.to_vec())),
                 _ => Err(view.shape("its axes are not a short list of integers")),
             },
-            Some(Value::Node(_)) => Err(view.unsupported("its axes depend on the network's input")),
+            Some(_) => Err(view.unsupported("its axes depend on the network's input")),
         }
     }
 
@@ -112,11 +112,59 @@ impl Importer {
     }
 }
 
+/// One axis of a Slice as the file spells it.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    pub(super) axis: usize,
+    start: i64,
+    end: i64,
+    /// Not zero.
+    pub(super) step: i64,
+}
+
+impl Cut {
+    /// The first index and how many there are, on an axis of `side` elements.
+    pub(super) fn apply(self, side: usize) -> (usize, usize) {
+        let side = side as i64;
+        let counted = |index: i64| if index < 0 { index.saturating_add(side) } else { index };
+        let (start, end) = match self.step > 0 {
+            true => (counted(self.start).clamp(0, side), counted(self.end).clamp(0, side)),
+            false => (counted(self.start).clamp(-1, side - 1), counted(self.end).clamp(-1, side - 1)),
+        };
+        let room = if self.step > 0 { end - start } else { start - end };
+        let count = if room <= 0 { 0 } else { (room as u64).div_ceil(self.step.unsigned_abs()) };
+        (start.max(0) as usize, count as usize)
+    }
+}
+
+impl Importer {
+    /// What a Slice cuts: from attributes in older operator sets, from inputs in newer ones.
+    pub(super) fn cuts(&self, view: &View<'_>, rank: usize) -> Result<Vec<Cut>, NnError> {
+        let missing = || view.shape("it has no starts or no ends");
+        let starts = self.list(view, "starts", 1)?.ok_or_else(missing)?;
+        let ends = self.list(view, "ends", 2)?.ok_or_else(missing)?;
+        let axes = match self.list(view, "axes", 3)? {
+            Some(axes) => axes,
+            None => (0..starts.len() as i64).collect(),
+        };
+        let steps = self.list(view, "steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
+        if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] || steps.contains(&0) {
+            return Err(view.shape("its starts, ends, axes and steps do not belong together"));
+        }
+        (0..starts.len())
+            .map(|i| {
+                let axis = axis(view, axes[i], rank)?;
+                Ok(Cut { axis, start: starts[i], end: ends[i], step: steps[i] })
+            })
+            .collect()
+    }
+}
+
 /// An axis counted from the front, given one that may count from the back.
 pub(super) fn axis(view: &View<'_>, given: i64, rank: usize) -> Result<usize, NnError> {
     let counted = if given < 0 { given.checked_add(rank as i64) } else { Some(given) };
     counted
         .and_then(|a| usize::try_from(a).ok())
         .filter(|&a| a < rank)
-        .ok_or_else(|| view.shape(format!("axis {given} of {rank}")))
+        .ok_or_else(|| view.shape(format!("axis or index {given} of {rank}")))
 }

@@ -8,24 +8,36 @@
 //! | read | supported |
 //! |---|---|
 //! | operator sets | 8 to 22, default domain |
-//! | linear | Conv (2-D), Gemm, MatMul with constant weights |
-//! | per channel | BatchNormalization, Add/Sub/Mul/Div with a constant |
-//! | activation | Relu, MaxPool, GlobalMaxPool |
-//! | averaging | AveragePool, GlobalAveragePool, ReduceMean over the image |
-//! | index maps | Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Identity, Dropout |
-//! | sums | Add of two tensors (residual connection) |
-//! | end | Softmax, LogSoftmax |
+//! | linear | Conv (one or two axes), Gemm, MatMul with a constant on either side |
+//! | per channel | BatchNormalization, Add/Sub/Mul/Div with a constant, Neg |
+//! | activation | Relu, LeakyRelu, PRelu, Clip, Max and Min with constants, HardSigmoid, HardSwish, Sigmoid, Tanh, Gelu, Softplus, Elu, Selu, Celu, Exp, Pow; GELU, SiLU, hard swish and polynomials spelled out (`form`) |
+//! | pooling | MaxPool, AveragePool, their global forms, ReduceMean, ReduceSum, ReduceMax |
+//! | index maps | Reshape, Flatten, Squeeze, Unsqueeze, Transpose, Slice, Split, Gather, Concat, Pad, Tile, Expand, Resize and Upsample (nearest), Identity, Dropout |
+//! | sums | Add, Sub, Sum, Mean of tensors (residual connections) |
+//! | end | Softmax, LogSoftmax; ArgMax and TopK are left to the client ([`Graph::notes`] says so) |
+//! | constants | FLOAT, DOUBLE, FLOAT16, BFLOAT16 and integers; inside the file, in external files (`external`), or in safetensors files ([`SafeTensors`]) |
 //!
 //! The batch axis is 1 or symbolic (then taken as 1). An input of order N×H×W×C is recognised by the transpose
 //! behind it (or by its sides) and becomes C×H×W; [`Graph::channels_last`] remembers.
 //!
-//! Hostile files: caps on bytes, parts, nodes, elements; no panic, no unbounded recursion or allocation.
+//! Hostile files: caps on bytes, parts, nodes, elements; no panic, no unbounded recursion or allocation. Nothing here opens
+//! a file: whoever calls [`import_with`] decides which files a network may name.
 
+mod activation;
 mod attributes;
 mod binary;
 mod convert;
+mod external;
 mod fold;
+mod fold_math;
+mod form;
+mod inputs;
 mod layout;
+mod linear;
+mod moving;
+mod pool;
+mod resize;
+mod safetensors;
 mod spatial;
 mod tensor;
 mod wire;
@@ -33,13 +45,14 @@ mod wire;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rten_onnx::onnx::{GraphProto, ModelProto, ValueInfoProto};
+use rten_onnx::onnx::{GraphProto, ModelProto};
 
 use crate::error::{NnError, shown};
 use crate::graph::{Graph, NodeId, Op};
 use attributes::View;
 use tensor::Constant;
 
+pub use safetensors::{MAX_HEADER, SafeTensors};
 pub use tensor::{MAX_CONSTANT, read_tensor};
 
 /// Largest ONNX file.
@@ -52,6 +65,8 @@ pub const OPSETS: std::ops::RangeInclusive<i64> = 8..=22;
 enum Value {
     Constant(Arc<Constant>),
     Node(NodeId),
+    /// The position of the largest values of this tensor.
+    Labels(NodeId),
 }
 
 /// The state of an import.
@@ -59,18 +74,40 @@ struct Importer {
     graph: Graph,
     values: HashMap<String, Value>,
     opset: i64,
-    /// Elements of constants computed or copied so far; a small file must not make much of them.
+    /// Elements of constants computed or copied so far.
     charged: u64,
+    /// Those beyond what they were computed from; a small file must not make much of them.
+    grown: u64,
+    /// Nodes that stand for an unfinished activation.
+    pending: HashMap<NodeId, activation::Pending>,
 }
 
 /// Most elements that import computes or copies out of one file's constants.
 const MAX_CHARGED: u64 = 1 << 29;
+/// Most elements of computed constants beyond those that they were computed from.
+const MAX_GROWN: u64 = 1 << 25;
 
-/// Imports a network from the bytes of an ONNX file.
+/// Imports a network from the bytes of an ONNX file that holds all its weights.
 ///
 /// # Errors
 /// A sentence naming the operator, node, tensor or size at fault; see [`NnError`].
 pub fn import(bytes: &[u8]) -> Result<Graph, NnError> {
+    import_with(bytes, &mut |_| Err("no other file may be read here".into()), &[])
+}
+
+/// Imports a network whose weights may be in other files.
+///
+/// `file` gives the bytes of an external file that the network names, or says why not; names are relative, with `/`, and
+/// without `..`. It is asked once per file. Tensors of `side` replace initialisers of the same name, and stand for inputs
+/// without an initialiser; the shapes have to agree where the file gives one.
+///
+/// # Errors
+/// As [`import`]; [`NnError::Onnx`] naming the tensor and file that could not be had.
+pub fn import_with(
+    bytes: &[u8],
+    file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
+    side: &[SafeTensors],
+) -> Result<Graph, NnError> {
     if bytes.len() > MAX_ONNX_BYTES {
         return Err(NnError::TooLarge {
             what: "the ONNX file".into(),
@@ -78,20 +115,15 @@ pub fn import(bytes: &[u8]) -> Result<Graph, NnError> {
             cap: MAX_ONNX_BYTES as u64,
         });
     }
-    wire::check(bytes, wire::Message::Model)?;
-    let model = ModelProto::parse_buf(bytes).map_err(|e| NnError::onnx(e.to_string()))?;
+    let bytes = wire::unpacked(bytes, wire::Message::Model)?;
+    let model = ModelProto::parse_buf(&bytes).map_err(|e| NnError::onnx(e.to_string()))?;
     let opset = opset(&model)?;
     let graph =
         model.graph.as_ref().ok_or_else(|| NnError::onnx("it holds no graph (empty or truncated file)"))?;
-    let mut values = HashMap::new();
-    for initializer in &graph.initializer {
-        let name = initializer.name.clone().unwrap_or_default();
-        let constant = tensor::from_proto(initializer, "(initializer)")?;
-        values.insert(name, Value::Constant(Arc::new(constant)));
-    }
-    let (input, start) = input_node(graph, &values)?;
+    let values = inputs::initializers(graph, &mut external::Files::new(file), side)?;
+    let (input, start) = inputs::input_node(graph, &values)?;
     let last = start.output();
-    let mut importer = Importer { graph: start, values, opset, charged: 0 };
+    let mut importer = Importer { graph: start, values, opset, charged: 0, grown: 0, pending: HashMap::new() };
     importer.values.insert(input, Value::Node(last));
     for (index, proto) in graph.node.iter().enumerate() {
         importer.node(&View::new(proto, index))?;
@@ -113,74 +145,6 @@ fn opset(model: &ModelProto) -> Result<i64, NnError> {
         OPSETS.start(),
         OPSETS.end()
     )))
-}
-
-/// The name of the only true input and a graph that begins with it in C×H×W order.
-fn input_node(graph: &GraphProto, values: &HashMap<String, Value>) -> Result<(String, Graph), NnError> {
-    let inputs: Vec<&ValueInfoProto> =
-        graph.input.iter().filter(|i| !values.contains_key(i.name.as_deref().unwrap_or_default())).collect();
-    let [input] = inputs.as_slice() else {
-        return Err(NnError::onnx(format!("it has {} inputs, wanted exactly one", inputs.len())));
-    };
-    let name = input.name.clone().unwrap_or_default();
-    let shape = input_shape(input, &name)?;
-    let is_last = match shape[..] {
-        [1, first, _, last] => {
-            transposed_first(graph, &name) || (matches!(last, 1 | 3) && !matches!(first, 1 | 3))
-        }
-        _ => false,
-    };
-    if !is_last {
-        return Ok((name.clone(), Graph::new(&name, &shape)?));
-    }
-    let mut start = Graph::new(&name, &[1, shape[3], shape[1], shape[2]])?;
-    start.push(&format!("{name} (channels last)"), Op::Transpose(vec![0, 2, 3, 1]), &[0])?;
-    start.channels_last = true;
-    Ok((name, start))
-}
-
-/// Whether everybody who reads the input transposes it from N×H×W×C to N×C×H×W.
-fn transposed_first(graph: &GraphProto, name: &str) -> bool {
-    let mut readers = graph.node.iter().filter(|n| n.input.iter().any(|i| i == name)).peekable();
-    readers.peek().is_some()
-        && readers.all(|n| {
-            n.op_type.as_deref() == Some("Transpose")
-                && n.attribute.iter().any(|a| a.name.as_deref() == Some("perm") && a.ints == [0, 3, 1, 2])
-        })
-}
-
-fn input_shape(input: &ValueInfoProto, name: &str) -> Result<Vec<usize>, NnError> {
-    let dims = input
-        .r#type
-        .as_ref()
-        .and_then(|t| t.tensor_type.as_ref())
-        .and_then(|t| t.shape.as_ref())
-        .map(|s| s.dim.as_slice())
-        .ok_or_else(|| NnError::onnx(format!("input {} has no shape", shown(name))))?;
-    let mut shape = Vec::with_capacity(dims.len().min(16));
-    for (axis, dim) in dims.iter().enumerate() {
-        let value = dim.dim_value.unwrap_or(0);
-        let side = match usize::try_from(value) {
-            Ok(side) if side > 0 => side,
-            _ if axis == 0 => 1,
-            _ => {
-                let symbol = dim.dim_param.as_deref().unwrap_or("unknown");
-                return Err(NnError::onnx(format!(
-                    "axis {axis} of input {} is {}; only the batch axis may be symbolic: export with fixed sizes",
-                    shown(name),
-                    shown(symbol)
-                )));
-            }
-        };
-        shape.push(side);
-    }
-    if shape.len() > 1 && shape[0] != 1 {
-        return Err(NnError::onnx(format!(
-            "input {} has the shape {shape:?}; export it with a batch of 1 or a symbolic batch",
-            shown(name)
-        )));
-    }
-    Ok(shape)
 }
 
 impl Importer {
@@ -208,6 +172,9 @@ impl Importer {
         match self.required(view, index)? {
             Value::Node(id) => Ok(id),
             Value::Constant(_) => Err(view.unsupported(format!("input {index} is a constant"))),
+            Value::Labels(_) => {
+                Err(view.unsupported(format!("input {index} is a label (the result of ArgMax or TopK)")))
+            }
         }
     }
 
@@ -216,7 +183,7 @@ impl Importer {
         match self.input(view, index)? {
             None => Ok(None),
             Some(Value::Constant(constant)) => Ok(Some(constant)),
-            Some(Value::Node(_)) => Err(view.unsupported(format!(
+            Some(_) => Err(view.unsupported(format!(
                 "input {index} is computed from the network's input; only constants are supported there"
             ))),
         }
@@ -238,17 +205,67 @@ impl Importer {
                         .into(),
             });
         }
-        let value = match self.fold(view)? {
-            Some(constant) => {
-                self.charge(constant.len())?;
-                Value::Constant(Arc::new(constant))
+        let values = match self.fold(view)? {
+            Some(constants) => {
+                let made: usize = constants.iter().map(Constant::len).sum();
+                self.charge(made)?;
+                // What a Constant node holds stands in the file itself.
+                let given = if view.operator == "Constant" { made } else { self.given(view) };
+                self.grow(made.saturating_sub(given))?;
+                constants.into_iter().map(|c| Value::Constant(Arc::new(c))).collect()
             }
-            None => Value::Node(self.convert(view)?),
+            None => self.convert(view)?,
         };
-        let output = view.proto.output.first().filter(|n| !n.is_empty());
-        let output = output.ok_or_else(|| view.shape("it has no output"))?;
-        self.values.insert(output.clone(), value);
+        if view.proto.output.iter().all(String::is_empty) {
+            return Err(view.shape("it has no output"));
+        }
+        for (output, value) in view.proto.output.iter().zip(values).filter(|(name, _)| !name.is_empty()) {
+            self.values.insert(output.clone(), value);
+        }
         Ok(())
+    }
+
+    /// Appends a node, all of whose numbers must be finite.
+    fn push(&mut self, name: &str, op: Op, inputs: &[NodeId]) -> Result<NodeId, NnError> {
+        if !op.is_finite() {
+            return Err(NnError::NotFinite { tensor: shown(name) });
+        }
+        self.graph.push(name, op, inputs)
+    }
+
+    /// A node that shows `x` in another shape, unless it has that shape.
+    fn reshape(&mut self, name: &str, x: NodeId, shape: Vec<usize>) -> Result<NodeId, NnError> {
+        if self.graph.node(x).shape == shape {
+            return Ok(x);
+        }
+        self.push(name, Op::Reshape(shape), &[x])
+    }
+
+    /// A node with `x`'s axes in another order, unless that is theirs.
+    fn transpose(&mut self, name: &str, x: NodeId, perm: Vec<usize>) -> Result<NodeId, NnError> {
+        if perm.is_sorted() {
+            return Ok(x);
+        }
+        self.push(name, Op::Transpose(perm), &[x])
+    }
+
+    /// Elements of the largest constant that a node reads.
+    fn given(&self, view: &View<'_>) -> usize {
+        let sizes = view.proto.input.iter().map(|name| match self.values.get(name) {
+            Some(Value::Constant(constant)) => constant.len(),
+            _ => 0,
+        });
+        sizes.max().unwrap_or(0)
+    }
+
+    /// Counts elements that constants have grown by against the cap.
+    fn grow(&mut self, elements: usize) -> Result<(), NnError> {
+        self.grown += elements as u64;
+        if self.grown <= MAX_GROWN {
+            return Ok(());
+        }
+        let what = "what the file makes of its constants".into();
+        Err(NnError::TooLarge { what, size: self.grown, cap: MAX_GROWN })
     }
 
     /// Counts elements made from constants against the cap.
@@ -266,14 +283,37 @@ impl Importer {
 
     /// Points the graph at the file's output and drops what it does not need.
     fn finish(mut self, graph: &GraphProto) -> Result<Graph, NnError> {
-        let [output] = graph.output.as_slice() else {
-            return Err(NnError::onnx(format!("it has {} outputs, wanted exactly one", graph.output.len())));
-        };
-        let name = output.name.as_deref().unwrap_or_default();
-        match self.values.get(name) {
-            Some(Value::Node(id)) => self.graph.set_output(*id)?,
-            Some(Value::Constant(_)) => return Err(NnError::onnx("its output does not depend on its input")),
-            None => return Err(NnError::onnx(format!("no node writes the output {}", shown(name)))),
+        let mut result = None;
+        for output in &graph.output {
+            let name = output.name.as_deref().unwrap_or_default();
+            let id = match self.values.get(name) {
+                Some(Value::Node(id) | Value::Labels(id)) => *id,
+                Some(Value::Constant(_)) => return Err(NnError::onnx("its output does not depend on its input")),
+                None => return Err(NnError::onnx(format!("no node writes the output {}", shown(name)))),
+            };
+            if result.is_some_and(|other| other != id) {
+                return Err(NnError::onnx(format!(
+                    "it has {} outputs, wanted exactly one; export it with the logits only",
+                    graph.output.len()
+                )));
+            }
+            result = Some(id);
+        }
+        let result = result.ok_or_else(|| NnError::onnx("it has 0 outputs, wanted exactly one"))?;
+        self.graph.set_output(result)?;
+        let mut needed = vec![false; self.graph.nodes().len()];
+        needed[result] = true;
+        for id in (0..=result).rev().filter(|&id| id > 0) {
+            if !needed[id] {
+                continue;
+            }
+            if let Some(pending) = self.pending.get(&id) {
+                return Err(pending.error.clone());
+            }
+            self.graph.node(id).inputs.iter().for_each(|&input| needed[input] = true);
+        }
+        if !needed[0] {
+            return Err(NnError::onnx("its output does not depend on its input"));
         }
         self.graph.rebuild()
     }

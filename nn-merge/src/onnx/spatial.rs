@@ -12,15 +12,23 @@ pub(super) struct Window {
     pub(super) stride: [usize; 2],
     pub(super) dilation: [usize; 2],
     pub(super) padding: [usize; 4],
-    /// Ceiling mode added windows that reach beyond the declared padding.
-    pub(super) extended: bool,
+    /// Rows and columns of the padding at the bottom and the right that ceiling mode added to the declared ones.
+    pub(super) extension: [usize; 2],
 }
 
-/// Reads the window attributes of a node for an image of `size` rows and columns.
-pub(super) fn window(view: &View<'_>, kernel: [usize; 2], size: [usize; 2]) -> Result<Window, NnError> {
-    let stride = view.sizes::<2>("strides", 1, 1)?;
-    let dilation = view.sizes::<2>("dilations", 1, 1)?;
-    let mut padding = view.sizes::<4>("pads", 0, 0)?;
+/// Reads the window attributes of a node for an image of `size` rows and columns, of which the file knows the last `axes`.
+pub(super) fn window(
+    view: &View<'_>,
+    kernel: [usize; 2],
+    size: [usize; 2],
+    axes: usize,
+) -> Result<Window, NnError> {
+    let stride = view.plane("strides", axes, 1, 1)?;
+    let dilation = view.plane("dilations", axes, 1, 1)?;
+    let mut padding = match axes {
+        1 => view.sizes::<2>("pads", 0, 0).map(|[left, right]| [0, left, 0, right])?,
+        _ => view.sizes::<4>("pads", 0, 0)?,
+    };
     let span = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] + 1);
     match view.string("auto_pad").unwrap_or("NOTSET") {
         "NOTSET" | "" => {}
@@ -37,7 +45,7 @@ pub(super) fn window(view: &View<'_>, kernel: [usize; 2], size: [usize; 2]) -> R
         }
         other => return Err(view.unsupported(format!("auto_pad {}", crate::error::shown(other)))),
     }
-    let mut extended = false;
+    let mut extension = [0; 2];
     for axis in 0..2 {
         let padded = size[axis] + padding[axis] + padding[axis + 2];
         let Some(room) = padded.checked_sub(span[axis]) else {
@@ -48,10 +56,10 @@ pub(super) fn window(view: &View<'_>, kernel: [usize; 2], size: [usize; 2]) -> R
             let start = room - left_over + stride[axis];
             // A window that would begin behind the image does not count.
             if start < size[axis] + padding[axis] {
-                padding[axis + 2] += stride[axis] - left_over;
-                extended = true;
+                extension[axis] = stride[axis] - left_over;
+                padding[axis + 2] += extension[axis];
             }
         }
     }
-    Ok(Window { kernel, stride, dilation, padding, extended })
+    Ok(Window { kernel, stride, dilation, padding, extension })
 }

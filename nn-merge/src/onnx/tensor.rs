@@ -1,7 +1,12 @@
 //! Constants: ONNX tensors as plain vectors, checked once.
 //!
-//! Every floating-point constant is held as `f64` and must be finite; every integer one as `i64`. Tensors stored
-//! outside the file are refused (nothing here opens files).
+//! Every floating-point constant is held as `f64` and every integer one as `i64`. NaN is refused, and so is infinity but
+//! for single numbers (the open end of a Clip): whatever goes on into a layer has to be finite.
+//!
+//! | stored as | read as |
+//! |---|---|
+//! | FLOAT, DOUBLE, FLOAT16, BFLOAT16 | `f64`, exactly |
+//! | INT8 to INT64, UINT8 to UINT32, BOOL | `i64`, exactly |
 
 use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 use rten_onnx::protobuf::{DecodeMessage, ValueReader};
@@ -39,6 +44,15 @@ impl Constant {
         }
     }
 
+    /// No NaN, and infinity only as a single number.
+    pub(crate) fn is_usable(&self) -> bool {
+        match &self.data {
+            Data::Float(v) if v.len() == 1 => !v[0].is_nan(),
+            Data::Float(v) => v.iter().all(|v| v.is_finite()),
+            Data::Int(_) => true,
+        }
+    }
+
     /// The elements as real numbers, whatever they are stored as.
     pub(crate) fn to_f64(&self) -> Vec<f64> {
         match &self.data {
@@ -62,9 +76,9 @@ impl Constant {
 /// [`NnError::Onnx`] for malformed bytes, [`NnError::NotFinite`] for NaN or infinite elements,
 /// [`NnError::TooLarge`] beyond [`MAX_CONSTANT`] elements.
 pub fn read_tensor(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), NnError> {
-    wire::check(bytes, wire::Message::Tensor)?;
+    let bytes = wire::unpacked(bytes, wire::Message::Tensor)?;
     let proto =
-        TensorProto::decode(ValueReader::from_buf(bytes)).map_err(|e| NnError::onnx(e.to_string()))?;
+        TensorProto::decode(ValueReader::from_buf(&bytes[..])).map_err(|e| NnError::onnx(e.to_string()))?;
     let constant = from_proto(&proto, "")?;
     let values = constant.to_f64();
     Ok((constant.shape, values))
@@ -76,15 +90,41 @@ pub(super) fn from_proto(proto: &TensorProto, fallback: &str) -> Result<Constant
     let name = shown(if own.is_empty() { fallback } else { own });
     if proto.data_location == Some(DataLocation::EXTERNAL) || !proto.external_data.is_empty() {
         return Err(NnError::onnx(format!(
-            "tensor {name} is stored outside the file; export the model with its weights inside"
+            "tensor {name} is stored outside the file, where only initialisers can be; export the model with its weights \
+             inside"
         )));
     }
-    let mut elements = 1usize;
-    let mut shape = Vec::with_capacity(proto.dims.len().min(16));
-    if proto.dims.len() > MAX_RANK || (proto.dims.len() > 1 && proto.dims.contains(&0)) {
+    let shape = sides(&proto.dims, &name)?;
+    let raw = proto.raw_data.as_ref().map(|cell| cell.borrow());
+    let data_type = proto.data_type.unwrap_or(DataType(0));
+    let data = match raw.as_ref().map(|bytes| bytes.as_slice()) {
+        Some(raw) => from_bytes(data_type, raw, &name)?,
+        None => from_fields(proto, data_type, &name)?,
+    };
+    finished(shape, data, name)
+}
+
+/// A tensor of little-endian bytes, as in external files.
+pub(super) fn from_raw(
+    name: &str,
+    dims: &[i64],
+    data_type: DataType,
+    raw: &[u8],
+) -> Result<Constant, NnError> {
+    let name = shown(name);
+    let shape = sides(dims, &name)?;
+    let data = from_bytes(data_type, raw, &name)?;
+    finished(shape, data, name)
+}
+
+/// The sides of a tensor; their product is capped.
+fn sides(dims: &[i64], name: &str) -> Result<Vec<usize>, NnError> {
+    if dims.len() > MAX_RANK || (dims.len() > 1 && dims.contains(&0)) {
         return Err(NnError::onnx(format!("tensor {name} has no elements or more than {MAX_RANK} axes")));
     }
-    for &dim in &proto.dims {
+    let mut elements = 1usize;
+    let mut shape = Vec::with_capacity(dims.len());
+    for &dim in dims {
         let side = usize::try_from(dim)
             .map_err(|_| NnError::onnx(format!("tensor {name} has a negative side {dim}")))?;
         elements = elements.checked_mul(side).filter(|&n| n <= MAX_CONSTANT).ok_or_else(|| {
@@ -92,7 +132,12 @@ pub(super) fn from_proto(proto: &TensorProto, fallback: &str) -> Result<Constant
         })?;
         shape.push(side);
     }
-    let data = elements_of(proto, &name)?;
+    Ok(shape)
+}
+
+/// The last checks: as many elements as the shape wants, and finite ones.
+fn finished(shape: Vec<usize>, data: Data, name: String) -> Result<Constant, NnError> {
+    let elements: usize = shape.iter().product();
     let constant = Constant { shape, data };
     if constant.len() != elements {
         return Err(NnError::onnx(format!(
@@ -101,54 +146,49 @@ pub(super) fn from_proto(proto: &TensorProto, fallback: &str) -> Result<Constant
             constant.shape
         )));
     }
-    if let Data::Float(values) = &constant.data
-        && values.iter().any(|v| !v.is_finite())
-    {
+    if !constant.is_usable() {
         return Err(NnError::NotFinite { tensor: name });
     }
     Ok(constant)
 }
 
-fn elements_of(proto: &TensorProto, name: &str) -> Result<Data, NnError> {
-    let raw = proto.raw_data.as_ref().map(|cell| cell.borrow());
-    let raw = raw.as_ref().map(|bytes| bytes.as_slice());
-    let data_type = proto.data_type.unwrap_or(DataType(0));
-    let small = || proto.int32_data.iter().map(|&v| i64::from(v));
+fn from_bytes(data_type: DataType, raw: &[u8], name: &str) -> Result<Data, NnError> {
     Ok(match data_type {
-        DataType::FLOAT => Data::Float(match raw {
-            Some(raw) => words(raw, name, |b: [u8; 4]| f64::from(f32::from_le_bytes(b)))?,
-            None => proto.float_data.iter().map(|&v| f64::from(v)).collect(),
-        }),
-        DataType::DOUBLE => Data::Float(match raw {
-            Some(raw) => words(raw, name, f64::from_le_bytes)?,
-            None => proto.double_data.clone(),
-        }),
-        DataType::FLOAT16 => Data::Float(match raw {
-            Some(raw) => words(raw, name, |b: [u8; 2]| half(u16::from_le_bytes(b)))?,
-            None => proto.int32_data.iter().map(|&v| half(v as u16)).collect(),
-        }),
-        DataType::INT64 => Data::Int(match raw {
-            Some(raw) => words(raw, name, i64::from_le_bytes)?,
-            None => proto.int64_data.clone(),
-        }),
-        DataType::INT32 => Data::Int(match raw {
-            Some(raw) => words(raw, name, |b: [u8; 4]| i64::from(i32::from_le_bytes(b)))?,
-            None => small().collect(),
-        }),
-        DataType::INT8 => Data::Int(match raw {
-            Some(raw) => words(raw, name, |b: [u8; 1]| i64::from(i8::from_le_bytes(b)))?,
-            None => small().collect(),
-        }),
-        DataType::UINT8 | DataType::BOOL => Data::Int(match raw {
-            Some(raw) => words(raw, name, |b: [u8; 1]| i64::from(b[0]))?,
-            None => small().collect(),
-        }),
-        other => {
-            return Err(NnError::onnx(format!(
-                "tensor {name} has element type {other}, which is not supported"
-            )));
-        }
+        DataType::FLOAT => Data::Float(words(raw, name, |b: [u8; 4]| f64::from(f32::from_le_bytes(b)))?),
+        DataType::DOUBLE => Data::Float(words(raw, name, f64::from_le_bytes)?),
+        DataType::FLOAT16 => Data::Float(words(raw, name, |b: [u8; 2]| half(u16::from_le_bytes(b)))?),
+        DataType::BFLOAT16 => Data::Float(words(raw, name, |b: [u8; 2]| brain(u16::from_le_bytes(b)))?),
+        DataType::INT64 => Data::Int(words(raw, name, i64::from_le_bytes)?),
+        DataType::INT32 => Data::Int(words(raw, name, |b: [u8; 4]| i64::from(i32::from_le_bytes(b)))?),
+        DataType::UINT32 => Data::Int(words(raw, name, |b: [u8; 4]| i64::from(u32::from_le_bytes(b)))?),
+        DataType::INT16 => Data::Int(words(raw, name, |b: [u8; 2]| i64::from(i16::from_le_bytes(b)))?),
+        DataType::UINT16 => Data::Int(words(raw, name, |b: [u8; 2]| i64::from(u16::from_le_bytes(b)))?),
+        DataType::INT8 => Data::Int(words(raw, name, |b: [u8; 1]| i64::from(i8::from_le_bytes(b)))?),
+        DataType::UINT8 | DataType::BOOL => Data::Int(words(raw, name, |b: [u8; 1]| i64::from(b[0]))?),
+        other => return Err(unknown_type(name, other)),
     })
+}
+
+fn from_fields(proto: &TensorProto, data_type: DataType, name: &str) -> Result<Data, NnError> {
+    let small = || proto.int32_data.iter();
+    Ok(match data_type {
+        DataType::FLOAT => Data::Float(proto.float_data.iter().map(|&v| f64::from(v)).collect()),
+        DataType::DOUBLE => Data::Float(proto.double_data.clone()),
+        DataType::FLOAT16 => Data::Float(small().map(|&v| half(v as u16)).collect()),
+        DataType::BFLOAT16 => Data::Float(small().map(|&v| brain(v as u16)).collect()),
+        DataType::INT64 => Data::Int(proto.int64_data.clone()),
+        DataType::INT32
+        | DataType::INT16
+        | DataType::UINT16
+        | DataType::INT8
+        | DataType::UINT8
+        | DataType::BOOL => Data::Int(small().map(|&v| i64::from(v)).collect()),
+        other => return Err(unknown_type(name, other)),
+    })
+}
+
+fn unknown_type(name: &str, data_type: DataType) -> NnError {
+    NnError::onnx(format!("tensor {name} has element type {data_type}, which is not supported"))
 }
 
 fn words<T, const N: usize>(raw: &[u8], name: &str, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, NnError> {
@@ -171,6 +211,11 @@ fn half(bits: u16) -> f64 {
     }
 }
 
+/// bfloat16 to `f64`: the upper half of a single.
+fn brain(bits: u16) -> f64 {
+    f64::from(f32::from_bits(u32::from(bits) << 16))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +228,7 @@ mod tests {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
+        assert_eq!([brain(0x3f80), brain(0xc040), brain(0x3eab)], [1.0, -3.0, 0.333_984_375]);
     }
 
     #[test]

@@ -11,6 +11,11 @@
 //! - no field uses the obsolete group encoding.
 //!
 //! What a field means is left to the parser. Message layout: onnx.proto3 of ONNX 1.x.
+//!
+//! One repair: writers that follow proto3 pack lists of numbers (dims, ints, floats) into one field, which the parser knows
+//! for a tensor's elements only. [`unpacked`] writes such lists one number at a time.
+
+use std::borrow::Cow;
 
 use crate::error::NnError;
 
@@ -53,27 +58,99 @@ impl Message {
         })
     }
 
-    /// Whether length-delimited field `number` holds packed base-128 numbers (`int32_data`, `int64_data`).
+    /// Whether length-delimited field `number` holds packed base-128 numbers (`int32_data`, `int64_data`, or a list to be
+    /// unpacked).
     fn packs_numbers(self, number: u64) -> bool {
-        matches!((self, number), (Self::Tensor, 5 | 7))
+        matches!((self, number), (Self::Tensor, 5 | 7)) || self.unpacks(number) == Some(0)
+    }
+
+    /// The wire type of the numbers of a packed list that the parser wants one by one.
+    fn unpacks(self, number: u64) -> Option<u64> {
+        match (self, number) {
+            (Self::Tensor, 1) | (Self::Attribute, 8) => Some(0),
+            (Self::Attribute, 7) => Some(5),
+            _ => None,
+        }
     }
 }
 
-/// Walks `bytes` as a message of kind `kind`.
+/// What the walk has seen so far.
+#[derive(Default)]
+struct Seen {
+    messages: usize,
+    packed: bool,
+}
+
+/// Walks `bytes` as a message of kind `kind`; gives the bytes with lists as the parser wants them.
 ///
 /// # Errors
 /// [`NnError::Onnx`] or [`NnError::TooLarge`] at the first thing that does not hold.
-pub(super) fn check(bytes: &[u8], kind: Message) -> Result<(), NnError> {
-    let mut messages = 0;
-    walk(bytes, kind, 0, &mut messages)
+pub(super) fn unpacked(bytes: &[u8], kind: Message) -> Result<Cow<'_, [u8]>, NnError> {
+    let mut seen = Seen::default();
+    walk(bytes, kind, 0, &mut seen)?;
+    if !seen.packed {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    rewritten(bytes, kind).map(Cow::Owned).ok_or_else(|| NnError::onnx("a packed list is cut off"))
 }
 
-fn walk(mut bytes: &[u8], kind: Message, depth: usize, messages: &mut usize) -> Result<(), NnError> {
-    *messages += 1;
-    if *messages > MAX_MESSAGES {
+/// The same message with all packed lists unpacked; of bytes that passed the walk.
+fn rewritten(mut bytes: &[u8], kind: Message) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8);
+    while !bytes.is_empty() {
+        let whole = bytes;
+        let tag = varint(&mut bytes)?;
+        let number = tag >> 3;
+        match tag & 7 {
+            0 => drop(varint(&mut bytes)?),
+            1 => bytes = bytes.get(8..)?,
+            5 => bytes = bytes.get(4..)?,
+            _ => {
+                let length = usize::try_from(varint(&mut bytes)?).ok()?;
+                let (mut field, rest) = bytes.split_at_checked(length)?;
+                bytes = rest;
+                if let Some(child) = kind.child(number) {
+                    let inner = rewritten(field, child)?;
+                    put(&mut out, tag);
+                    put(&mut out, inner.len() as u64);
+                    out.extend_from_slice(&inner);
+                    continue;
+                }
+                if let Some(wire_type) = kind.unpacks(number) {
+                    while !field.is_empty() {
+                        let one = field;
+                        match wire_type {
+                            0 => drop(varint(&mut field)?),
+                            _ => field = field.get(4..)?,
+                        }
+                        put(&mut out, number << 3 | wire_type);
+                        out.extend_from_slice(&one[..one.len() - field.len()]);
+                    }
+                    continue;
+                }
+            }
+        }
+        out.extend_from_slice(&whole[..whole.len() - bytes.len()]);
+    }
+    Some(out)
+}
+
+/// Writes a base-128 number.
+fn put(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn walk(mut bytes: &[u8], kind: Message, depth: usize, seen: &mut Seen) -> Result<(), NnError> {
+    seen.messages += 1;
+    let messages = seen.messages;
+    if messages > MAX_MESSAGES {
         return Err(NnError::TooLarge {
             what: "the number of parts of the ONNX file".into(),
-            size: *messages as u64,
+            size: messages as u64,
             cap: MAX_MESSAGES as u64,
         });
     }
@@ -101,8 +178,9 @@ fn walk(mut bytes: &[u8], kind: Message, depth: usize, messages: &mut usize) -> 
         if tag & 7 == 2
             && let Some(child) = kind.child(tag >> 3)
         {
-            walk(field, child, depth + 1, messages)?;
+            walk(field, child, depth + 1, seen)?;
         }
+        seen.packed |= tag & 7 == 2 && kind.unpacks(tag >> 3).is_some();
         if tag & 7 == 2 && kind.packs_numbers(tag >> 3) {
             let mut numbers = field;
             while !numbers.is_empty() {
@@ -133,6 +211,25 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(bytes: &[u8], kind: Message) -> Result<(), NnError> {
+        unpacked(bytes, kind).map(|_| ())
+    }
+
+    #[test]
+    fn packed_lists_are_unpacked() {
+        // Attribute {name "k", ints [1, 300]} and {floats [1.0]}, in a node, in a graph; dims of a tensor.
+        let packed = [0x0a, 1, b'k', 0x42, 3, 1, 0xac, 2, 0x3a, 4, 0, 0, 0x80, 0x3f];
+        let plain = [0x0a, 1, b'k', 0x40, 1, 0x40, 0xac, 2, 0x3d, 0, 0, 0x80, 0x3f];
+        assert_eq!(unpacked(&packed, Message::Attribute).as_deref(), Ok(&plain[..]));
+        let wrapped = |inner: &[u8]| [&[0x2a, inner.len() as u8], inner].concat();
+        let node = wrapped(&packed);
+        assert_eq!(unpacked(&node, Message::Node).as_deref(), Ok(&wrapped(&plain)[..]));
+        assert_eq!(unpacked(&[0x0a, 2, 3, 4], Message::Tensor).as_deref(), Ok(&[0x08, 3, 0x08, 4][..]));
+        assert!(matches!(unpacked(&plain, Message::Attribute), Ok(Cow::Borrowed(_))));
+        assert!(unpacked(&[0x0a, 2, 3, 0x84], Message::Tensor).is_err(), "the second number has no end");
+        assert!(unpacked(&[0x3a, 3, 0, 0, 0], Message::Attribute).is_err(), "three bytes of a float");
+    }
 
     #[test]
     fn hostile_lengths_and_depths_are_refused() {

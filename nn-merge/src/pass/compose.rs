@@ -1,4 +1,4 @@
-//! The composition of two linear maps, as one convolution or as one matrix, whichever takes fewer products.
+//! The composition of two linear maps, as one convolution or as one matrix, whichever costs less.
 //!
 //! *As a convolution.* The composition of (kernel K₁, stride s₁, dilation d₁, padding p₁) and then (K₂, s₂, d₂, p₂) has,
 //! per axis, stride s₁·s₂, padding p₁ + s₁·p₂ at the front, and taps at a·d₂·s₁ + b·d₁ for a < K₂, b < K₁; that is a
@@ -9,40 +9,60 @@
 //! - padding at the far end can be chosen so that the output has the same size.
 //!
 //! *As a matrix.* Always possible: row o of the product is row o of the second map pulled back through the first.
-//! It is built if it has at most [`MAX_MERGED_WEIGHTS`] weights.
+//!
+//! Either is considered only up to [`MAX_MERGED_WEIGHTS`] weights. [`plan`] says what the cheaper one costs in the model of
+//! [`cost`](super::cost), [`compose`] builds it; whether it pays is for the caller to say.
 
 use conv_fast::{ConvGeometry, ConvShape};
 use rayon::prelude::*;
 
+use super::cost::linear_ns;
 use crate::error::NnError;
 use crate::graph::Linear;
 
 /// Most weights of a merged linear map.
 pub const MAX_MERGED_WEIGHTS: u64 = 1 << 25;
 /// Most multiplications spent on building one merged matrix or kernel.
-const MAX_WORK: u64 = 1 << 38;
+const MAX_WORK: u64 = 1 << 34;
 
-/// The composition `second ∘ first`, or `None` if both forms are out of reach.
-pub(super) fn compose(name: &str, first: &Linear, second: &Linear) -> Result<Option<Linear>, NnError> {
-    let convolution = merged_shape(first, second);
-    let matrix = matrix_weights(first, second);
-    let matrix_work = second.geometry.output_len() as u64 * first.geometry.macs();
-    let matrix_fits = matrix <= MAX_MERGED_WEIGHTS && matrix_work <= MAX_WORK;
-    match convolution {
-        Some(geometry) if geometry.macs() < matrix || !matrix_fits => kernel(name, first, second, geometry),
-        _ if matrix_fits => product(name, first, second).map(Some),
-        _ => Ok(None),
+/// A form of the composition.
+pub(super) struct Plan {
+    geometry: ConvGeometry,
+    is_matrix: bool,
+}
+
+impl Plan {
+    /// Time for the merged map.
+    pub(super) fn ns(&self) -> f64 {
+        linear_ns(&self.geometry)
     }
 }
 
-/// Weights of the smaller form of the composition, for messages.
-pub(crate) fn merged_weights(first: &Linear, second: &Linear) -> u64 {
-    let convolution = merged_shape(first, second).map_or(u64::MAX, |g| g.weights_len() as u64);
-    convolution.min(matrix_weights(first, second))
+/// The cheaper form of `second ∘ first`, or `None` if both are out of reach.
+pub(super) fn plan(first: &Linear, second: &Linear) -> Option<Plan> {
+    let kernel_work = second.geometry.weights_len() as u64 * first.geometry.terms() as u64;
+    let convolution = merged_shape(first, second)
+        .filter(|_| kernel_work <= MAX_WORK)
+        .map(|geometry| Plan { geometry, is_matrix: false });
+    let (inputs, outputs) = (first.geometry.input_len(), second.geometry.output_len());
+    let matrix_work = outputs as u64 * first.geometry.macs();
+    let matrix_fits = inputs as u64 * outputs as u64 <= MAX_MERGED_WEIGHTS && matrix_work <= MAX_WORK;
+    let matrix = ConvGeometry::fully_connected(inputs, outputs)
+        .ok()
+        .filter(|_| matrix_fits)
+        .map(|geometry| Plan { geometry, is_matrix: true });
+    match (convolution, matrix) {
+        (Some(a), Some(b)) => Some(if b.ns() <= a.ns() { b } else { a }),
+        (a, b) => a.or(b),
+    }
 }
 
-fn matrix_weights(first: &Linear, second: &Linear) -> u64 {
-    second.geometry.output_len() as u64 * first.geometry.input_len() as u64
+/// The composition `second ∘ first` in the planned form.
+pub(super) fn compose(name: &str, first: &Linear, second: &Linear, plan: Plan) -> Result<Linear, NnError> {
+    match plan.is_matrix {
+        true => product(name, first, second),
+        false => kernel(name, first, second, plan.geometry),
+    }
 }
 
 /// The geometry of the composition as a convolution, where it is one.
@@ -95,18 +115,9 @@ fn merged_shape(first: &Linear, second: &Linear) -> Option<ConvGeometry> {
 }
 
 /// The composed kernel.
-fn kernel(
-    name: &str,
-    first: &Linear,
-    second: &Linear,
-    geometry: ConvGeometry,
-) -> Result<Option<Linear>, NnError> {
+fn kernel(name: &str, first: &Linear, second: &Linear, geometry: ConvGeometry) -> Result<Linear, NnError> {
     let (a, b) = (first.geometry.shape(), second.geometry.shape());
     let (taps1, taps2) = (a.kernel[0] * a.kernel[1], b.kernel[0] * b.kernel[1]);
-    let work = second.geometry.weights_len() as u64 * first.geometry.terms() as u64;
-    if work > MAX_WORK {
-        return Ok(None);
-    }
     let (in1, out1) = (first.geometry.group_inputs(), first.geometry.group_outputs());
     let (in2, out2) = (second.geometry.group_inputs(), second.geometry.group_outputs());
     let width = geometry.shape().kernel[1];
@@ -133,7 +144,7 @@ fn kernel(
             }
         }
     });
-    Linear::new(name, geometry, weights, bias).map(Some)
+    Linear::new(name, geometry, weights, bias)
 }
 
 /// The composed matrix.

@@ -1,13 +1,18 @@
-//! Linear merging: two linear maps with no activation between become one.
+//! Linear merging: two linear maps with no activation between become one where that is cheaper.
 //!
-//! See [`compose`](super::compose) for the two forms and when each is exact. A reshape between the two does not
-//! matter where one of them is flat (elements stay in order).
+//! Kept apart they cost two sets of replies and products and a lift between (a round, and bytes for every element);
+//! merged, the replies and products of the larger map. Composing two 3×3 convolutions usually costs more, a 1×1 or a
+//! depthwise convolution in front of a narrow layer less. See [`compose`](super::compose) for the forms and when each is
+//! exact, [`cost`](super::cost) for the model. Reshapes between do not matter where one of the two is flat (elements
+//! stay in order).
 
-use super::compose::compose;
+use super::compose::{compose, plan};
+use super::cost::{lift_ns, linear_ns};
+use super::edit::{Edit, natural_shape};
 use crate::error::NnError;
 use crate::graph::{Graph, Op};
 
-/// Merges the first pair that can be merged.
+/// Merges the first pair for which it pays.
 pub(super) fn merge(graph: &Graph) -> Result<Option<Graph>, NnError> {
     let consumers = graph.consumers();
     for (id, node) in graph.nodes().iter().enumerate() {
@@ -23,22 +28,20 @@ pub(super) fn merge(graph: &Graph) -> Result<Option<Graph>, NnError> {
         if !owned {
             continue;
         }
-        let name = format!("{} + {}", graph.node(source).name, node.name);
-        let Some(merged) = compose(&name, first, second)? else { continue };
-        let g = &merged.geometry;
-        let natural = match merged.is_flat() {
-            true => vec![1, g.shape().out_channels],
-            false => vec![1, g.shape().out_channels, g.out_height(), g.out_width()],
-        };
-        let mut out = graph.clone();
-        let target = out.node_mut(id);
-        target.op = Op::Linear(merged);
-        target.name = name.clone();
-        target.inputs = graph.node(source).inputs.clone();
-        if natural != node.shape {
-            out.insert_after(id, format!("{name} (reshaped)"), Op::Reshape(node.shape.clone()));
+        let Some(plan) = plan(first, second) else { continue };
+        let apart =
+            linear_ns(&first.geometry) + linear_ns(&second.geometry) + lift_ns(second.geometry.input_len());
+        if plan.ns() >= apart {
+            continue;
         }
-        return out.rebuild().map(Some);
+        let name = format!("{} + {}", graph.node(source).name, node.name);
+        let merged = compose(&name, first, second, plan)?;
+        let natural = natural_shape(&merged);
+        let mut edit = Edit::new(graph);
+        let merged = edit.add(name, Op::Linear(merged), &graph.node(source).inputs)?;
+        let result = if natural == node.shape { merged } else { edit.reshaped(merged, &node.shape)? };
+        edit.redirect(id, result, &[]);
+        return edit.finish().map(Some);
     }
     Ok(None)
 }

@@ -1,91 +1,22 @@
 //! Every pass on random graphs: the same function before and after, and a planted wrong fold that is caught.
 
-use conv_fast::{ConvGeometry, ConvShape};
+use conv_fast::ConvShape;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use crate::evaluate::run_f64;
-use crate::graph::{Diagonal, Linear};
+use crate::graph::{Linear, Op};
 use crate::zoo::{self, Builder};
 
-fn below(rng: &mut impl Rng, n: usize) -> usize {
-    rng.next_u64() as usize % n
-}
+/// Random networks of the equivalence test.
+const NETWORKS: u64 = 1500;
 
-/// A random convolution on a plane; `None` if the drawn numbers do not fit.
-fn random_shape(rng: &mut impl Rng, [c, h, w]: [usize; 3]) -> Option<ConvShape> {
-    let groups = if below(rng, 3) == 0 { c } else { 1 };
-    let shape = ConvShape {
-        in_channels: c,
-        in_height: h,
-        in_width: w,
-        out_channels: groups * (1 + below(rng, 3)),
-        kernel: [1 + below(rng, 3), 1 + below(rng, 3)],
-        stride: [1 + below(rng, 2), 1 + below(rng, 2)],
-        padding: [below(rng, 2), below(rng, 3), below(rng, 3), below(rng, 2)],
-        dilation: [1 + below(rng, 2), 1 + below(rng, 2)],
-        groups,
-    };
-    ConvGeometry::new(shape).ok().map(|g| *g.shape())
-}
-
-/// A random network; every operation the passes know can appear anywhere.
+/// A random network without its final softmax, which the passes drop.
 fn random_graph(seed: u64) -> Graph {
-    let mut choice = ChaCha8Rng::seed_from_u64(seed);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
-    let sides = [1, 1 + below(&mut choice, 3), 3 + below(&mut choice, 6), 3 + below(&mut choice, 6)];
-    let mut b = Builder::new(&sides, &mut rng).expect("small");
-    for _ in 0..3 + below(&mut choice, 7) {
-        let shape = b.graph().node(b.last()).shape.clone();
-        let plane = if let [1, c, h, w] = shape[..] { Some([c, h, w]) } else { None };
-        // A refused step leaves the graph as it was; the walk goes on.
-        let _ = match (below(&mut choice, 14), plane) {
-            (0..=2, Some(plane)) => match random_shape(&mut choice, plane) {
-                Some(shape) if shape.kernel != [1, 1] || plane[1] * plane[2] > 1 => {
-                    b.linear(shape).map(|_| ())
-                }
-                _ => Ok(()),
-            },
-            (3, _) => b.batch_norm(below(&mut choice, 2) == 0).map(|_| ()),
-            (4, _) if shape.len() > 1 => {
-                let count = shape[1];
-                let positive = below(&mut choice, 2) as f64 * 1.5;
-                let shifted = below(&mut choice, 2) as f64;
-                let scale = (0..count).map(|_| b.uniform() + positive).collect();
-                let shift = (0..count).map(|_| b.uniform() * shifted).collect();
-                b.op(Op::Scale(Diagonal { scale, shift })).map(|_| ())
-            }
-            (5 | 6, _) => b.relu().map(|_| ()),
-            (7, Some(_)) => b.max_pool(1 + below(&mut choice, 2), 1 + below(&mut choice, 2), 0).map(|_| ()),
-            (8, Some(_)) => {
-                let (kernel, padding) = (2 + below(&mut choice, 2), below(&mut choice, 2));
-                b.average_pool(kernel, 1 + below(&mut choice, 2), padding, below(&mut choice, 2) == 0)
-                    .map(|_| ())
-            }
-            (9, _) => b.op(if below(&mut choice, 2) == 0 { Op::Identity } else { Op::Dropout }).map(|_| ()),
-            (10, Some(_)) => {
-                let (first, second) = ([0, 2, 3, 1], [0, 3, 1, 2]);
-                b.op(Op::Transpose(if below(&mut choice, 2) == 0 { first } else { second }.to_vec()))
-                    .map(|_| ())
-            }
-            (11, _) => {
-                let elements = shape.iter().product();
-                b.op(Op::Reshape(vec![1, elements])).map(|_| ())
-            }
-            (12, None) => b.dense(1 + below(&mut choice, 6)).map(|_| ()),
-            (13, _) => {
-                // A residual connection around a ReLU.
-                let before = b.last();
-                let around = b.relu().map(|b| b.last()).expect("relu fits anywhere");
-                let mut graph = b.graph().clone();
-                graph.push("sum", Op::Add, &[before, around]).map(|_| b.replace(graph))
-            }
-            _ => Ok(()),
-        };
-    }
-    b.dense(3).expect("small");
-    b.finish()
+    let graph =
+        zoo::random(&mut ChaCha8Rng::seed_from_u64(seed)).expect("steps that do not fit are left out");
+    without_softmax(&graph).expect("a graph")
 }
 
 fn random_input(rng: &mut impl Rng, length: usize) -> Vec<f64> {
@@ -109,20 +40,23 @@ fn difference(a: &Graph, b: &Graph, seed: u64) -> f64 {
 #[test]
 fn each_pass_keeps_the_function_of_random_networks() {
     let mut applied = [0u32; PASSES.len()];
-    for seed in 0..3000 {
+    for seed in 0..NETWORKS {
         let original = random_graph(seed);
         let mut graph = original.clone();
-        for _ in 0..100 {
+        let mut left = 1000;
+        loop {
             let mut changed = false;
             for (index, (name, pass)) in PASSES.iter().enumerate() {
                 if let Some(next) =
                     pass(&graph).unwrap_or_else(|e| panic!("seed {seed}, {name}: {e}\n{graph:?}"))
                 {
                     let worst = difference(&graph, &next, seed);
-                    assert!(worst < 1e-9, "seed {seed}, {name}: {worst}\n{graph:?}\n{next:?}");
+                    assert!(worst < 1e-8, "seed {seed}, {name}: {worst}\n{graph:?}\n{next:?}");
                     applied[index] += 1;
                     graph = next;
                     changed = true;
+                    left -= 1;
+                    assert!(left > 0, "seed {seed}: no end\n{original:?}\n{graph:?}");
                 }
             }
             if !changed {
@@ -130,15 +64,20 @@ fn each_pass_keeps_the_function_of_random_networks() {
             }
         }
         let worst = difference(&original, &graph, seed);
-        assert!(worst < 1e-9, "seed {seed}: {worst}");
-        let (merged, _) = run(&original).expect("runs");
-        assert!(difference(&original, &merged, seed) < 1e-9, "seed {seed}");
+        assert!(worst < 1e-8, "seed {seed}: {worst}");
+        let (merged, rows) = run(&original).expect("runs");
+        assert!(difference(&original, &merged, seed) < 1e-8, "seed {seed}");
+        let (again, same_rows) = run(&original).expect("runs");
+        assert!(again == merged && rows == same_rows, "seed {seed}: not repeatable");
         for (name, pass) in PASSES {
             assert!(pass(&merged).expect("runs").is_none(), "seed {seed}: {name} is not at its fixed point");
         }
     }
-    println!("applications per pass over 3000 networks: {applied:?}");
-    assert!(applied.iter().all(|&count| count > 50), "some pass was hardly tested: {applied:?}");
+    println!("applications per pass over {NETWORKS} networks:");
+    for ((name, _), count) in PASSES.iter().zip(applied) {
+        println!("  {name}: {count}");
+        assert!(count > 20, "{name} was hardly tested: {count}");
+    }
 }
 
 #[test]
@@ -179,7 +118,8 @@ fn known_networks_shrink_as_expected() {
     assert_eq!(after.activations, 16 * 12 * 12 + 16 * 4 * 4 + 100);
     assert_eq!(after.products, before.products);
     assert!(
-        rows.iter().any(|r| r.pass == "max-pool before relu" && r.after.activations < r.before.activations)
+        rows.iter()
+            .any(|r| r.pass == "max-pool before activation" && r.after.activations < r.before.activations)
     );
 
     let graph = zoo::lenet(&mut rng).expect("fixed shapes");
@@ -212,19 +152,34 @@ fn a_final_softmax_is_dropped_and_the_order_of_classes_stays() {
     }
 }
 
+fn shapes(graph: &Graph) -> Vec<ConvShape> {
+    let linear = |n: &crate::graph::Node| match &n.op {
+        Op::Linear(l) => Some(*l.geometry.shape()),
+        _ => None,
+    };
+    graph.nodes().iter().filter_map(linear).collect()
+}
+
+fn count(graph: &Graph, what: impl Fn(&Op) -> bool) -> usize {
+    graph.nodes().iter().filter(|n| what(&n.op)).count()
+}
+
 #[test]
-fn pooling_before_a_convolution_becomes_one_convolution() {
+fn an_average_pool_stays_behind_an_activation_and_merges_between_linear_maps() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut b = Builder::new(&[1, 4, 16, 16], &mut rng).expect("small");
     b.relu().expect("fits").average_pool(2, 2, 0, true).expect("fits").conv(8, 3, 1, 1, 1).expect("fits");
     let graph = b.finish();
+    let (merged, rows) = run(&graph).expect("runs");
+    assert!(rows.is_empty(), "{rows:?}");
+    assert_eq!(count(&merged, |op| matches!(op, Op::AveragePool { .. })), 1);
+
+    let mut b = Builder::new(&[1, 4, 16, 16], &mut rng).expect("small");
+    b.conv(8, 3, 1, 1, 1).expect("fits").average_pool(2, 2, 0, true).expect("fits").relu().expect("fits");
+    let graph = b.finish();
     let (merged, _) = run(&graph).expect("runs");
     assert!(difference(&graph, &merged, 4) < 1e-9);
-    let shapes: Vec<ConvShape> = merged
-        .nodes()
-        .iter()
-        .filter_map(|n| if let Op::Linear(l) = &n.op { Some(*l.geometry.shape()) } else { None })
-        .collect();
-    assert_eq!(shapes.len(), 1);
-    assert_eq!((shapes[0].kernel, shapes[0].stride, shapes[0].padding), ([6, 6], [2, 2], [2, 2, 2, 2]));
+    let shape = shapes(&merged)[0];
+    assert_eq!((shape.kernel, shape.stride, shape.padding), ([4, 4], [2, 2], [1, 1, 1, 1]));
+    assert_eq!(count(&merged, |op| matches!(op, Op::AveragePool { .. })), 0);
 }

@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
-/// The networks of the shared data that this crate must import: (data set, name).
-pub(crate) const NETWORKS: [(&str, &str); 7] = [
+pub(crate) mod writer;
+
+/// The networks of the shared data: (data set, name). SqueezeNet has no list of logits, only golden outputs.
+pub(crate) const NETWORKS: [(&str, &str); 20] = [
     ("mnist", "mnist-8"),
     ("mnist", "burn_cnn_bn_mnist"),
     ("mnist", "falcon_minionn_mnist"),
@@ -12,7 +14,23 @@ pub(crate) const NETWORKS: [(&str, &str); 7] = [
     ("mnist", "vnncomp_mlp_256x2_mnist"),
     ("fashion-mnist", "fashion_cnn_bn"),
     ("digits", "digits_mlp"),
+    ("cifar10", "vnncomp_cifar10_small_nhwc"),
+    ("cifar10", "delphi_minionn_cifar10_poly"),
+    ("cifar10", "delphi_minionn_cifar10_relu"),
+    ("cifar10", "delphi_minionn_cifar10_relu6"),
+    ("cifar10", "fhempcnn_resnet20_cifar10"),
+    ("cifar10", "resnet20_cifar10"),
+    ("cifar10", "resnet20_cifar10_bnfolded"),
+    ("cifar10", "resnet20_cifar10_conv1x1"),
+    ("cifar10", "resnet20_cifar10_torchexport"),
+    ("cifar10", "resnet32_cifar10"),
+    ("cifar10", "resnet56_cifar10"),
+    ("cifar100", "delphi_resnet32_cifar100"),
+    ("cifar100", "fhempcnn_resnet32_cifar100"),
 ];
+
+/// The large one: golden outputs of two photographs.
+pub(crate) const SQUEEZENET: (&str, &str) = ("imagenet", "squeezenet1_0_imagenet");
 
 /// The folder of the shared data (`HUSHNET_DATA`, else `../shared/data` beside the workspace); `None`, loudly, if absent.
 pub(crate) fn data() -> Option<PathBuf> {
@@ -63,6 +81,13 @@ pub(crate) fn images(data: &std::path::Path, set: &str, name: &str, count: usize
             rows.map(|l| l.split(',').map(|v| v.parse::<f64>().expect("a number")).collect()).collect();
         return rows[1297..].iter().take(count).map(|r| r[..64].iter().map(|p| p / 16.0).collect()).collect();
     }
+    if let Some(file) = match set {
+        "cifar10" => Some("test-first5000.bin"),
+        "cifar100" => Some("test-a2000.bin"),
+        _ => None,
+    } {
+        return colour_images(&read(data.join(set).join(file)), name, count);
+    }
     let raw = idx_images(&data.join(set).join("t10k-first5000-images-idx3-ubyte.gz"), count);
     let normal = name == "burn_cnn_bn_mnist";
     let scale = |p: &u8| match normal {
@@ -70,6 +95,23 @@ pub(crate) fn images(data: &std::path::Path, set: &str, name: &str, count: usize
         false => f64::from(*p) / 255.0,
     };
     raw.iter().map(|image| image.iter().map(scale).collect()).collect()
+}
+
+/// Images of the CIFAR form (a label, then three planes), scaled as the network `name` wants them, planes first.
+pub(crate) fn colour_images(bytes: &[u8], name: &str, count: usize) -> Vec<Vec<f64>> {
+    let (mean, std) = match name {
+        n if n.starts_with("resnet") => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        "fhempcnn_resnet20_cifar10" => ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]),
+        "fhempcnn_resnet32_cifar100" => ([0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]),
+        _ => ([0.0; 3], [1.0; 3]),
+    };
+    let scale = |(i, &p): (usize, &u8)| (f64::from(p) / 255.0 - mean[i / 1024]) / std[i / 1024];
+    bytes.chunks_exact(3073).take(count).map(|record| record[1..].iter().enumerate().map(scale).collect()).collect()
+}
+
+/// An image of order H×W×C as C×H×W.
+pub(crate) fn planes_first(image: &[f64], channels: usize) -> Vec<f64> {
+    (0..channels).flat_map(|c| image.iter().skip(c).step_by(channels).copied()).collect()
 }
 
 /// Raw pixels of a gzipped idx file of images.

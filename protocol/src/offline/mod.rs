@@ -2,8 +2,8 @@
 //!
 //! | | from | content |
 //! |---|---|---|
-//! | 1 | C | per layer: key polynomials of its groups, masks of the known zeros that used outputs read |
-//! | 2 | S | per layer: masked replies |
+//! | 1 | C | per layer: key polynomials of its groups, masks of known zeros, deltas of its slots ([`keys`]) |
+//! | 2 | S | per layer: masked replies ([`replies`]) |
 //! | supply | both | silent transfers only, out of stock: a request the first time, an answer per iteration, either direction |
 //! | 2 | S | per chunk of every step: its transfer extension, the server choosing at random |
 //! | 3 | C | per chunk of every step: its transfer extension, with the choices of the step, and its corrections |
@@ -15,13 +15,17 @@
 //! (`choices` in [`ss_core::gate`], for example).
 
 pub mod correlations;
-pub mod linear;
+pub mod keys;
+pub mod replies;
+pub mod rho;
 pub mod stage;
 
 use std::sync::Arc;
 
 use ss_core::share::Share;
+use zeroize::Zeroizing;
 
+use crate::offline::replies::ServerLayer;
 use crate::plan::Plan;
 use crate::steps::{ClientSteps, ServerSteps};
 
@@ -32,8 +36,8 @@ pub type BundleId = [u8; 32];
 pub struct ClientBundle {
     pub(crate) id: BundleId,
     pub(crate) plan: Arc<Plan>,
-    /// Mask of the first layer's input: images × input elements, p bits.
-    pub(crate) input_mask: Share,
+    /// ρ of the input: images × input elements, w bits.
+    pub(crate) input_mask: Zeroizing<Vec<u64>>,
     /// One per [`Plan::gates`], in order.
     pub(crate) gates: Vec<ClientSteps>,
     /// The client's share of the result: indices in label mode, else logits.
@@ -43,8 +47,8 @@ pub struct ClientBundle {
 /// The server's half of a prepared bundle.
 pub struct ServerBundle {
     pub(crate) plan: Arc<Plan>,
-    /// Per layer M + W·Z + bias + dither on the used outputs: images × output elements in Z_q.
-    pub(crate) masks: Vec<Share>,
+    /// One per [`Plan::layers`], in order.
+    pub(crate) layers: Vec<ServerLayer>,
     /// One per [`Plan::gates`], in order.
     pub(crate) gates: Vec<ServerSteps>,
 }

@@ -1,20 +1,32 @@
 //! The preprocessing stage as the two parties speak it: three one-way messages, see [`super`].
+//!
+//! The linear layers are one full-duplex stage: the client sends layer after layer while the server answers the ones
+//! before. Neither waits for the other's reading, and the client opens replies as soon as so many bytes of them are
+//! underway that the server's queue would become large ([`AHEAD`]); so memory is bounded and no round trip is spent per
+//! layer.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use he_core::seed::Seed;
 use he_core::split::Epoch;
 
-use super::correlations::{ClientOperands, client_operands};
-use super::linear::{LayerHints, client_keys, client_open, keys_bytes, replies_bytes, server_reply};
+use super::correlations::client_operands;
+use super::keys::{ClientLayer, client_keys, client_open, keys_bytes, replies_bytes};
+use super::replies::{LayerHints, LayerNumbers, server_reply};
+use super::rho::Rho;
 use super::{BundleId, ClientBundle, ServerBundle};
-use crate::channel::{Channel, Kind};
+use crate::channel::{Channel, Duplex, Kind, Traffic};
 use crate::error::ProtocolError;
 use crate::online::Progress;
-use crate::plan::Plan;
-use crate::report::{Report, Stage, Start};
+use crate::plan::{LinearPlan, Plan};
+use crate::report::{Report, Stage};
 use crate::steps::prepare;
 use crate::transfers::Transfers;
+
+/// Bytes of replies that may be underway before the client takes the first of them.
+const AHEAD: usize = 32 << 20;
 
 /// Client: prepares one bundle.
 ///
@@ -36,27 +48,43 @@ pub fn client(
         done += 1;
         progress(done, steps);
     };
-    let mut waiting = Vec::with_capacity(plan.layers().len());
-    for layer in plan.layers() {
-        let start = Start::now(channel);
-        let (message, own) = client_keys(plan, layer, epoch, &seed.fork("layer", &[layer.index as u64]));
-        channel.send(Kind::Keys, layer.index, &message)?;
-        waiting.push(own);
-        report.add(Stage::Preprocessing, &layer.name, "linear", &start, channel);
-        tick();
-    }
-    let (mut masks, mut shares) = (Vec::new(), Vec::new());
-    for (layer, own) in plan.layers().iter().zip(waiting) {
-        let start = Start::now(channel);
-        let replies = channel.receive(Kind::Replies, layer.index, replies_bytes(plan, layer))?;
-        let (mask, share) = client_open(plan, layer, own, &replies)?;
-        masks.push(mask);
-        shares.push(share);
-        report.add(Stage::Preprocessing, &layer.name, "linear", &start, channel);
-        tick();
-    }
+    let mut rho = Rho::new(plan, &masks_seed(seed));
+    let mut shares = Vec::with_capacity(plan.layers().len());
+    channel.duplex(true, 1, |link| {
+        let mut clock = Clock::start(link, report);
+        let mut waiting: VecDeque<(&LinearPlan, ClientLayer)> = VecDeque::new();
+        let mut underway = 0;
+        let mut open = |link: &mut Duplex<'_>,
+                        clock: &mut Clock<'_>,
+                        underway: &mut usize,
+                        (layer, own): (&LinearPlan, ClientLayer)| {
+            let length = replies_bytes(plan, layer);
+            let replies = link.receive(Kind::Replies, layer.node, length)?;
+            *underway -= length;
+            shares.push(client_open(plan, layer, own, &replies)?);
+            clock.lap(link, &layer.name);
+            tick();
+            Ok::<_, ProtocolError>(())
+        };
+        for layer in plan.layers() {
+            let (message, own, _) = client_keys(plan, layer, epoch, &layer_seed(seed, layer), &mut rho);
+            link.send(Kind::Keys, layer.node, &message)?;
+            link.flush()?;
+            underway += replies_bytes(plan, layer);
+            waiting.push_back((layer, own));
+            clock.lap(link, &layer.name);
+            while underway > AHEAD && waiting.len() > 1 {
+                let Some(next) = waiting.pop_front() else { break };
+                open(link, &mut clock, &mut underway, next)?;
+            }
+        }
+        waiting.into_iter().try_for_each(|next| open(link, &mut clock, &mut underway, next))
+    })?;
 
-    let operands = client_operands(plan, &shares, &masks, &mut seed.fork("activations", &[]).stream())?;
+    let input_mask = rho.of_producer(&plan.producers()[0]);
+    let mut rng = operands_seed(seed).stream();
+    let operands = client_operands(plan, shares, &rho, &mut rng, &mut |_, _| {})?;
+    drop(rho);
     let gates = prepare::client(
         channel,
         transfers,
@@ -66,14 +94,12 @@ pub fn client(
         &mut |at, seconds, traffic| {
             let step = &plan.gates()[at];
             report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
-            tick();
         },
     )?;
-    let input_mask = masks.swap_remove(0);
     Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output: operands.output })
 }
 
-/// Server: prepares its half. `hints` and `biases` are per layer.
+/// Server: prepares its half. `hints` and `numbers` are per layer.
 ///
 /// # Errors
 /// What the channel or the peer did.
@@ -82,38 +108,62 @@ pub fn server(
     transfers: &mut Transfers,
     plan: &Arc<Plan>,
     hints: &[Arc<LayerHints>],
-    biases: &[Vec<u64>],
+    numbers: &[LayerNumbers<'_>],
     seed: &Seed,
     report: &mut Report,
 ) -> Result<ServerBundle, ProtocolError> {
-    let mut keys = Vec::with_capacity(plan.layers().len());
-    for layer in plan.layers() {
-        let start = Start::now(channel);
-        keys.push(channel.receive(Kind::Keys, layer.index, keys_bytes(plan, layer))?);
-        report.add(Stage::Preprocessing, &layer.name, "linear", &start, channel);
-    }
-    let mut masks = Vec::with_capacity(plan.layers().len());
-    for (((layer, keys), hints), bias) in plan.layers().iter().zip(&keys).zip(hints).zip(biases) {
-        let start = Start::now(channel);
-        let seed = seed.fork("layer", &[layer.index as u64]);
-        let (replies, mask) = server_reply(plan, layer, hints, bias, keys, &seed)?;
-        channel.send(Kind::Replies, layer.index, &replies)?;
-        masks.push(mask);
-        report.add(Stage::Preprocessing, &layer.name, "linear", &start, channel);
-    }
+    let mut layers = Vec::with_capacity(plan.layers().len());
+    channel.duplex(true, 1, |link| {
+        let mut clock = Clock::start(link, report);
+        for ((layer, hints), numbers) in plan.layers().iter().zip(hints).zip(numbers) {
+            let keys = link.receive(Kind::Keys, layer.node, keys_bytes(plan, layer))?;
+            let seed = layer_seed(seed, layer);
+            let (replies, half) = server_reply(plan, layer, hints, *numbers, &keys, &seed)?;
+            link.send(Kind::Replies, layer.node, &replies)?;
+            link.flush()?;
+            layers.push(half);
+            clock.lap(link, &layer.name);
+        }
+        Ok(())
+    })?;
     let gates = prepare::server(channel, transfers, &plan.step_sizes(), &mut |at, seconds, traffic| {
         let step = &plan.gates()[at];
         report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
     })?;
-    Ok(ServerBundle { plan: plan.clone(), masks, gates })
+    Ok(ServerBundle { plan: plan.clone(), layers, gates })
 }
 
-/// Replays what the client's operands were, for the oracle of tests that recorded the seed.
-pub(crate) fn replay_operands(
-    plan: &Plan,
-    shares: &[ss_core::share::Share],
-    masks: &[ss_core::share::Share],
-    seed: &Seed,
-) -> Result<ClientOperands, ProtocolError> {
-    client_operands(plan, shares, masks, &mut seed.fork("activations", &[]).stream())
+/// Of a bundle's seed: either party's for one layer.
+pub(crate) fn layer_seed(seed: &Seed, layer: &LinearPlan) -> Seed {
+    seed.fork("layer", &[layer.node as u64])
+}
+
+/// Of the client's seed: its masks ρ.
+pub(crate) fn masks_seed(seed: &Seed) -> Seed {
+    seed.fork("masked tensors", &[])
+}
+
+/// Of the client's seed: its operands.
+pub(crate) fn operands_seed(seed: &Seed) -> Seed {
+    seed.fork("activations", &[])
+}
+
+/// Time and traffic layer by layer.
+struct Clock<'a> {
+    time: Instant,
+    traffic: Traffic,
+    report: &'a mut Report,
+}
+
+impl<'a> Clock<'a> {
+    fn start(link: &Duplex<'_>, report: &'a mut Report) -> Self {
+        Self { time: Instant::now(), traffic: link.traffic(), report }
+    }
+
+    fn lap(&mut self, link: &Duplex<'_>, name: &str) {
+        let (time, traffic) = (Instant::now(), link.traffic());
+        let seconds = (time - self.time).as_secs_f64();
+        self.report.add_figures(Stage::Preprocessing, name, "linear", seconds, traffic - self.traffic);
+        (self.time, self.traffic) = (time, traffic);
+    }
 }

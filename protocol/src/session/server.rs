@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use conv_fast::plan::choose;
-use conv_fast::{Layout, PreparedConv};
+use conv_fast::PreparedConv;
 use he_core::split::Epoch;
-use he_core::{Params, Seed};
+use he_core::{Params, Profile, Seed};
 use nn_merge::model::Model;
 use rand_core::Rng;
 
@@ -16,12 +15,14 @@ use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
 use crate::link;
-use crate::offline::linear::LayerHints;
+use crate::offline::replies::{LayerHints, LayerNumbers};
 use crate::offline::{BundleId, ServerBundle, stage};
-use crate::online;
-use crate::plan::{LayerPlan, OutputMode, Plan};
+use crate::online::{self, NodeNumbers};
+use crate::plan::{OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
 use crate::transfers::Transfers;
+
+use super::material::Materials;
 
 /// Clients whose quota is kept count of.
 const MOST_CLIENTS: usize = 1 << 16;
@@ -65,9 +66,6 @@ impl Default for Policy {
     }
 }
 
-/// Hints of one layer in one layout, computed by whoever asks first.
-type HintCell = Arc<OnceLock<Arc<LayerHints>>>;
-
 /// A model ready to be served. Shared by all sessions.
 pub struct Server {
     model: Model,
@@ -76,10 +74,9 @@ pub struct Server {
     params: Params,
     epoch: Epoch,
     policy: Policy,
-    convolutions: Vec<PreparedConv>,
-    /// Bias per layer and output channel, in Z_q.
-    biases: Vec<Vec<u64>>,
-    hints: Mutex<HashMap<(usize, Layout), HintCell>>,
+    /// Biases per node.
+    numbers: Vec<NodeNumbers>,
+    materials: Materials,
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
     /// Images asked for by each client so far.
     asked: Mutex<HashMap<String, u64>>,
@@ -105,10 +102,11 @@ impl Server {
     pub fn new(model: Model, policy: Policy, seed: Seed) -> Result<Self, ProtocolError> {
         let caller = |error: &dyn std::fmt::Display| ProtocolError::Caller(error.to_string());
         let profile = model.manifest.profile;
-        if policy.offer.logit_bits.is_some() && profile != he_core::Profile::Wide {
+        let roomy = matches!(profile, Profile::Wide | Profile::Exact);
+        if policy.offer.logit_bits.is_some() && !roomy {
             return Err(ProtocolError::Caller(format!(
                 "a model in profile `{profile}` has no room for the noise that hides its weights behind logits: \
-                 serve labels, or merge it for profile `wide`"
+                 serve labels, or merge it for profile `wide` or `exact`"
             )));
         }
         if !policy.offer.methods.suffice() {
@@ -117,23 +115,12 @@ impl Server {
             ));
         }
         let params = Params::new(profile);
-        let q = *params.modulus();
-        let convolutions = model
-            .manifest
-            .layers
+        let tensors = model.manifest.tensors().map_err(|error| caller(&error))?;
+        let numbers = tensors
             .iter()
-            .zip(&model.layers)
-            .map(|(spec, own)| {
-                PreparedConv::new(spec.geometry.clone(), q, &own.weights, choose(&spec.geometry, &q))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| caller(&error))?;
-        // Biases are in units of 2^-62 of the torus.
-        let lift = |bias: &i64| {
-            let scaled = (i128::from(*bias) * i128::from(q.value()) + (1 << 61)) >> 62;
-            scaled.rem_euclid(i128::from(q.value())) as u64
-        };
-        let biases = model.layers.iter().map(|layer| layer.bias.iter().map(lift).collect()).collect();
+            .zip(&model.nodes)
+            .map(|(tensor, own)| NodeNumbers::new(&params, tensor, own))
+            .collect();
         let mut label = [0; 32];
         seed.fork("epoch", &[]).stream().fill_bytes(&mut label);
         let server = Self {
@@ -143,9 +130,8 @@ impl Server {
             params,
             epoch: Epoch::new(label),
             policy,
-            convolutions,
-            biases,
-            hints: Mutex::default(),
+            numbers,
+            materials: Materials::default(),
             shelf: Mutex::default(),
             asked: Mutex::default(),
             held: Default::default(),
@@ -153,6 +139,7 @@ impl Server {
         let plan = Plan::new(&server.model.manifest, 1, OutputMode::Label)
             .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
         server.hints(&plan);
+        server.convolutions(&plan)?;
         Ok(server)
     }
 
@@ -166,22 +153,37 @@ impl Server {
         &self.epoch
     }
 
-    /// Biases per layer, in Z_q.
-    pub fn biases(&self) -> &[Vec<u64>] {
-        &self.biases
+    /// Biases and offsets per node, in the rings of the protocol.
+    pub fn numbers(&self) -> &[NodeNumbers] {
+        &self.numbers
     }
 
-    /// Hints of every layer of `plan`, computed once per layout whoever asks first. A layer has a handful of layouts (one
-    /// per power of two of the images in a bundle), so what clients can make us remember is bounded.
+    /// The private numbers of every linear layer of `plan`.
+    pub fn layer_numbers(&self, plan: &Plan) -> Vec<LayerNumbers<'_>> {
+        plan.layers()
+            .iter()
+            .map(|layer| LayerNumbers {
+                weights: &self.model.nodes[layer.node].weights,
+                bias: self.numbers[layer.node].residues(),
+            })
+            .collect()
+    }
+
+    /// Hints of every layer of `plan`, computed once per layout by whoever asks first.
     pub fn hints(&self, plan: &Plan) -> Vec<Arc<LayerHints>> {
-        // Layer by layer on this thread; the work inside is parallel. A worker of the pool must never wait for a cell
-        // that is being filled: the filling may wait for that worker.
-        let of_layer = |layer: &LayerPlan| {
-            let key = (layer.index, layer.packing.layout());
-            let cell = lock(&self.hints).entry(key).or_default().clone();
-            let own = &self.model.layers[layer.index].weights;
-            cell.get_or_init(|| Arc::new(LayerHints::new(&self.params, &self.epoch, layer, own))).clone()
+        let of_layer = |layer| {
+            self.materials.hints(&self.params, &self.epoch, layer, &self.model.nodes[layer.node].weights)
         };
+        plan.layers().iter().map(of_layer).collect()
+    }
+
+    /// Prepared convolutions of every layer of `plan`, one per limb, likewise.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] for a layer that no algorithm computes.
+    pub fn convolutions(&self, plan: &Plan) -> Result<Vec<Arc<Vec<PreparedConv>>>, ProtocolError> {
+        let of_layer =
+            |layer| self.materials.convolutions(&self.params, layer, &self.model.nodes[layer.node].weights);
         plan.layers().iter().map(of_layer).collect()
     }
 
@@ -256,7 +258,7 @@ impl Server {
                         transfers,
                         &current,
                         &hints,
-                        &self.biases,
+                        &self.layer_numbers(&current),
                         &seed,
                         &mut report,
                     )?;
@@ -299,7 +301,8 @@ impl Server {
                         return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
                     }
                     images_run += bundle.plan().images();
-                    online::server(channel, bundle, &self.convolutions, &mut report)?;
+                    let convolutions = self.convolutions(bundle.plan())?;
+                    online::server(channel, bundle, &convolutions, &self.numbers, &mut report)?;
                 }
                 Request::Finish => return Ok(Served { report, images: images_run }),
             }

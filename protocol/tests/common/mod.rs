@@ -1,12 +1,15 @@
-//! A small random network, built by hand: the protocol's tests need no file.
+//! Small random networks, built by hand: the protocol's tests need no file.
 
 #![allow(dead_code, reason = "every test file uses its part of this")]
 
-use conv_fast::{ConvGeometry, ConvShape};
+use std::sync::Arc;
+
 use he_core::{Profile, Seed};
-use nn_merge::model::{
-    ActivationSpec, InputSpec, LayerSpec, LayerWeights, Manifest, Model, PoolGeometry, PoolShape, limits,
-};
+use nn_merge::fixed_point::networks::{Conv, Sketch};
+use nn_merge::fixed_point::{evaluate_exact, evaluate_with};
+use nn_merge::model::{LocalOp, Model, limits};
+use protocol::testing::{in_process, replay};
+use protocol::{ClientOptions, Output, OutputMode, Plan, Policy, Server};
 use rand_core::Rng;
 
 /// A seed from the system, printed so that a failure can be replayed.
@@ -17,96 +20,33 @@ pub(crate) fn fresh_seed(what: &str) -> [u8; 32] {
     bytes
 }
 
-/// conv 3×3 (padded) → max-pool 2×2 → ReLU → strided conv → ReLU → fully connected, 5 classes, random weights.
+/// Bits of masked tensors in the tests' networks: the profile's most, but in `wide` ten less than its slots have.
+pub(crate) fn width(profile: Profile) -> u32 {
+    limits(profile).max_width.min(36)
+}
+
+/// conv 3×3 (padded) → max-pool 2×2 → ReLU → strided conv, and beside it a strided 1×1 shortcut and a sum → ReLU → sum pooling
+/// → fully connected, 5 classes, random weights.
 pub(crate) fn model(profile: Profile, seed: &Seed) -> Model {
     let mut rng = seed.fork("model", &[]).stream();
-    let shapes = [
-        (2, 8, 8, 4, [3, 3], [1, 1], [1, 1, 1, 1]),
-        (4, 4, 4, 6, [3, 2], [2, 1], [1, 0, 0, 1]),
-        (48, 1, 1, 5, [1, 1], [1, 1], [0; 4]),
-    ];
-    let numbers = limits(profile);
-    let (p, k) = (numbers.masked_bits, numbers.ring_bits);
-    let geometries: Vec<ConvGeometry> = shapes
-        .iter()
-        .map(|&(in_channels, in_height, in_width, out_channels, kernel, stride, padding)| {
-            ConvGeometry::new(ConvShape {
-                in_channels,
-                in_height,
-                in_width,
-                out_channels,
-                kernel,
-                stride,
-                padding,
-                dilation: [1, 1],
-                groups: 1,
-            })
-            .expect("a valid shape")
-        })
-        .collect();
-    let pool = PoolGeometry::new(PoolShape {
-        channels: 4,
-        in_height: 8,
-        in_width: 8,
-        kernel: [2, 2],
-        stride: [2, 2],
-        padding: [0; 4],
-    })
-    .expect("a valid pool");
-    assert_eq!(geometries[1].output_len(), 48, "the chain fits");
+    let limit = f64::from(width(profile) - 11).exp2();
+    let mut s = Sketch::new(profile, [2, 8, 8], width(profile), limit, &mut rng);
+    let first = s.conv(0, Conv::same(4, 3)).expect("it fits");
+    let relu = s.pooled_relu(first, 2, 2).expect("it fits");
+    let strided = Conv { stride: [2, 1], padding: [1, 0, 0, 1], ..Conv::plain(6, [3, 2]) };
+    let second = s.conv(relu, strided).expect("it fits");
+    let shortcut = s.conv(relu, Conv { stride: [2, 1], ..Conv::plain(6, [1, 1]) }).expect("it fits");
+    let sum = s.sum(&[second, shortcut]);
+    let relu = s.relu(sum).expect("it fits");
+    let pool = s.pool(relu, [1, 2], [1, 2], [0; 4]).expect("it fits");
+    let pooled = s.local(&[relu], LocalOp::SumPool(pool)).expect("it fits");
+    let last = s.dense(pooled, 5).expect("it fits");
+    s.finish(last).expect("a valid model")
+}
 
-    // Weights of about 6 bits; in the smallest profile of 2, since its ring is narrow.
-    let spread = if profile == Profile::Tiny { 7 } else { 127 };
-    let weight = |rng: &mut rand_chacha::ChaCha20Rng| (rng.next_u32() % spread) as i32 - spread as i32 / 2;
-    let mut specs = Vec::new();
-    let mut weights = Vec::new();
-    for (l, geometry) in geometries.into_iter().enumerate() {
-        let last = l == 2;
-        let ring_bits = if last { numbers.last_ring_bits } else { k };
-        weights.push(LayerWeights {
-            weights: (0..geometry.weights_len()).map(|_| weight(&mut rng)).collect(),
-            bias: (0..geometry.shape().out_channels)
-                .map(|_| ((rng.next_u64() >> 6) as i64 - (1 << 57)) >> 3)
-                .collect(),
-        });
-        // Sums of up to 48 products of 6 bits each: far from half a turn, so that nothing wraps.
-        let shift = (p - k).saturating_sub(9);
-        specs.push(LayerSpec {
-            name: ["first", "second", "last"][l].into(),
-            geometry,
-            masked_bits: p,
-            ring_bits,
-            reply_bits: ring_bits + 6,
-            activation: (!last).then(|| ActivationSpec {
-                pool: (l == 0).then(|| pool.clone()),
-                ignored_bits: numbers.ignored_bits,
-                shift,
-            }),
-        });
-    }
-    let salt = [7; 32];
-    let manifest = Manifest {
-        name: "test".into(),
-        profile,
-        input: InputSpec {
-            channels: 2,
-            height: 8,
-            width: 8,
-            channels_last: false,
-            scale: 1.0,
-            mean: vec![0.0; 2],
-            std: vec![1.0; 2],
-            units: f64::from(p - 11).exp2(),
-            limit: 1.0,
-        },
-        layers: specs,
-        classes: 5,
-        logit_scale: 16.0,
-        weights_commitment: Model::commitment(&salt, &weights),
-    };
-    let model = Model { manifest, layers: weights, salt };
-    model.validate().expect("a valid model");
-    model
+/// Elements of the output.
+pub(crate) fn classes(model: &Model) -> usize {
+    model.manifest.tensors().expect("a valid model")[model.manifest.output.node as usize].elements()
 }
 
 /// Random inputs in the declared range, image after image.
@@ -115,4 +55,66 @@ pub(crate) fn inputs(model: &Model, images: usize, seed: &Seed) -> Vec<i64> {
     (0..images * model.manifest.input_len())
         .map(|_| model.manifest.input.quantize(f64::from(rng.next_u32()) / 4294967296.0 * 2.0 - 1.0))
         .collect()
+}
+
+/// `bundles` bundles in one session; gives each one's output.
+pub(crate) fn run(
+    server: &Server,
+    bytes: [u8; 32],
+    options: ClientOptions,
+    images: usize,
+    inputs: &[i64],
+    bundles: usize,
+) -> Vec<Output> {
+    let (client, serving) = (Seed::from_bytes(bytes), Seed::from_bytes(bytes).fork("serving", &[]));
+    let (outputs, served) = in_process(server, serving, client, |client| {
+        let mut client = client.agree_on(options)?;
+        let outputs = (0..bundles)
+            .map(|_| {
+                let bundle = client.prepare(images, &mut |_, _| {})?;
+                client.infer(bundle, inputs, &mut |_, _| {})
+            })
+            .collect::<Result<Vec<Output>, _>>()?;
+        client.finish()?;
+        Ok(outputs)
+    });
+    served.expect("an honest session");
+    outputs.expect("an honest session")
+}
+
+/// One session of a model against both oracles: bit for bit with the run's noise, within the bound without (where the
+/// profile gives logits; elsewhere only the label is compared). Gives the largest distance in units of its bound.
+pub(crate) fn check(model: &Model, images: usize, options: ClientOptions, what: &str) -> f64 {
+    let bytes = fresh_seed(what);
+    let seed = Seed::from_bytes(bytes);
+    let fine = matches!(model.manifest.profile, Profile::Wide | Profile::Exact);
+    let bits = 16;
+    let mut policy = Policy::default();
+    policy.offer.logit_bits = fine.then_some(bits);
+    let server = Server::new(model.clone(), policy, seed.fork("server", &[])).expect("a valid model");
+    let inputs = inputs(model, images, &seed);
+    let outputs = run(&server, bytes, options.logits(fine), images, &inputs, 1);
+    let mode = if fine { OutputMode::Logits { bits } } else { OutputMode::Label };
+    let plan = Arc::new(Plan::new(&model.manifest, images, mode).expect("a plan"));
+    let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).expect("a replay");
+    let (logits, labels) =
+        evaluate_with(model, images, &inputs, &tape, fine.then_some(bits)).expect("a tape that fits");
+    if !fine {
+        assert_eq!(outputs[0], Output::Labels(labels), "{what}");
+    } else {
+        assert_eq!(outputs[0], Output::Logits(logits.clone()), "{what}");
+    }
+    let bits = if fine { bits } else { model.manifest.output.ring_bits };
+    let unit = model.manifest.output.scale / f64::from(bits).exp2();
+    let mut worst = 0f64;
+    for (logits, image) in logits.iter().zip(inputs.chunks(model.manifest.input_len())) {
+        let exact = evaluate_exact(model, image, Some(bits)).expect("a valid model");
+        assert!(exact.in_range, "{what}: {:?}", exact.overflow);
+        for ((&logit, exact), &bound) in logits.iter().zip(&exact.logits).zip(&exact.bounds) {
+            let distance = (logit as f64 * unit - exact).abs();
+            assert!(distance <= bound, "{what}: {distance}, bound {bound}");
+            worst = worst.max(distance / bound);
+        }
+    }
+    worst
 }

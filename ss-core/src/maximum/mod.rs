@@ -129,6 +129,65 @@ impl Tournament {
         Ok(Self { inputs, winners: winners.collect(), levels })
     }
 
+    /// This tournament, and then `second` among its results: the maxima of the columns of a window after those of its
+    /// rows, say, where overlapping windows share rows.
+    ///
+    /// # Errors
+    /// [`SsError::WrongLength`] unless `second` takes as many values as there are results.
+    pub fn then(mut self, second: Self) -> Result<Self, SsError> {
+        crate::error::expect_length("inputs of a second tournament", self.outputs(), second.inputs)?;
+        let among = |at: &mut u32| *at = self.winners[*at as usize];
+        let (mut levels, mut winners) = (second.levels, second.winners);
+        match levels.first_mut() {
+            None => winners.iter_mut().for_each(among),
+            Some(level) => {
+                level.pairs.iter_mut().flatten().for_each(among);
+                level.next.iter_mut().for_each(|slot| match slot {
+                    Slot::Carried(at) => among(at),
+                    Slot::Winner(_) | Slot::Loser(_) => {}
+                });
+            }
+        }
+        self.levels.extend(levels);
+        self.winners = winners;
+        Ok(self)
+    }
+
+    /// The same tournament on each of `times` tensors that follow one another; results likewise. It is the plan that
+    /// [`Tournament::new`] makes of the windows of all of them.
+    ///
+    /// # Errors
+    /// [`SsError::TooLarge`] where indices would not fit 32 bits.
+    pub fn repeat(&self, times: usize) -> Result<Self, SsError> {
+        let widest = self.levels.iter().map(|level| level.next.len()).chain([self.inputs]).max().unwrap_or(0);
+        if widest.checked_mul(times).is_none_or(|all| u32::try_from(all).is_err()) {
+            let limit = u32::MAX as usize / widest.max(1);
+            return Err(SsError::TooLarge { what: "tensors of a tournament", limit, got: times });
+        }
+        let copies = |length: usize| (0..times as u32).map(move |copy| copy * length as u32);
+        let mut length = self.inputs;
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for level in &self.levels {
+            let pairs = copies(length)
+                .flat_map(|from| level.pairs.iter().map(move |pair| pair.map(|at| at + from)))
+                .collect();
+            let next = copies(length)
+                .zip(copies(level.pairs.len()))
+                .flat_map(|(value, gate)| {
+                    level.next.iter().map(move |slot| match *slot {
+                        Slot::Winner(at) => Slot::Winner(at + gate),
+                        Slot::Loser(at) => Slot::Loser(at + gate),
+                        Slot::Carried(at) => Slot::Carried(at + value),
+                    })
+                })
+                .collect();
+            levels.push(Level { pairs, next });
+            length = level.next.len();
+        }
+        let winners = copies(length).flat_map(|from| self.winners.iter().map(move |&at| at + from)).collect();
+        Ok(Self { inputs: times * self.inputs, levels, winners })
+    }
+
     /// Length of the input tensor.
     pub fn inputs(&self) -> usize {
         self.inputs

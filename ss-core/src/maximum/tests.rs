@@ -45,6 +45,40 @@ proptest! {
     }
 
     #[test]
+    fn repeated_plans_are_the_plan_of_all_windows(
+        inputs in 1usize..20,
+        picks in proptest::collection::vec(proptest::collection::vec(any::<u32>(), 1..9), 1..8),
+        times in 1usize..4,
+    ) {
+        let windows: Vec<Vec<u32>> =
+            picks.iter().map(|w| w.iter().map(|i| i % inputs as u32).collect()).collect();
+        let all: Vec<Vec<u32>> = (0..times)
+            .flat_map(|copy| windows.iter().map(move |w| w.iter().map(|&i| i + (copy * inputs) as u32).collect()))
+            .collect();
+        let one = Tournament::new(inputs, &windows).unwrap();
+        prop_assert_eq!(one.repeat(times).unwrap(), Tournament::new(times * inputs, &all).unwrap());
+    }
+
+    #[test]
+    fn a_second_plan_finds_the_maxima_of_maxima(
+        inputs in proptest::collection::vec(0u64..1000, 1..30),
+        first in proptest::collection::vec(proptest::collection::vec(any::<u32>(), 1..6), 1..9),
+        second in proptest::collection::vec(proptest::collection::vec(any::<u32>(), 1..6), 1..9),
+    ) {
+        let within = |windows: &[Vec<u32>], n: usize| -> Vec<Vec<u32>> {
+            windows.iter().map(|w| w.iter().map(|i| i % n as u32).collect()).collect()
+        };
+        let (first, second) = (within(&first, inputs.len()), within(&second, first.len()));
+        let rows = Tournament::new(inputs.len(), &first).unwrap();
+        let columns = Tournament::new(first.len(), &second).unwrap();
+        prop_assert!(rows.clone().then(Tournament::new(first.len() + 1, &[vec![0]]).unwrap()).is_err());
+        let (gates, both) = (rows.gates() + columns.gates(), rows.then(columns).unwrap());
+        prop_assert_eq!(both.gates(), gates);
+        let maxima = largest(&first, &inputs, 1);
+        prop_assert_eq!(run(&both, &inputs, |_, _| false), largest(&second, &maxima, 1));
+    }
+
+    #[test]
     fn finds_the_largest_of_windows_of_any_sizes(
         inputs in proptest::collection::vec(0u64..50, 1..60),
         picks in proptest::collection::vec(proptest::collection::vec(any::<u32>(), 4..30), 1..6),

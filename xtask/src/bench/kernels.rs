@@ -7,7 +7,7 @@ use anyhow::Result;
 use conv_fast::matmul::{self, SmallMatrix};
 use conv_fast::{Algorithm, ConvGeometry, ConvShape, PreparedConv, direct};
 use he_core::split::{ClientSecret, Epoch, Hint, masked_reply};
-use he_core::{Kernel, Modulus, NttTable, Params, Poly, Profile, Seed, sample};
+use he_core::{Kernel, Modulus, NttTable, Params, Profile, RnsPoly, Seed, sample};
 use rand_core::Rng;
 use ss_core::bits;
 use ss_core::ot::silent::{SilentParams, SilentReceiver, SilentSender};
@@ -102,7 +102,7 @@ fn split(bench: &mut Bench<'_>, profile: Profile, seed: &Seed) -> Result<()> {
     let a = epoch.public_key_a(&params, 0);
     let secret = ClientSecret::generate(&params, &mut rng);
     let key = secret.public_key(&params, &a, &mut rng);
-    let weights = Poly::from_signed(params.table(), &[(0, 5), (7, -3)]).into_ntt(params.table());
+    let weights = RnsPoly::from_signed(&params, &[(0, 5), (7, -3)]).into_ntt(&params);
     let hint = Hint::new(&params, &[(&weights, &a)]);
     let bits = params.modulus().bits().min(24);
     let mut number = 0;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use conv_fast::{ConvGeometry, ConvShape, direct_f64};
 use he_core::{Profile, Seed};
-use nn_merge::model::{InputSpec, LayerSpec, LayerWeights, Manifest, Model, limits};
+use nn_merge::model::{InputSpec, Manifest, Model, NodeSpec, NodeWeights, OpSpec, OutputSpec, limits};
 use rand_core::Rng;
 
-use super::party::measure;
+use super::party::{Setting, measure};
 use super::timing::median;
 use super::{Options, Row, SessionFigures};
 
@@ -21,6 +21,9 @@ const LAYERS: &[(&str, usize, usize, usize, usize, usize)] = &[
     ("conv 3×3 16→32 32×32 /2", 16, 32, 32, 3, 2),
     ("conv 3×3 64→64 8×8", 64, 8, 64, 3, 1),
     ("conv 1×1 256→256 14×14", 256, 14, 256, 1, 1),
+    ("conv 1×1 64→256 56×56", 64, 56, 256, 1, 1),
+    ("conv 3×3 64→64 56×56", 64, 56, 64, 3, 1),
+    ("conv 7×7 3→64 224×224 /2", 3, 224, 64, 7, 2),
     ("fully connected 256→100", 256, 1, 100, 1, 1),
     ("fully connected 1024→10", 1024, 1, 10, 1, 1),
 ];
@@ -31,7 +34,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
     for &(name, channels, side, outputs, kernel, stride) in
         LAYERS.iter().filter(|layer| options.wants(layer.0))
     {
-        let pad = if kernel == 3 { 1 } else { 0 };
+        let pad = if kernel == 5 { 0 } else { kernel / 2 };
         let geometry = ConvGeometry::new(ConvShape {
             in_channels: channels,
             in_height: side,
@@ -46,7 +49,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
         let model = model(name, &geometry)?;
         let plain = plain_seconds(&geometry, options.smoke());
         for bundle in if options.smoke() { vec![1] } else { vec![1, 8] } {
-            let measured = measure(&model, bundle, if options.smoke() { 1 } else { 9 }, true)?;
+            let bundles = if options.smoke() { 1 } else { 9 };
+            let measured = measure(&model, Setting { bundle, bundles, logits: true, link: "loopback" })?;
             let session = SessionFigures::new(measured, bundle, "direct f64", plain);
             rows.push(Row {
                 name: name.into(),
@@ -73,9 +77,12 @@ fn model(name: &str, geometry: &ConvGeometry) -> Result<Model> {
     let mut rng = Seed::from_os()?.stream();
     let largest = 1i32 << (numbers.weight_bits - 1);
     let weights = (0..geometry.weights_len()).map(|_| rng.next_u32() as i32 % largest).collect();
-    let layers = vec![LayerWeights { weights, bias: vec![0; geometry.shape().out_channels] }];
+    let layer = NodeWeights { weights, bias: vec![0; geometry.shape().out_channels] };
+    let nodes = vec![NodeWeights::default(), layer];
     let shape = geometry.shape();
     let salt = [0; 32];
+    let width = numbers.max_width;
+    let node = |name: &str, op, inputs| NodeSpec { name: name.into(), op, inputs };
     let manifest = Manifest {
         name: name.into(),
         profile,
@@ -87,22 +94,21 @@ fn model(name: &str, geometry: &ConvGeometry) -> Result<Model> {
             scale: 1.0 / 255.0,
             mean: vec![0.0; shape.in_channels],
             std: vec![1.0; shape.in_channels],
-            units: f64::from(numbers.masked_bits - numbers.weight_bits).exp2() / geometry.terms() as f64,
+            units: f64::from(width - numbers.weight_bits).exp2() / geometry.terms() as f64,
             limit: 1.0,
         },
-        layers: vec![LayerSpec {
-            name: name.into(),
-            geometry: geometry.clone(),
-            masked_bits: numbers.masked_bits,
-            ring_bits: numbers.ring_bits,
-            reply_bits: numbers.ring_bits + 6,
-            activation: None,
-        }],
-        classes: geometry.output_len(),
-        logit_scale: 1.0,
-        weights_commitment: Model::commitment(&salt, &layers),
+        nodes: vec![
+            node("input", OpSpec::Input { width }, vec![]),
+            node(
+                name,
+                OpSpec::Linear { geometry: geometry.clone(), reply_bits: numbers.ring_bits + 6 },
+                vec![0],
+            ),
+        ],
+        output: OutputSpec { node: 1, ring_bits: numbers.ring_bits, scale: 1.0 },
+        weights_commitment: Model::commitment(&salt, &nodes),
     };
-    let model = Model { manifest, layers, salt };
+    let model = Model { manifest, nodes, salt };
     model.validate()?;
     Ok(model)
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `kernels` | transforms, samplers, transfers, matrix products | the portable kernel, or the slow twin |
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
-//! | `network` | whole networks, two processes over loopback | the same network in plain f32, this crate's evaluation |
+//! | `network` | whole networks, two processes, over loopback or modelled links | the same network in plain f32, this crate's evaluation |
 //! | `activation` | one activation each, two processes, also over modelled links | the same function in plain f32 |
 //!
 //! Machines and moments differ: quote ratios. Times are medians. `--json` prints one document with the machine and the
@@ -35,8 +35,8 @@ enum What {
     Kernels(Options),
     /// One private layer at a time, two processes over loopback
     Layers(Options),
-    /// Whole networks, two processes over loopback
-    Network(Options),
+    /// Whole networks, two processes, over loopback or modelled links
+    Network(network::Args),
     /// Activations one at a time, two processes, over loopback and modelled links
     Activation(activation::Args),
     /// One party of an activation: started by that bench itself
@@ -134,7 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let (schema, options, rows) = match &args.what {
         What::Kernels(options) => ("hushnet-bench-kernels/1", options, kernels::run(options)?),
         What::Layers(options) => ("hushnet-bench-layers/1", options, layers::run(options)?),
-        What::Network(options) => ("hushnet-bench-network/1", options, network::run(options)?),
+        What::Network(args) => return network::run(args),
         What::Activation(args) => ("hushnet-bench-activation/1", &args.options, activation::run(args)?),
         What::ActivationParty(args) => return activation::party::run(args).map(|()| true),
         What::Party(args) => return party::run(args).map(|()| true),
@@ -260,11 +260,11 @@ impl SessionFigures {
             setup_bytes: measured.setup_bytes,
             preprocessing_seconds: measured.preprocessing_seconds / images,
             online_seconds,
-            preprocessing_bytes: measured.preprocessing_bytes / count,
-            online_bytes: measured.online_bytes / count,
-            rounds: measured.rounds,
+            preprocessing_bytes: measured.preprocessing.bytes() / count,
+            online_bytes: measured.online.bytes() / count,
+            rounds: measured.preprocessing.rounds + measured.online.rounds,
             client_peak_bytes: measured.client_peak_bytes,
-            server_peak_bytes: measured.server_peak_bytes,
+            server_peak_bytes: measured.server.peak_bytes,
             baseline,
             baseline_seconds,
             ratio: online_seconds / baseline_seconds,

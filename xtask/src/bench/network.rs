@@ -1,73 +1,136 @@
-//! Whole networks: the one in the repository, and those of the shared data that the importer covers.
+//! `cargo xtask bench network`: whole networks, two processes on this machine, over loopback or a modelled link.
+//!
+//! Per network, profile, number of images in a bundle and link: merging (once, by the server), what the server computes once
+//! per model and layout, base transfers (once per connection), and per inference preprocessing and the online stage; bytes in
+//! each direction, rounds, each party's peak memory, a table of layers, a plain baseline of this crate in f32, and what other
+//! systems state. The first bundle warms up and is not measured; seconds are medians, bytes and rounds means.
+//!
+//! Without names all but the large networks are measured. Large ones (224×224) run when named or with `--large`, two bundles
+//! each. Figures of a bundle are divided by its images; rounds and peaks are not.
+
+mod figures;
+mod peers;
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use he_core::{Profile, Seed};
+use nn_merge::build;
 use nn_merge::evaluate::Evaluator;
-use nn_merge::{BuildOptions, build, onnx};
 
-use super::party::measure;
+use super::party::{Setting, measure};
 use super::timing::median;
-use super::{Options, Row, SessionFigures};
+use super::{Effort, machine};
+use crate::networks::{self, Loaded, Network};
+use figures::{Document, Row};
 
-/// Networks below the shared data's folder.
-const SHARED: &[&str] = &[
-    "digits/models/digits_mlp.onnx",
-    "mnist/models/falcon_minionn_mnist.onnx",
-    "mnist/models/mnist-8.onnx",
-    "mnist/models/falcon_secureml_mnist.onnx",
-    "mnist/models/burn_cnn_bn_mnist.onnx",
-    "fashion-mnist/models/fashion_cnn_bn.onnx",
-];
-
-/// All networks.
-pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's root")?;
-    let mut files = vec![root.join("cli/assets/mnist_cnn.onnx")];
-    let shared = std::env::var_os("HUSHNET_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
-    if options.smoke() {
-        // One network shows that the bench runs.
-    } else if shared.is_dir() {
-        files.extend(SHARED.iter().map(|file| shared.join(file)));
-    } else {
-        eprintln!("no shared data at {} (set HUSHNET_DATA): its networks are SKIPPED", shared.display());
-    }
-    let mut rows = Vec::new();
-    for file in files {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if options.wants(&name) {
-            measure_network(&file, &name, options, &mut rows)?;
-        }
-    }
-    Ok(rows)
+/// What to measure.
+#[derive(clap::Args, Clone)]
+pub(crate) struct Args {
+    /// Networks; all but the large ones if none is named
+    names: Vec<String>,
+    /// Only networks whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Images per bundle
+    #[arg(long, value_delimiter = ',', default_values_t = [1])]
+    images: Vec<usize>,
+    /// Links: loopback, lan, wan, or like 100mbit/40ms
+    #[arg(long, value_delimiter = ',', default_values_t = ["loopback".to_owned()])]
+    link: Vec<String>,
+    /// Profiles: tiny, narrow, wide, exact
+    #[arg(long, value_delimiter = ',', default_values_t = [Profile::Wide])]
+    profile: Vec<Profile>,
+    /// Large networks as well
+    #[arg(long)]
+    large: bool,
+    /// Measured bundles (default: five, one of large networks and of bundles)
+    #[arg(long)]
+    bundles: Option<usize>,
+    /// Print one JSON document instead of tables
+    #[arg(long)]
+    json: bool,
+    /// One small network once, to see that it runs
+    #[arg(long)]
+    smoke: bool,
+    /// `smoke` is the same as --smoke
+    #[arg(long, value_enum, default_value_t = Effort::Full)]
+    effort: Effort,
 }
 
-fn measure_network(file: &Path, name: &str, options: &Options, rows: &mut Vec<Row>) -> Result<()> {
-    let bytes = std::fs::read(file).with_context(|| file.display().to_string())?;
-    let graph = onnx::import(&bytes)?;
-    let plain = plain_seconds(&graph, options.smoke())?;
-    let profiles = if options.smoke() { vec![Profile::Wide] } else { vec![Profile::Wide, Profile::Narrow] };
-    for profile in profiles {
-        let (model, _) =
-            build(&graph, &[], &BuildOptions::new(profile, name), &mut Seed::from_os()?.stream())?;
-        for bundle in if options.smoke() { vec![1] } else { vec![1, 16] } {
-            let bundles = if options.smoke() { 1 } else { 32usize.div_ceil(bundle).max(5) };
-            let measured = measure(&model, bundle, bundles, false)?;
-            let session = SessionFigures::new(measured, bundle, "plain f32, this crate", plain);
-            rows.push(Row {
-                name: name.into(),
-                profile: profile.to_string(),
-                session: Some(session),
-                ..Row::default()
-            });
+/// Measures and prints; false if nothing is called that.
+pub(super) fn run(args: &Args) -> Result<bool> {
+    let smoke = args.smoke || args.effort == Effort::Smoke;
+    let mut rows = Vec::new();
+    for network in chosen(args, smoke)? {
+        if let Some(loaded) = network.load()? {
+            measure_network(network, &loaded, args, smoke, &mut rows)?;
+        }
+    }
+    let found = !rows.is_empty();
+    if args.json {
+        let document = Document {
+            schema: "hushnet-bench-network/2",
+            machine: machine::Machine::read(),
+            commit: machine::commit(),
+            rows,
+        };
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    } else {
+        println!("{}", machine::Machine::read());
+        figures::print(&rows);
+    }
+    if !found {
+        eprintln!("nothing was measured");
+    }
+    Ok(found)
+}
+
+fn chosen(args: &Args, smoke: bool) -> Result<Vec<&'static Network>> {
+    let mut chosen = match (args.names.is_empty(), smoke) {
+        (false, _) => networks::named(&args.names)?,
+        (true, true) => networks::named(&["mnist_cnn".to_owned()])?,
+        (true, false) => networks::ALL.iter().filter(|network| args.large || !network.large).collect(),
+    };
+    chosen.retain(|network| args.only.as_ref().is_none_or(|only| network.name.contains(only.as_str())));
+    Ok(chosen)
+}
+
+fn measure_network(
+    network: &Network,
+    loaded: &Loaded,
+    args: &Args,
+    smoke: bool,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
+    let baseline_seconds = plain_seconds(&loaded.graph, smoke)?;
+    for &profile in &args.profile {
+        let start = Instant::now();
+        let mut rng = Seed::from_os()?.stream();
+        let (model, _) = build(&loaded.graph, &loaded.calibration, &network.options(profile), &mut rng)?;
+        let merge_seconds = start.elapsed().as_secs_f64();
+        for &images in &args.images {
+            for link in &args.link {
+                eprintln!("{}, {profile}, {images} at a time, {link}", network.name);
+                let bundles = args.bundles.unwrap_or(match images {
+                    _ if smoke || network.large => 1,
+                    1 => 5,
+                    _ => 2,
+                });
+                let setting = Setting { bundle: images, bundles, logits: false, link };
+                let measured = measure(&model, setting)?;
+                let mut row = Row::new(network.name, &loaded.origin, profile, setting, measured);
+                row.merge_seconds = merge_seconds;
+                row.baseline_seconds = baseline_seconds;
+                rows.push(row);
+            }
         }
     }
     Ok(())
 }
 
+/// Seconds of one image in plain f32.
 fn plain_seconds(graph: &nn_merge::Graph, smoke: bool) -> Result<f64> {
     let evaluator = Evaluator::<f32>::new(graph)?;
     let length = graph.node(0).shape.iter().product();
@@ -75,4 +138,40 @@ fn plain_seconds(graph: &nn_merge::Graph, smoke: bool) -> Result<f64> {
     evaluator.run(&input)?;
     let budget = Duration::from_millis(if smoke { 1 } else { 200 });
     Ok(median(budget, || drop(black_box(evaluator.run(&input)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn names(line: &[&str]) -> Vec<&'static str> {
+        let args = Line::parse_from([&["bench"], line].concat()).args;
+        chosen(&args, args.smoke).unwrap().iter().map(|network| network.name).collect()
+    }
+
+    #[test]
+    fn large_networks_only_when_asked_for() {
+        assert!(!names(&[]).contains(&"resnet50") && names(&[]).contains(&"resnet20_cifar10"));
+        assert!(names(&["--large"]).contains(&"resnet50"));
+        assert_eq!(names(&["resnet50", "mnist-8"]), ["resnet50", "mnist-8"]);
+        assert_eq!(names(&["--smoke"]), ["mnist_cnn"]);
+        assert_eq!(names(&["--only", "vgg"]), [""; 0]);
+    }
+
+    #[test]
+    fn lists_are_split() {
+        let args =
+            Line::parse_from(["bench", "--images", "1,32", "--link", "lan,wan", "--profile", "tiny,wide"])
+                .args;
+        assert_eq!(args.images, [1, 32]);
+        assert_eq!(args.link, ["lan", "wan"]);
+        assert_eq!(args.profile, [Profile::Tiny, Profile::Wide]);
+    }
 }

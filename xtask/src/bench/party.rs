@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use he_core::Seed;
 use nn_merge::model::Model;
-use protocol::channel::{TcpOptions, connect};
+use protocol::channel::{Link, TcpOptions, connect};
 use protocol::report::{Report, Stage, peak_memory_bytes};
 use protocol::serve::{ListenOptions, Listener};
-use protocol::{Client, Policy, Server};
+use protocol::{Client, OutputMode, Plan, Policy, Server};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,30 @@ pub(crate) struct Args {
     /// Ask for (or give) logits instead of labels
     #[arg(long)]
     logits: bool,
+    /// The link that both ends model: loopback, lan, wan, or like 100mbit/40ms
+    #[arg(long, default_value = "loopback")]
+    link: String,
 }
+
+/// How a model is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting<'a> {
+    /// Images per bundle.
+    pub(super) bundle: usize,
+    /// Measured bundles, after one that is not.
+    pub(super) bundles: usize,
+    /// Logits instead of labels.
+    pub(super) logits: bool,
+    /// As [`Args::link`].
+    pub(super) link: &'a str,
+}
+
+/// How long a party waits for a message: large networks, busy machines.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of prepared material that the server may hold.
+const MEMORY: usize = 32 << 30;
+/// Bits of a logit, where logits leave.
+const LOGIT_BITS: u32 = 12;
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Side {
@@ -53,13 +76,35 @@ pub(super) struct Measured {
     pub(super) preprocessing_seconds: f64,
     pub(super) online_seconds: f64,
     /// Per bundle.
-    pub(super) preprocessing_bytes: u64,
-    pub(super) online_bytes: u64,
-    pub(super) rounds: u64,
+    pub(super) preprocessing: Flow,
+    pub(super) online: Flow,
     pub(super) client_peak_bytes: u64,
     #[serde(default)]
-    pub(super) server_peak_bytes: u64,
+    pub(super) server: ServerFound,
     pub(super) layers: Vec<LayerCost>,
+}
+
+/// What goes to and fro in a stage of one bundle, mean over the measured ones.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Flow {
+    pub(super) bytes_from_client: u64,
+    pub(super) bytes_from_server: u64,
+    pub(super) rounds: u64,
+}
+
+impl Flow {
+    /// Both directions.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes_from_client + self.bytes_from_server
+    }
+}
+
+/// What the server process found.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct ServerFound {
+    /// Once per model and layout: prepared convolutions and hints.
+    pub(super) model_seconds: f64,
+    pub(super) peak_bytes: u64,
 }
 
 /// One row of the per-layer table, mean per bundle.
@@ -84,15 +129,20 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Measures a model with both parties on this machine, label mode unless `logits`.
-pub(super) fn measure(model: &Model, bundle: usize, bundles: usize, logits: bool) -> Result<Measured> {
+/// Measures a model with both parties on this machine.
+pub(super) fn measure(model: &Model, setting: Setting<'_>) -> Result<Measured> {
     let folder = Folder::new()?;
     let file = folder.0.join("model.hush");
     std::fs::write(&file, model.to_bytes()?)?;
-    let common = ["--bundle".to_owned(), bundle.to_string(), "--bundles".to_owned(), bundles.to_string()];
+    let Setting { bundle, bundles, logits, link } = setting;
+    let common =
+        [("--bundle", bundle.to_string()), ("--bundles", bundles.to_string()), ("--link", link.to_owned())];
     let start = |side: &str, what: &str| -> Result<Process> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bench", "party", side, what]).args(&common).args(logits.then_some("--logits"));
+        command.args(["bench", "party", side, what]).args(logits.then_some("--logits"));
+        for (name, value) in &common {
+            command.args([*name, value]);
+        }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         Ok(Process(child))
     };
@@ -109,22 +159,38 @@ pub(super) fn measure(model: &Model, bundle: usize, bundles: usize, logits: bool
         bail!("the client process failed");
     }
     let mut measured: Measured = serde_json::from_str(&text)?;
-    // Closing its input ends the server; it then says how much memory it took.
+    // Closing its input ends the server; it then says what it found.
     drop(server.0.stdin.take());
     line.clear();
     lines.read_line(&mut line)?;
-    measured.server_peak_bytes = line.trim().parse().context("the server's peak memory")?;
+    measured.server = serde_json::from_str(&line).context("the server's findings")?;
     server.0.wait()?;
     Ok(measured)
 }
 
+fn tcp(args: &Args) -> Result<TcpOptions> {
+    let link = match args.link.as_str() {
+        "loopback" => None,
+        other => Some(other.parse::<Link>()?),
+    };
+    Ok(TcpOptions { link, message: PATIENCE, ..TcpOptions::default() })
+}
+
 fn serve(args: &Args) -> Result<()> {
     let model = Model::from_bytes(&std::fs::read(Path::new(&args.what))?)?;
-    let mut policy = Policy::default();
+    let mut policy = Policy { memory: MEMORY, idle: PATIENCE, ..Policy::default() };
     policy.offer.max_images = policy.offer.max_images.max(args.bundle);
-    policy.offer.logit_bits = args.logits.then_some(12);
+    policy.offer.logit_bits = args.logits.then_some(LOGIT_BITS);
+    let mode = if args.logits { OutputMode::Logits { bits: LOGIT_BITS } } else { OutputMode::Label };
+    let plan = Plan::new(&model.manifest, args.bundle, mode)?;
+    let start = Instant::now();
     let server = Arc::new(Server::new(model, policy, Seed::from_os()?)?);
-    let listener = Listener::bind("127.0.0.1:0", ListenOptions::default())?;
+    // What depends on the layout is made at the first bundle otherwise; it serves all clients and is no part of theirs.
+    server.hints(&plan);
+    server.convolutions(&plan)?;
+    let model_seconds = start.elapsed().as_secs_f64();
+    let listener =
+        Listener::bind("127.0.0.1:0", ListenOptions { tcp: tcp(args)?, ..ListenOptions::default() })?;
     println!("listening on {}", listener.address()?);
     std::io::stdout().flush()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -133,16 +199,20 @@ fn serve(args: &Args) -> Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         waiting.store(true, Ordering::Relaxed);
     });
-    listener.run(&server, &stop, |_, _| {})?;
-    println!("{}", peak_memory_bytes().unwrap_or(0));
+    listener.run(&server, &stop, |_, ended| {
+        if let Err(error) = ended {
+            eprintln!("the session ended with an error: {error}");
+        }
+    })?;
+    let found = ServerFound { model_seconds, peak_bytes: peak_memory_bytes().unwrap_or(0) };
+    println!("{}", serde_json::to_string(&found)?);
     Ok(())
 }
 
 fn client(args: &Args) -> Result<Measured> {
     let seed = Seed::from_os()?;
     let mut rng = seed.fork("inputs", &[]).stream();
-    let mut client =
-        Client::connect(connect(&args.what, TcpOptions::default())?, seed)?.agree(args.logits)?;
+    let mut client = Client::connect(connect(&args.what, tcp(args)?)?, seed)?.agree(args.logits)?;
     let input = client.manifest().input.clone();
     let elements = args.bundle * client.manifest().input_len();
     let (mut preprocessing, mut online) = (Vec::new(), Vec::new());
@@ -174,11 +244,12 @@ fn client(args: &Args) -> Result<Measured> {
     let bundles = args.bundles.max(1) as u64;
     let per_bundle = |stage| {
         let (all, first) = (report.total(stage), before.total(stage));
-        let bytes = all.bytes_sent + all.bytes_received - first.bytes_sent - first.bytes_received;
-        (bytes / bundles, (all.rounds - first.rounds) / bundles)
+        Flow {
+            bytes_from_client: (all.bytes_sent - first.bytes_sent) / bundles,
+            bytes_from_server: (all.bytes_received - first.bytes_received) / bundles,
+            rounds: (all.rounds - first.rounds) / bundles,
+        }
     };
-    let ((preprocessing_bytes, a), (online_bytes, b)) =
-        (per_bundle(Stage::Preprocessing), per_bundle(Stage::Online));
     let count = bundles as f64 + 1.0;
     let layers = report
         .rows()
@@ -198,11 +269,10 @@ fn client(args: &Args) -> Result<Measured> {
         setup_bytes: setup.bytes_sent + setup.bytes_received,
         preprocessing_seconds: middle(&mut preprocessing),
         online_seconds: middle(&mut online),
-        preprocessing_bytes,
-        online_bytes,
-        rounds: a + b,
+        preprocessing: per_bundle(Stage::Preprocessing),
+        online: per_bundle(Stage::Online),
         client_peak_bytes: peak_memory_bytes().unwrap_or(0),
-        server_peak_bytes: 0,
+        server: ServerFound::default(),
         layers,
     })
 }

@@ -20,13 +20,14 @@ use std::time::Instant;
 use nn_merge::evaluate::Evaluator;
 use nn_merge::fixed_point::evaluate_exact;
 use nn_merge::model::{Manifest, Model};
+use nn_merge::noise::least_ratio;
 use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build, onnx};
 use protocol::report::peak_memory_bytes;
 use protocol::{OutputMode, Profile, RoundChoice};
 use serde::Serialize;
 
 use super::merge::write_privately;
-use super::security::{Lattice, lattice, least_ratio, noise, plan};
+use super::security::{Lattice, lattice, noise, plan};
 use crate::args::{Demo, OutputFlags};
 use crate::error::Failure;
 use crate::images::{Image, Wanted};
@@ -141,7 +142,8 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
     let lattice = lattice(&model.manifest);
-    let ratio = least_ratio(&noise(&model, &plan(&model.manifest, 1, 1, RoundChoice::Three)?, None));
+    let plan = plan(&model.manifest, 1, 1, RoundChoice::Three)?;
+    let ratio = least_ratio(&noise(&model, &plan, None).map_err(embedded)?);
     let document = Document {
         schema: "hushnet-demo/1",
         model: model.manifest.name.clone(),
@@ -199,7 +201,7 @@ fn classified(
 ) -> Result<(Answers, Stages, OutputMode, Agreed), Failure> {
     let output = OutputFlags { logits, top: None };
     let mut session = Session::open(server.address(), output, &arguments.methods)?;
-    debug_assert_eq!(wanted(session.manifest()).values(), SIDE * SIDE);
+    debug_assert_eq!(wanted(&session.manifest().input).values(), SIDE * SIDE);
     let inputs = quantised(session.manifest(), images)?;
     let sizes = bundles(images.len(), None, session.most_images());
     let progress = Progress::new(console, arguments.json, 100 * sizes.len());
@@ -212,7 +214,7 @@ fn classified(
 /// The network in plaintext, single precision: logits of every image.
 fn plaintext(graph: &Graph, manifest: &Manifest, images: &[Image]) -> Result<Vec<Vec<f64>>, Failure> {
     let evaluator = Evaluator::<f32>::new(graph).map_err(embedded)?;
-    let inputs: Vec<Vec<f32>> = images.iter().map(|image| network_input(manifest, image)).collect();
+    let inputs: Vec<Vec<f32>> = images.iter().map(|image| network_input(&manifest.input, image)).collect();
     let outputs = evaluator.run_all(&inputs).map_err(embedded)?;
     Ok(outputs.into_iter().map(|row| row.into_iter().map(f64::from).collect()).collect())
 }

@@ -1,6 +1,7 @@
 //! What a person sees of the demonstration: the digits with both labels, costs, and what protects them.
 
 use super::{Digit, Document, SIDE};
+use crate::command::security::primes;
 use crate::output::{Console, StageCost, stage_table};
 use crate::terminal::{Paint, Picture, draw, table};
 use crate::terms::modelled;
@@ -77,7 +78,7 @@ impl Document {
                 "lattice",
                 format!(
                     "N = {}, q = {} ({:.1} bits): {:.1} bits of security",
-                    lattice.ring_degree, lattice.modulus, lattice.log2_q, lattice.security_bits
+                    lattice.ring_degree, primes(&lattice.moduli), lattice.log2_q, lattice.security_bits
                 ),
             ),
             ("adversary", "semi-honest: both sides follow the protocol".to_owned()),

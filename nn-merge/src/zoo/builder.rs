@@ -1,13 +1,14 @@
-//! Small networks with random weights, for tests, benchmarks and examples.
+//! A graph under construction, with random weights.
 //!
-//! The layer shapes are those of the literature; the weights are uniform with He's scaling (variance 2/fan-in),
-//! so that activations neither vanish nor explode. Nothing here was trained: labels are meaningless.
+//! Every call appends a node behind the current one and makes it the current one; [`Builder::at`] goes back to an
+//! earlier node, which is how branches are made. Weights are uniform with variance 2/fan-in (He), so that a ReLU
+//! behind every layer keeps the size of the values; normalisations are near the identity for the same reason.
 
 use conv_fast::{ConvGeometry, ConvShape};
 use rand_core::Rng;
 
 use crate::error::NnError;
-use crate::graph::{BatchNorm, Graph, Linear, NodeId, Op};
+use crate::graph::{BatchNorm, Function, Graph, Linear, NodeId, Op};
 use crate::model::{PoolGeometry, PoolShape};
 
 /// A graph under construction: each call appends one node behind the last.
@@ -50,15 +51,41 @@ impl<'r, R: Rng> Builder<'r, R> {
         (self.rng.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
+    /// Goes on from an earlier node.
+    ///
+    /// # Errors
+    /// [`NnError::Shape`] if there is no such node.
+    pub fn at(&mut self, id: NodeId) -> Result<&mut Self, NnError> {
+        self.graph.set_output(id)?;
+        Ok(self)
+    }
+
+    /// Appends an operation on any nodes.
+    ///
+    /// # Errors
+    /// As [`Graph::push`].
+    pub fn push(&mut self, op: Op, inputs: &[NodeId]) -> Result<&mut Self, NnError> {
+        let name = format!("{}_{}", op.kind().to_lowercase().replace(' ', "_"), self.graph.nodes().len());
+        self.graph.push(&name, op, inputs)?;
+        Ok(self)
+    }
+
+    /// Appends the sum of the current node and another.
+    ///
+    /// # Errors
+    /// As [`Graph::push`].
+    pub fn add(&mut self, other: NodeId) -> Result<&mut Self, NnError> {
+        let last = self.last();
+        self.push(Op::Add, &[last, other])
+    }
+
     /// Appends any operation that reads the last node.
     ///
     /// # Errors
     /// As [`Graph::push`].
     pub fn op(&mut self, op: Op) -> Result<&mut Self, NnError> {
-        let name = format!("{}_{}", op.kind().to_lowercase(), self.graph.nodes().len());
         let last = self.last();
-        self.graph.push(&name, op, &[last])?;
-        Ok(self)
+        self.push(op, &[last])
     }
 
     /// Appends a convolution with random weights.
@@ -119,6 +146,46 @@ impl<'r, R: Rng> Builder<'r, R> {
         })
     }
 
+    /// A plain convolution without bias, as layers before a normalisation have it, and the normalisation, whose scales
+    /// are about `gamma`.
+    ///
+    /// # Errors
+    /// As [`Builder::conv`].
+    pub fn conv_norm(
+        &mut self,
+        outputs: usize,
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+        gamma: f64,
+    ) -> Result<&mut Self, NnError> {
+        let [channels, height, width] = self.plane()?;
+        let geometry = ConvGeometry::new(ConvShape {
+            in_channels: channels,
+            in_height: height,
+            in_width: width,
+            out_channels: outputs,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [kernel / 2; 4],
+            dilation: [1, 1],
+            groups,
+        })
+        .map_err(|e| NnError::shape("convolution", e.to_string()))?;
+        let range = (6.0 / geometry.terms() as f64).sqrt();
+        let weights = (0..geometry.weights_len()).map(|_| self.uniform() * range).collect();
+        self.op(Op::Linear(Linear::new("convolution", geometry, weights, vec![0.0; outputs])?))?;
+        let mut draw = |scale: f64, offset: f64| -> Vec<f64> {
+            (0..outputs).map(|_| offset * (1.0 + scale * self.uniform())).collect()
+        };
+        let (gamma, variance) = (draw(0.2, gamma), draw(0.2, 1.0));
+        let (beta, mean) = (
+            (0..outputs).map(|_| 0.1 * self.uniform()).collect(),
+            (0..outputs).map(|_| 0.1 * self.uniform()).collect(),
+        );
+        self.op(Op::BatchNorm(BatchNorm { gamma, beta, mean, variance, epsilon: 1e-5 }))
+    }
+
     /// Appends a batch normalisation with random parameters; some scales are negative if `signs`.
     ///
     /// # Errors
@@ -141,7 +208,32 @@ impl<'r, R: Rng> Builder<'r, R> {
     /// # Errors
     /// As [`Graph::push`].
     pub fn relu(&mut self) -> Result<&mut Self, NnError> {
-        self.op(Op::Relu)
+        self.activation(Function::Relu)
+    }
+
+    /// Appends any activation.
+    ///
+    /// # Errors
+    /// As [`Graph::push`].
+    pub fn activation(&mut self, function: Function) -> Result<&mut Self, NnError> {
+        self.op(Op::Activation(function))
+    }
+
+    /// Appends an average pooling over the whole plane.
+    ///
+    /// # Errors
+    /// As [`Builder::window`].
+    pub fn global_average(&mut self) -> Result<&mut Self, NnError> {
+        let [channels, in_height, in_width] = self.plane()?;
+        let window = PoolGeometry::new(PoolShape {
+            channels,
+            in_height,
+            in_width,
+            kernel: [in_height, in_width],
+            stride: [1, 1],
+            padding: [0; 4],
+        })?;
+        self.op(Op::AveragePool { window, count_padding: false })
     }
 
     /// A square pooling window on the last node.
@@ -184,52 +276,14 @@ impl<'r, R: Rng> Builder<'r, R> {
         self.op(Op::AveragePool { window, count_padding })
     }
 
-    fn plane(&self) -> Result<[usize; 3], NnError> {
+    /// Channels, height and width of the last node.
+    ///
+    /// # Errors
+    /// [`NnError::Shape`] if it is not 1×C×H×W.
+    pub fn plane(&self) -> Result<[usize; 3], NnError> {
         match self.graph.node(self.last()).shape[..] {
             [1, c, h, w] => Ok([c, h, w]),
             _ => Err(NnError::shape("builder", "the last node is not 1xCxHxW")),
         }
     }
-}
-
-/// MiniONN's MNIST network: conv 5×5×16, ReLU, max-pool, twice; fully connected 100, ReLU, 10.
-///
-/// # Errors
-/// None in practice: the shapes are fixed and fit.
-pub fn minionn_mnist(rng: &mut impl Rng) -> Result<Graph, NnError> {
-    let mut b = Builder::new(&[1, 1, 28, 28], rng)?;
-    b.conv(16, 5, 1, 0, 1)?.relu()?.max_pool(2, 2, 0)?;
-    b.conv(16, 5, 1, 0, 1)?.relu()?.max_pool(2, 2, 0)?;
-    b.dense(100)?.relu()?.dense(10)?;
-    Ok(b.finish())
-}
-
-/// LeNet-like: conv 5×5×6 with padding, batch norm, average pooling, conv 5×5×16, average pooling, 120, 84, 10.
-///
-/// # Errors
-/// None in practice: the shapes are fixed and fit.
-pub fn lenet(rng: &mut impl Rng) -> Result<Graph, NnError> {
-    let mut b = Builder::new(&[1, 1, 28, 28], rng)?;
-    b.conv(6, 5, 1, 2, 1)?.batch_norm(false)?.relu()?.average_pool(2, 2, 0, true)?;
-    b.conv(16, 5, 1, 0, 1)?.batch_norm(false)?.relu()?.average_pool(2, 2, 0, true)?;
-    b.dense(120)?.relu()?.dense(84)?.relu()?.dense(10)?;
-    Ok(b.finish())
-}
-
-/// A multi-layer perceptron with ReLU between layers.
-///
-/// # Errors
-/// [`NnError::Shape`] for sizes of zero or above the caps.
-pub fn mlp(sizes: &[usize], rng: &mut impl Rng) -> Result<Graph, NnError> {
-    let (&inputs, layers) = sizes
-        .split_first()
-        .ok_or_else(|| NnError::shape("mlp", "a perceptron needs at least an input size"))?;
-    let mut b = Builder::new(&[1, inputs], rng)?;
-    for (index, &outputs) in layers.iter().enumerate() {
-        b.dense(outputs)?;
-        if index + 1 < layers.len() {
-            b.relu()?;
-        }
-    }
-    Ok(b.finish())
 }

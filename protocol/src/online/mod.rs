@@ -3,14 +3,21 @@
 //! | | from | content |
 //! |---|---|---|
 //! | first | S | agreed: the bundle was there, and now it is gone |
-//! | then | C | X_p = D − r_p mod 2^p of every input element |
+//! | then | C | Z = D − ρ mod 2^w of every input element |
 //! | per step | S, C, … | the step's messages, see [`crate::steps::run`] |
 //! | last | S | its share of the label's index, or of the rounded logits |
 //!
-//! A linear layer sends nothing: the server lifts X_p to Z_q, convolves, adds its mask and switches down.
+//! Only activations speak: linear layers ([`linear`]), sums and maps are local. A tensor is dropped when nobody reads it any
+//! more.
+//!
 //! Bundles are taken by value: whatever happens here, they are gone. The client waits for the server's word before it
 //! sends anything masked: a bundle that the server has claimed before (a restored file, say) must not mask a second
 //! input, not even in a message that will be refused.
+
+mod linear;
+mod numbers;
+
+use std::sync::Arc;
 
 use conv_fast::PreparedConv;
 use ss_core::bits::{bytes_for_bits, pack, unpack};
@@ -20,10 +27,15 @@ use zeroize::Zeroizing;
 
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerResult, ProtocolError};
+use crate::offline::replies::ServerLayer;
 use crate::offline::{ClientBundle, ServerBundle};
-use crate::plan::{GateStep, OutputMode, Plan};
+use crate::plan::{ActivationLayer, GateStep, NodePlan, OutputMode, Plan};
+use crate::raw::Raw;
 use crate::report::{Report, Stage, Start};
 use crate::steps::{ServerSteps, run};
+use crate::walk::{mapped, sum};
+
+pub use numbers::NodeNumbers;
 
 /// What an inference gives the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +63,7 @@ pub fn client(
     progress: Progress<'_>,
 ) -> Result<Output, ProtocolError> {
     let ClientBundle { plan, input_mask, gates, output, .. } = bundle;
-    let (steps, first) = (plan.gates().len() + 2, &plan.layers()[0]);
+    let (steps, bits) = (plan.gates().len() + 2, plan.input_bits());
     if inputs.len() != input_mask.len() {
         return Err(ProtocolError::Caller(format!(
             "{} input values, {} expected",
@@ -61,12 +73,12 @@ pub fn client(
     }
     let start = Start::now(channel);
     channel.receive(Kind::Agreed, 0, 0)?;
-    let ring = Z2k::new(first.masked_bits).or_malformed("manifest")?;
+    let ring = Z2k::new(bits).or_malformed("manifest")?;
     let masked: Vec<u64> =
-        inputs.iter().zip(input_mask.values()).map(|(&d, &r)| ring.sub(ring.from_signed(d), r)).collect();
-    channel.send(Kind::Input, 0, &pack(&masked, first.masked_bits))?;
+        inputs.iter().zip(input_mask.iter()).map(|(&d, &rho)| ring.sub(ring.from_signed(d), rho)).collect();
+    channel.send(Kind::Input, 0, &pack(&masked, bits))?;
     channel.flush()?;
-    report.add(Stage::Online, &first.name, "input", &start, channel);
+    report.add(Stage::Online, plan.name(0), "input", &start, channel);
 
     for (at, (step, gate)) in plan.gates().iter().zip(gates).enumerate() {
         progress(at + 1, steps);
@@ -106,59 +118,84 @@ pub fn client(
     }
 }
 
-/// Server: runs its half of a bundle with the layers' prepared convolutions.
+/// Server: runs its half of a bundle with the layers' prepared convolutions (one per limb) and the private offsets that
+/// activations add, per node and channel.
 ///
 /// # Errors
 /// What the channel or the peer did.
 pub fn server(
     channel: &mut Channel,
     bundle: ServerBundle,
-    convolutions: &[PreparedConv],
+    convolutions: &[Arc<Vec<PreparedConv>>],
+    biases: &[NodeNumbers],
     report: &mut Report,
 ) -> Result<(), ProtocolError> {
-    let ServerBundle { plan, masks, gates } = bundle;
+    let ServerBundle { plan, layers, gates } = bundle;
+    let (params, images) = (plan.params(), plan.images());
     let mut gates = plan.gates().iter().zip(gates).enumerate();
-    let first = &plan.layers()[0];
+    let mut layers: Vec<Option<ServerLayer>> = layers.into_iter().map(Some).collect();
     let start = Start::now(channel);
     channel.send(Kind::Agreed, 0, &[])?;
-    let count = plan.images() * first.geometry.input_len();
-    let message = channel.receive(Kind::Input, 0, bytes_for_bits(count * first.masked_bits as usize))?;
-    let mut masked = Zeroizing::new(unpack(&message, count, first.masked_bits).or_malformed("masked input")?);
-    report.add(Stage::Online, &first.name, "input", &start, channel);
+    let (count, bits) = (images * plan.input_len(), plan.input_bits());
+    let message = channel.receive(Kind::Input, 0, bytes_for_bits(count * bits as usize))?;
+    let mut masked: Vec<Option<Zeroizing<Vec<u64>>>> = plan.nodes().iter().map(|_| None).collect();
+    masked[0] = Some(Zeroizing::new(unpack(&message, count, bits).or_malformed("masked input")?));
+    report.add(Stage::Online, plan.name(0), "input", &start, channel);
 
-    let mut share = Zeroizing::new(Vec::new());
-    for ((layer, mask), convolution) in plan.layers().iter().zip(&masks).zip(convolutions) {
+    let mut raw: Vec<Option<Raw>> = plan.nodes().iter().map(|_| None).collect();
+    for (index, node) in plan.nodes().iter().enumerate() {
         let start = Start::now(channel);
-        let q = plan.params().modulus();
-        let lifted = Zeroizing::new(layer.masked.up_all(&masked));
-        let product = Zeroizing::new(convolution.run(&lifted, plan.images()));
-        share = product
-            .iter()
-            .zip(mask.values())
-            .map(|(&w, &m)| layer.ring.down(q.add(w, m)))
-            .collect::<Vec<_>>()
-            .into();
-        report.add(Stage::Online, &layer.name, "linear", &start, channel);
-        if !layer.relu {
-            break;
+        match node {
+            NodePlan::Input => {}
+            NodePlan::Linear(at) => {
+                let (layer, half) = (&plan.layers()[*at], layers[*at].take().ok_or_else(missing)?);
+                let input = masked[layer.input].as_ref().ok_or_else(missing)?;
+                raw[index] = Some(linear::run(&plan, layer, half, &convolutions[*at], input)?);
+                report.add(Stage::Online, &layer.name, "linear", &start, channel);
+            }
+            NodePlan::Sum(operands) => {
+                let mut sum = sum(&plan, index, operands, &raw, |node, _| {
+                    masked[node].as_ref().map(|values| Zeroizing::new(values.to_vec())).ok_or_else(missing)
+                })?;
+                let [channels, height, width] = plan.tensors()[index].shape;
+                let bias = biases[index].residues();
+                let per_channel = bias.iter().all(|bias| bias.len() == channels);
+                sum.add_repeated(params, bias, if per_channel { height * width } else { 1 });
+                raw[index] = Some(sum);
+                report.add(Stage::Online, plan.name(index), "sum", &start, channel);
+            }
+            NodePlan::Local(inputs, map) => {
+                match plan.tensors()[index].kind {
+                    nn_merge::model::Kind::Raw => raw[index] = Some(mapped(&plan, map, inputs, &raw)?),
+                    nn_merge::model::Kind::Masked { width } => {
+                        let ring = Z2k::new(width).or_malformed("manifest")?;
+                        let inputs: Vec<&[u64]> = inputs
+                            .iter()
+                            .map(|&input| masked[input].as_ref().map(|values| values.as_slice()))
+                            .collect::<Option<_>>()
+                            .ok_or_else(missing)?;
+                        masked[index] = Some(map.apply(&inputs, images, |a, b| ring.add(a, b)));
+                    }
+                }
+                report.add(Stage::Online, plan.name(index), "map", &start, channel);
+            }
+            NodePlan::Activation(at) => {
+                let layer = &plan.activations()[*at];
+                let input = raw[layer.input].as_ref().ok_or_else(missing)?;
+                let value = input.down(params, layer.ring.bits());
+                let offsets = biases[index].offsets();
+                masked[index] = Some(activate(channel, &plan, layer, value, offsets, &mut gates, report)?);
+            }
         }
-        let ring = Z2k::new(layer.ring_bits).or_malformed("manifest")?;
-        if let Some(pool) = &layer.pool {
-            let mut values = vec![share];
-            play(channel, &plan, pool, &[ring], &mut values, &mut gates, report)?;
-            share = values.swap_remove(0);
+        for &done in plan.done_after(index) {
+            (raw[done], masked[done]) = (None, None);
         }
-        let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
-        let start = Start::now(channel);
-        masked = run::server(channel, at, gate, &share, &[])?.swap_remove(0).into();
-        report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
-        share = Zeroizing::new(Vec::new());
     }
 
-    let (bits, count) = output_shape(&plan);
-    if let (Some(arg_max), Some(layer)) = (plan.arg_max(), plan.layers().last()) {
-        let rings = [layer.ring_bits, arg_max.index_bits].map(Z2k::new);
-        let [values, indices] = rings;
+    let (node, bits) = plan.output();
+    let mut share = raw[node].as_ref().ok_or_else(missing)?.down(params, bits);
+    if let Some(arg_max) = plan.arg_max() {
+        let [values, indices] = [bits, arg_max.index_bits].map(Z2k::new);
         let rings = [values.or_malformed("manifest")?, indices.or_malformed("manifest")?];
         let indices: Vec<u64> = (0..share.len()).map(|i| (i % plan.classes()) as u64).collect();
         let mut values = vec![share, indices.into()];
@@ -166,11 +203,53 @@ pub fn server(
         share = values.swap_remove(1);
     }
     let start = Start::now(channel);
+    let (bits, count) = output_shape(&plan);
     debug_assert_eq!(share.len(), count);
     channel.send(Kind::Output, 0, &pack(&share, bits))?;
     channel.flush()?;
     report.add(Stage::Online, "output", "output", &start, channel);
     Ok(())
+}
+
+/// Server: pools and functions of an activation; gives its share of the result, offsets included.
+fn activate<'a>(
+    channel: &mut Channel,
+    plan: &Plan,
+    layer: &ActivationLayer,
+    value: Zeroizing<Vec<u64>>,
+    offsets: &[u64],
+    gates: &mut impl Iterator<Item = (usize, (&'a GateStep, ServerSteps))>,
+    report: &mut Report,
+) -> Result<Zeroizing<Vec<u64>>, ProtocolError> {
+    let (images, length) = (plan.images(), layer.length);
+    let mut values = vec![value];
+    for pool in &layer.pools {
+        play(channel, plan, pool, &[layer.ring], &mut values, gates, report)?;
+    }
+    let mut out = Zeroizing::new(vec![0; images * layer.output_len()]);
+    for part in &layer.parts {
+        let own = part.gather(&values[0], [length, 0], images);
+        let mut results = Zeroizing::new(Vec::<Vec<Vec<u64>>>::new());
+        for number in 0..part.plan.steps().len() {
+            let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
+            let start = Start::now(channel);
+            let (compare, lanes) = part.plan.server_operands(number, &own, &results);
+            let (compare, lanes) = (Zeroizing::new(compare), Zeroizing::new(lanes));
+            results.push(run::server(channel, at, gate, &compare, &lanes)?);
+            report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
+        }
+        let results = Zeroizing::new(part.plan.server_outputs(std::mem::take(&mut *results)));
+        for (output, result) in results.iter().enumerate() {
+            part.scatter(result, &mut out, [layer.output_len(), output * length], images);
+        }
+    }
+    if !offsets.is_empty() {
+        let plane = layer.output_len() / offsets.len();
+        for (run, &offset) in out.chunks_mut(plane).zip(offsets.iter().cycle()) {
+            run.iter_mut().for_each(|value| *value = layer.output.add(*value, offset));
+        }
+    }
+    Ok(out)
 }
 
 /// Server: a tournament, level by level; lane 0 is compared.
@@ -206,6 +285,11 @@ fn play<'a>(
     Ok(())
 }
 
+/// A tensor that is still read is there; should it not be, nothing may go on.
+fn missing() -> ProtocolError {
+    ProtocolError::Caller("the walk has lost a tensor that it still needs".into())
+}
+
 /// A bundle always has its plan's gates; should it not, nothing may go on as if a gate had run.
 fn missing_gate() -> ProtocolError {
     ProtocolError::Caller("the bundle has fewer gates than its plan".into())
@@ -215,6 +299,6 @@ fn missing_gate() -> ProtocolError {
 fn output_shape(plan: &Plan) -> (u32, usize) {
     match plan.arg_max() {
         Some(arg_max) => (arg_max.index_bits, plan.images() * plan.outputs()),
-        _ => (plan.layers().last().map_or(1, |layer| layer.ring_bits), plan.images() * plan.classes()),
+        None => (plan.output().1, plan.images() * plan.classes()),
     }
 }

@@ -1,0 +1,123 @@
+//! Shares of raw tensors: residues modulo q, limb by limb, images × elements.
+//!
+//! Both parties apply the same local operations to their shares: sums, index maps, masked operands with public factors,
+//! the switch to Z_2^k. They are local because they are linear (or, for the two roundings, because shares that are
+//! rounded apart still add up within one unit of the finer ring: see [`he_core::basis`]).
+
+use he_core::Params;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+use crate::plan::LocalPlan;
+
+/// Values that one task works on.
+const CHUNK: usize = 1 << 13;
+
+/// One party's share of a raw tensor; wiped when dropped.
+pub struct Raw(Zeroizing<Vec<Vec<u64>>>);
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Raw({} elements, redacted)", self.len())
+    }
+}
+
+impl Raw {
+    /// Residues limb by limb, all of one length.
+    pub(crate) fn new(limbs: Vec<Vec<u64>>) -> Self {
+        debug_assert!(limbs.iter().all(|limb| limb.len() == limbs[0].len()));
+        Self(limbs.into())
+    }
+
+    /// Zeros.
+    pub(crate) fn zeros(params: &Params, length: usize) -> Self {
+        Self::new(vec![vec![0; length]; params.limbs()])
+    }
+
+    /// round(v·q/2^w) mod q of every v in Z_2^w.
+    pub(crate) fn up(params: &Params, values: &[u64], width: u32) -> Self {
+        let mut raw = Self::zeros(params, values.len());
+        raw.chunks_mut(CHUNK).into_par_iter().zip(values.par_chunks(CHUNK)).for_each(|(mut limbs, values)| {
+            let lifted = Zeroizing::new(params.up(values, width));
+            limbs.iter_mut().zip(lifted.iter()).for_each(|(limb, lifted)| limb.copy_from_slice(lifted));
+        });
+        raw
+    }
+
+    /// The residues, limb by limb.
+    pub fn limbs(&self) -> &[Vec<u64>] {
+        &self.0
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.0.first().map_or(0, Vec::len)
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// round(v·2^k/q) mod 2^k of every value.
+    pub(crate) fn down(&self, params: &Params, bits: u32) -> Zeroizing<Vec<u64>> {
+        let mut out = Zeroizing::new(vec![0; self.len()]);
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(at, out)| {
+            let limbs: Vec<&[u64]> = self.0.iter().map(|limb| &limb[at * CHUNK..][..out.len()]).collect();
+            out.copy_from_slice(&Zeroizing::new(params.down(&limbs, bits)));
+        });
+        out
+    }
+
+    /// Adds another share of the same tensor's length.
+    pub(crate) fn add(&mut self, params: &Params, other: &Self) {
+        for ((sum, more), q) in self.0.iter_mut().zip(other.0.iter()).zip(params.moduli()) {
+            sum.par_chunks_mut(CHUNK)
+                .zip(more.par_chunks(CHUNK))
+                .for_each(|(sum, more)| sum.iter_mut().zip(more).for_each(|(sum, &more)| *sum = q.add(*sum, more)));
+        }
+    }
+
+    /// Subtracts another share of the same length.
+    pub(crate) fn sub(&mut self, params: &Params, other: &Self) {
+        for ((rest, less), q) in self.0.iter_mut().zip(other.0.iter()).zip(params.moduli()) {
+            rest.par_chunks_mut(CHUNK)
+                .zip(less.par_chunks(CHUNK))
+                .for_each(|(rest, less)| rest.iter_mut().zip(less).for_each(|(rest, &less)| *rest = q.sub(*rest, less)));
+        }
+    }
+
+    /// Adds numbers that repeat every `numbers.len() · repeat` elements, each for `repeat` elements in a row; no numbers,
+    /// no sum.
+    pub(crate) fn add_repeated(&mut self, params: &Params, numbers: &[Vec<u64>], repeat: usize) {
+        for ((sum, numbers), q) in self.0.iter_mut().zip(numbers).zip(params.moduli()) {
+            if numbers.is_empty() {
+                continue;
+            }
+            for (run, &number) in sum.chunks_mut(repeat).zip(numbers.iter().cycle()) {
+                run.iter_mut().for_each(|sum| *sum = q.add(*sum, number));
+            }
+        }
+    }
+
+    /// Applies a local map to shares of its inputs.
+    pub(crate) fn mapped(params: &Params, map: &LocalPlan, inputs: &[&Self], images: usize) -> Self {
+        let limb = |(at, q): (usize, &he_core::Modulus)| {
+            let inputs: Vec<&[u64]> = inputs.iter().map(|input| input.0[at].as_slice()).collect();
+            std::mem::take(&mut *map.apply(&inputs, images, |a, b| q.add(a, b)))
+        };
+        Self::new(params.moduli().iter().enumerate().map(limb).collect())
+    }
+
+    /// Pieces of all limbs side by side.
+    pub(crate) fn chunks_mut(&mut self, size: usize) -> Vec<Vec<&mut [u64]>> {
+        let count = self.len().div_ceil(size);
+        let mut pieces: Vec<Vec<&mut [u64]>> = (0..count).map(|_| Vec::with_capacity(self.0.len())).collect();
+        for limb in self.0.iter_mut() {
+            for (piece, part) in pieces.iter_mut().zip(limb.chunks_mut(size)) {
+                piece.push(part);
+            }
+        }
+        pieces
+    }
+}

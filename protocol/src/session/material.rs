@@ -1,0 +1,148 @@
+//! What a server computes once per model and layout: hints and prepared convolutions.
+//!
+//! Layouts follow from the number of images in a bundle, which clients choose. So what is remembered is bounded: some
+//! layouts per layer ([`MOST_LAYOUTS`]), the one that was asked for longest ago going first, and the weights that are kept
+//! transformed for products with known zeros up to [`KEPT_BYTES`] over all layers (beyond it they are transformed
+//! anew for every bundle).
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use conv_fast::plan::choose;
+use conv_fast::{ConvGeometry, Layout, PreparedConv};
+use he_core::Params;
+use he_core::split::Epoch;
+
+use crate::error::ProtocolError;
+use crate::offline::replies::LayerHints;
+use crate::plan::LinearPlan;
+
+/// Layouts of one layer that are remembered.
+const MOST_LAYOUTS: usize = 8;
+/// Bytes of transformed weights that are kept.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// All that is remembered.
+#[derive(Default)]
+pub(super) struct Materials {
+    hints: Memory<(ConvGeometry, Layout), LayerHints>,
+    convolutions: Memory<ConvGeometry, Vec<PreparedConv>>,
+    kept: AtomicUsize,
+}
+
+impl Materials {
+    /// A layer's hints. Layer by layer on the caller's thread, the work inside is parallel: a worker of the pool must
+    /// never wait for a cell that is being filled, since the filling may wait for that worker.
+    pub(super) fn hints(
+        &self,
+        params: &Params,
+        epoch: &Epoch,
+        layer: &LinearPlan,
+        weights: &[i32],
+    ) -> Arc<LayerHints> {
+        let key = (layer.tiling.tile().clone(), layer.packing().layout());
+        self.hints.get(layer.node, key, || {
+            let bytes = LayerHints::kept_bytes(params, layer);
+            let keep = self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES;
+            LayerHints::new(params, epoch, layer, weights, keep)
+        })
+    }
+
+    /// A layer's convolutions, one per limb.
+    pub(super) fn convolutions(
+        &self,
+        params: &Params,
+        layer: &LinearPlan,
+        weights: &[i32],
+    ) -> Result<Arc<Vec<PreparedConv>>, ProtocolError> {
+        let tile = layer.tiling.tile();
+        let prepare = || {
+            let limb = |q: &he_core::Modulus| {
+                PreparedConv::new(tile.clone(), *q, weights, choose(tile, q))
+                    .map_err(|error| ProtocolError::Caller(error.to_string()))
+            };
+            params.moduli().iter().map(limb).collect::<Result<Vec<_>, _>>()
+        };
+        self.convolutions.try_get(layer.node, tile.clone(), prepare)
+    }
+}
+
+type Cell<V> = Arc<OnceLock<Arc<V>>>;
+
+/// A map that forgets what was asked for longest ago.
+struct Memory<K, V> {
+    cells: Mutex<HashMap<(usize, K), (u64, Cell<V>)>>,
+    clock: AtomicU64,
+}
+
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self { cells: Mutex::default(), clock: AtomicU64::default() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Memory<K, V> {
+    /// The value of `node` for `key`, computed by whoever asks first; others wait.
+    fn get(&self, node: usize, key: K, compute: impl FnOnce() -> V) -> Arc<V> {
+        self.cell(node, key).get_or_init(|| Arc::new(compute())).clone()
+    }
+
+    /// As [`Memory::get`]; an error is not remembered, and two who ask first at once may both compute.
+    fn try_get<E>(
+        &self,
+        node: usize,
+        key: K,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Arc<V>, E> {
+        let cell = self.cell(node, key);
+        if let Some(value) = cell.get() {
+            return Ok(value.clone());
+        }
+        let value = Arc::new(compute()?);
+        Ok(cell.get_or_init(|| value).clone())
+    }
+
+    fn cell(&self, node: usize, key: K) -> Cell<V> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        // A panic elsewhere leaves the map whole: every change to it is a single call.
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, cell) = cells.entry((node, key)).or_default();
+        *asked = now;
+        let cell = cell.clone();
+        let own: Vec<_> = cells.iter().filter(|((of, _), _)| *of == node).collect();
+        if own.len() > MOST_LAYOUTS {
+            let oldest = own.into_iter().min_by_key(|(_, (asked, _))| *asked).map(|(key, _)| key.clone());
+            oldest.and_then(|key| cells.remove(&key));
+        }
+        cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_unused_layout_goes_first_and_per_layer() {
+        let memory = Memory::<usize, usize>::default();
+        let computed = AtomicUsize::new(0);
+        let get = |node, key| {
+            *memory.get(node, key, || {
+                computed.fetch_add(1, Ordering::Relaxed);
+                10 * key
+            })
+        };
+        (0..MOST_LAYOUTS).for_each(|key| assert_eq!(get(1, key), 10 * key));
+        get(2, 0);
+        assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 1);
+        // Key 0 is young again, so key 1 is forgotten.
+        (get(1, 0), get(1, MOST_LAYOUTS));
+        assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 2);
+        (get(1, 0), get(2, 0));
+        assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 2);
+        get(1, 1);
+        assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 3);
+    }
+}
