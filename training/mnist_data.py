@@ -96,7 +96,7 @@ def augment_half(images: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
 
 def augment_fashion(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A moved copy of a batch: half of the garments mirrored, every one shifted by up to FASHION_SHIFT whole pixels each
+    """A moved copy of a batch: half of the garments mirrored, every one shifted by up to FASHION_SHIFT pixels each
     way, what enters being black. Same shape, still within 0..1."""
     n, _, height, width = images.shape
     mirrored = torch.rand(n, generator=generator) < 0.5

@@ -118,7 +118,8 @@ impl<'g, T: Real> Evaluator<'g, T> {
                 Op::BatchNorm(norm) => diagonal(&norm.diagonal()),
                 Op::Scale(d) => diagonal(d),
                 Op::Transpose(_) | Op::Slice { .. } | Op::Pad { .. } | Op::Upsample(_) => {
-                    let map = index_map(&node.op, &shapes).map_err(|what| NnError::shape(&node.name, what))?;
+                    let map =
+                        index_map(&node.op, &shapes).map_err(|what| NnError::shape(&node.name, what))?;
                     map.map_or(Step::Plain, Step::IndexMap)
                 }
                 _ => Step::Plain,

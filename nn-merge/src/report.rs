@@ -29,6 +29,9 @@ pub struct MergeReport {
     pub nodes: Vec<NodeReport>,
     /// Images that calibration used.
     pub calibration_images: usize,
+    /// Images left out because the network explodes on them: beyond 64 times what nine of ten images reach somewhere. Their
+    /// like will overflow.
+    pub wild_images: usize,
     /// No calibration images were given: random inputs of the accepted range were used, which says little about real ones.
     pub calibration_is_synthetic: bool,
     /// Factor on measured bounds.
@@ -240,6 +243,14 @@ impl fmt::Display for MergeReport {
         } else {
             writeln!(f, "  calibrated on {} images, margin {}", self.calibration_images, self.margin)?;
         }
+        if self.wild_images > 0 {
+            writeln!(
+                f,
+                "  NOTE: on {} of them values explode (beyond 64 times what nine of ten images reach); they were left out, \
+                 and their like will overflow",
+                self.wild_images
+            )?;
+        }
         writeln!(
             f,
             "  merging moved logits by at most {:.2e}; {} of {} labels equal",
@@ -248,12 +259,12 @@ impl fmt::Display for MergeReport {
         write!(
             f,
             "  fixed point moved logits by at most {:.2e} (of up to {:.3}); {} of {} labels equal to the imported \
-             network's; on {} images not even the worst noise overflows",
+             network's{}",
             self.fixed_point_error,
             self.largest_logit,
             self.fixed_point_labels,
             self.compared_images,
-            self.in_range
+            if self.in_range == self.compared_images { "; the worst noise would overflow on none" } else { "" }
         )
     }
 }

@@ -164,7 +164,9 @@ pub(crate) fn index_map(op: &Op, inputs: &[&[usize]]) -> Result<Option<Vec<u32>>
     let map = match op {
         Op::Reshape(_) | Op::Identity | Op::Dropout => (0..check(&out)? as u32).collect(),
         Op::Transpose(perm) => walk(&out, |axis, i| Some(i * unit[perm[axis]])),
-        Op::Slice { start, step, .. } => walk(&out, |axis, i| Some((start[axis] + i * step[axis]) * unit[axis])),
+        Op::Slice { start, step, .. } => {
+            walk(&out, |axis, i| Some((start[axis] + i * step[axis]) * unit[axis]))
+        }
         Op::Pad { before, .. } => {
             walk(&out, |axis, i| Some(i.checked_sub(before[axis]).filter(|&i| i < input[axis])? * unit[axis]))
         }
@@ -206,7 +208,9 @@ fn walk(out: &[usize], offset: impl Fn(usize, usize) -> Option<usize>) -> Vec<u3
         let offsets: Vec<u32> = (0..side).map(|i| offset(axis, i).map_or(ZERO, |o| o as u32)).collect();
         map = map
             .iter()
-            .flat_map(|&base| offsets.iter().map(move |&o| if base == ZERO || o == ZERO { ZERO } else { base + o }))
+            .flat_map(|&base| {
+                offsets.iter().map(move |&o| if base == ZERO || o == ZERO { ZERO } else { base + o })
+            })
             .collect();
     }
     map
@@ -228,7 +232,9 @@ fn joined(inputs: &[&[usize]], axis: usize) -> Result<Vec<usize>, String> {
     for other in &inputs[1..] {
         let fits = other.len() == out.len() && (0..out.len()).all(|a| a == axis || other[a] == out[a]);
         if !fits {
-            return Err(format!("tensors of shapes {out:?} and {other:?} cannot be joined along axis {axis}"));
+            return Err(format!(
+                "tensors of shapes {out:?} and {other:?} cannot be joined along axis {axis}"
+            ));
         }
         out[axis] = out[axis].saturating_add(other[axis]);
     }
@@ -250,7 +256,11 @@ fn check_function(function: &Function, input: &[usize], count: Option<usize>) ->
         Some(count) => count,
         None => channels(input)?,
     };
-    if rows == channels { Ok(()) } else { Err(format!("{} numbers for {rows} channels on {channels}", function.name())) }
+    if rows == channels {
+        Ok(())
+    } else {
+        Err(format!("{} numbers for {rows} channels on {channels}", function.name()))
+    }
 }
 
 fn channels(shape: &[usize]) -> Result<usize, String> {
@@ -318,7 +328,8 @@ mod tests {
 
     #[test]
     fn index_maps_by_hand() {
-        let map = |op: Op, shapes: &[&[usize]]| index_map(&op, shapes).expect("fits").expect("moves elements only");
+        let map =
+            |op: Op, shapes: &[&[usize]]| index_map(&op, shapes).expect("fits").expect("moves elements only");
         let slice = Op::Slice { start: vec![0, 1], step: vec![1, 2], size: vec![2, 2] };
         assert_eq!(map(slice, &[&[2, 4]]), [1, 3, 5, 7]);
         let pad = Op::Pad { before: vec![0, 1], after: vec![1, 0] };

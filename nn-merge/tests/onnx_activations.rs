@@ -64,7 +64,11 @@ fn one_operator_each() {
     agrees(one("Gelu", vec![text("approximate", "tanh")]), gelu_tanh, "gelu-tanh");
     agrees(one("Elu", vec![]), |x| elu(1.0, x), "elu");
     agrees(one("Elu", vec![float("alpha", 0.5)]), |x| elu(0.5, x), "elu");
-    agrees(one("Celu", vec![float("alpha", 2.0)]), |x| elu(2.0, x / 2.0 * if x < 0.0 { 1.0 } else { 2.0 }), "celu");
+    agrees(
+        one("Celu", vec![float("alpha", 2.0)]),
+        |x| elu(2.0, x / 2.0 * if x < 0.0 { 1.0 } else { 2.0 }),
+        "celu",
+    );
     agrees(one("Selu", vec![]), |x| 1.050_700_98 * elu(1.673_263_2, x), "selu");
     agrees(one("Neg", vec![]), |x| -x, "neg");
     agrees(model().scalar("e", 3.0).node("Pow", &["_", "e"], vec![]), |x| x.powi(3), "pow");
@@ -83,7 +87,8 @@ fn clips_in_all_forms() {
     agrees(above, |x| x.min(1.0), "one-sided");
     // An open upper end makes a ReLU, however it is written.
     for high in [f32::MAX, f32::INFINITY] {
-        let open = model().scalar("low", 0.0).scalar("high", high).node("Clip", &["_", "low", "high"], vec![]);
+        let open =
+            model().scalar("low", 0.0).scalar("high", high).node("Clip", &["_", "low", "high"], vec![]);
         assert!(matches!(open.graph().node(1).op, Op::Activation(Function::Relu)));
     }
     let crossed = model().scalar("low", 1.0).scalar("high", 0.0).node("Clip", &["_", "low", "high"], vec![]);
@@ -119,13 +124,35 @@ fn functions(model: Onnx) -> (Vec<Function>, usize) {
 #[test]
 fn gelu_spelled_out_is_one_activation() {
     let constants = || {
-        model().scalar("root", 2f32.sqrt()).scalar("1/root", 0.5f32.sqrt()).scalar("1", 1.0).scalar("1/2", 0.5)
+        model()
+            .scalar("root", 2f32.sqrt())
+            .scalar("1/root", 0.5f32.sqrt())
+            .scalar("1", 1.0)
+            .scalar("1/2", 0.5)
     };
     let erf_of = |m: Onnx| m.node("Div", &["x", "root"], vec![]).node("Erf", &["_"], vec![]);
     let forms: [fn(Onnx) -> Onnx; 3] = [
-        |m| m.node("Add", &["_", "1"], vec![]).node("Mul", &["x", "_"], vec![]).node("Mul", &["_", "1/2"], vec![]),
-        |m| m.node("Mul", &["1/2", "_"], vec![]).node("Add", &["1/2", "_"], vec![]).node("Mul", &["_", "x"], vec![]),
-        |m| m.node("Mul", &["_", "x"], vec![]).node("Add", &["x", "_"], vec![]).node("Mul", &["_", "1/2"], vec![]),
+        |m| {
+            m.node("Add", &["_", "1"], vec![]).node("Mul", &["x", "_"], vec![]).node(
+                "Mul",
+                &["_", "1/2"],
+                vec![],
+            )
+        },
+        |m| {
+            m.node("Mul", &["1/2", "_"], vec![]).node("Add", &["1/2", "_"], vec![]).node(
+                "Mul",
+                &["_", "x"],
+                vec![],
+            )
+        },
+        |m| {
+            m.node("Mul", &["_", "x"], vec![]).node("Add", &["x", "_"], vec![]).node(
+                "Mul",
+                &["_", "1/2"],
+                vec![],
+            )
+        },
     ];
     for form in forms {
         agrees(form(erf_of(constants())), gelu, "gelu");
@@ -185,7 +212,8 @@ fn gated_forms_are_one_activation() {
     agrees(by_clip(), hard, "hard swish");
     assert_eq!(functions(by_clip()).0, [Function::HardSwish]);
     // A gate computed from something else is not an activation.
-    let foreign = model().node("Relu", &["_"], vec![]).node("Sigmoid", &["_"], vec![]).node("Mul", &["x", "_"], vec![]);
+    let foreign =
+        model().node("Relu", &["_"], vec![]).node("Sigmoid", &["_"], vec![]).node("Mul", &["x", "_"], vec![]);
     let foreign = foreign.error();
     assert!(foreign.contains("squeeze-and-excitation"), "{foreign}");
 }

@@ -145,10 +145,7 @@ fn ceiling_mode_adds_the_last_partial_window() {
 #[test]
 fn errors_name_what_is_at_fault() {
     let unknown = Onnx::new(&[1, 4]).node("Mish", &["_"], vec![]).error();
-    assert!(
-        unknown.contains("Mish") && unknown.contains("node t0") && unknown.contains("Relu"),
-        "{unknown}"
-    );
+    assert!(unknown.contains("Mish") && unknown.contains("node t0") && unknown.contains("Relu"), "{unknown}");
     let nan = Onnx::new(&[1, 2]).weight("fc.weight", &[2, 2], |i| if i == 3 { f32::NAN } else { 1.0 });
     let nan = nan.node("Gemm", &["_", "fc.weight"], vec![]).error();
     assert!(nan.contains("fc.weight") && nan.contains("NaN"), "{nan}");
@@ -199,6 +196,24 @@ fn rich() -> Vec<u8> {
         .node("Gemm", &["t8", "w2"], vec![int("transB", 0)])
         .weight("w2", &[2, 3], |i| i as f32)
         .node("Softmax", &["_"], vec![])
+        .integers("one", &[1])
+        .integers("two", &[2])
+        .integers("pads", &[0, 0, 1, 0, 0, 0, 0, 1])
+        .weight("six", &[1], |_| 6.0)
+        .weight("factors", &[4], |i| if i < 2 { 1.0 } else { 2.0 })
+        .node("Slice", &["t3", "one", "two", "one"], vec![])
+        .node("Pad", &["_", "pads"], vec![])
+        .node("Clip", &["_", "one", "six"], vec![])
+        .node("Resize", &["_", "", "factors"], vec![text("mode", "nearest")])
+        .node("Concat", &["_", "_"], vec![int("axis", 1)])
+        .node("ReduceMean", &["_"], vec![ints("axes", &[1, 3])])
+        .node("Sigmoid", &["_"], vec![])
+        .node("Mul", &["_", "t19"], vec![])
+        .node("Pow", &["_", "two"], vec![])
+        .node("Erf", &["_"], vec![])
+        .node("ConstantOfShape", &["two"], vec![])
+        .node("Expand", &["_", "two"], vec![])
+        .node("Softmax", &["t12"], vec![])
         .bytes()
 }
 

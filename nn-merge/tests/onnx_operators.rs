@@ -141,21 +141,35 @@ fn slices_splits_and_picks() {
     let input: Vec<f64> = (0..12).map(f64::from).collect();
     let model = || Onnx::new(&[1, 3, 4]);
     let slice = |start: i64, end: i64, axis: i64, step: i64| {
-        let m = model().integers("s", &[start]).integers("e", &[end]).integers("a", &[axis]).integers("t", &[step]);
+        let m = model()
+            .integers("s", &[start])
+            .integers("e", &[end])
+            .integers("a", &[axis])
+            .integers("t", &[step]);
         m.node("Slice", &["_", "s", "e", "a", "t"], vec![]).run(&input)
     };
     assert_eq!(slice(1, i64::MAX, 2, 2), [1.0, 3.0, 5.0, 7.0, 9.0, 11.0]);
     assert_eq!(slice(-1, i64::MIN, 1, -2), [8.0, 9.0, 10.0, 11.0, 0.0, 1.0, 2.0, 3.0]);
     assert_eq!(slice(-3, -1, -1, 1), [1.0, 2.0, 5.0, 6.0, 9.0, 10.0]);
-    let old = model().opset(9).node("Slice", &["_"], vec![ints("starts", &[1]), ints("ends", &[2]), ints("axes", &[1])]);
+    let old = model().opset(9).node(
+        "Slice",
+        &["_"],
+        vec![ints("starts", &[1]), ints("ends", &[2]), ints("axes", &[1])],
+    );
     assert_eq!(old.run(&input), [4.0, 5.0, 6.0, 7.0]);
-    let empty = model().integers("s", &[2]).integers("e", &[2]).node("Slice", &["_", "s", "e"], vec![]).error();
+    let empty =
+        model().integers("s", &[2]).integers("e", &[2]).node("Slice", &["_", "s", "e"], vec![]).error();
     assert!(empty.contains("nothing is left"), "{empty}");
-    let split = model().integers("n", &[1, 3]).node_of("Split", &["_", "n"], ("part", 2), vec![int("axis", 2)]);
-    assert_eq!(split.node("Relu", &["part1"], vec![]).run(&input), [1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 9.0, 10.0, 11.0]);
+    let split =
+        model().integers("n", &[1, 3]).node_of("Split", &["_", "n"], ("part", 2), vec![int("axis", 2)]);
+    assert_eq!(
+        split.node("Relu", &["part1"], vec![]).run(&input),
+        [1.0, 2.0, 3.0, 5.0, 6.0, 7.0, 9.0, 10.0, 11.0]
+    );
     let even = model().node_of("Split", &["_"], ("part", 3), vec![int("axis", 1)]);
     assert_eq!(even.node("Sub", &["part2", "part0"], vec![]).run(&input), [8.0; 4]);
-    let uneven = model().opset(18).node_of("Split", &["_"], ("part", 3), vec![int("axis", 2), int("num_outputs", 3)]);
+    let uneven =
+        model().opset(18).node_of("Split", &["_"], ("part", 3), vec![int("axis", 2), int("num_outputs", 3)]);
     assert!(uneven.error().contains("parts of [2, 2, 0]"));
     let gather = model().integers("i", &[3, 0, 1]).node("Gather", &["_", "i"], vec![int("axis", 2)]);
     assert_eq!(gather.run(&input), [3.0, 0.0, 1.0, 7.0, 4.0, 5.0, 11.0, 8.0, 9.0]);
@@ -180,7 +194,10 @@ fn padding_of_all_kinds() {
     let value = Onnx::new(&[1, 1, 1, 3]).integers("p", &[0, 0, 0, 1, 0, 0, 0, 0]).scalar("v", 7.0);
     assert_eq!(value.node("Pad", &["_", "p", "v"], vec![]).run(&input), [7.0, 1.0, 2.0, 3.0]);
     let zeros = Onnx::new(&[1, 1, 1, 3]).weight("z", &[1, 1, 1, 3], |_| 0.0);
-    assert_eq!(zeros.node("Concat", &["z", "x"], vec![int("axis", 1)]).run(&input), [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(
+        zeros.node("Concat", &["z", "x"], vec![int("axis", 1)]).run(&input),
+        [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]
+    );
     let ones = Onnx::new(&[1, 1, 1, 3]).weight("z", &[1, 1, 1, 3], |_| 1.0);
     assert!(ones.node("Concat", &["z", "x"], vec![int("axis", 1)]).error().contains("not zero"));
 }
@@ -206,7 +223,8 @@ fn enlargement_by_nearest_neighbour() {
 #[test]
 fn broadcasting_of_two_tensors() {
     let input = ramp(8);
-    let model = Onnx::new(&[1, 2, 2, 2]).node("GlobalMaxPool", &["_"], vec![]).node("Add", &["x", "_"], vec![]);
+    let model =
+        Onnx::new(&[1, 2, 2, 2]).node("GlobalMaxPool", &["_"], vec![]).node("Add", &["x", "_"], vec![]);
     let top = |c: usize| input[4 * c..4 * c + 4].iter().copied().fold(f64::MIN, f64::max);
     let expected: Vec<f64> = input.iter().enumerate().map(|(i, v)| v + top(i / 4)).collect();
     assert_eq!(model.run(&input), expected);
@@ -247,13 +265,17 @@ fn labels_are_left_to_the_client() {
     let graph = model.node("Cast", &["_"], vec![int("to", 6)]).graph();
     assert_eq!(run_f64(&graph, &[1.0, -1.0, 3.0, 0.0]).expect("fits"), [1.0, 0.0, 3.0, 0.0]);
     assert!(graph.notes.len() == 1 && graph.notes[0].contains("ArgMax"), "{:?}", graph.notes);
-    let middle = Onnx::new(&[1, 4]).node("ArgMax", &["_"], vec![int("axis", 1)]).node("Add", &["x", "_"], vec![]);
+    let middle =
+        Onnx::new(&[1, 4]).node("ArgMax", &["_"], vec![int("axis", 1)]).node("Add", &["x", "_"], vec![]);
     assert!(middle.error().contains("label"));
 }
 
 /// A tensor without its elements: they are in `file` from `offset`.
 fn outside(name: &str, dims: &[i64], file: &str, offset: &str, length: Option<&str>) -> TensorProto {
-    let entry = |(key, value): (&str, &str)| StringStringEntryProto { key: Some(key.into()), value: Some(value.into()) };
+    let entry = |(key, value): (&str, &str)| StringStringEntryProto {
+        key: Some(key.into()),
+        value: Some(value.into()),
+    };
     let entries = [("location", file), ("offset", offset)].into_iter().chain(length.map(|l| ("length", l)));
     TensorProto {
         name: Some(name.into()),

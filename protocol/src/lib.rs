@@ -21,7 +21,7 @@
 //! | [`report`] | seconds, bytes, rounds, by layer |
 //! | [`testing`] | in-process sessions, and the oracle's tape from recorded seeds |
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod channel;
 pub mod error;

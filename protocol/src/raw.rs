@@ -37,10 +37,12 @@ impl Raw {
     /// round(v·q/2^w) mod q of every v in Z_2^w.
     pub(crate) fn up(params: &Params, values: &[u64], width: u32) -> Self {
         let mut raw = Self::zeros(params, values.len());
-        raw.chunks_mut(CHUNK).into_par_iter().zip(values.par_chunks(CHUNK)).for_each(|(mut limbs, values)| {
-            let lifted = Zeroizing::new(params.up(values, width));
-            limbs.iter_mut().zip(lifted.iter()).for_each(|(limb, lifted)| limb.copy_from_slice(lifted));
-        });
+        raw.chunks_mut(CHUNK).into_par_iter().zip(values.par_chunks(CHUNK)).for_each(
+            |(mut limbs, values)| {
+                let lifted = Zeroizing::new(params.up(values, width));
+                limbs.iter_mut().zip(lifted.iter()).for_each(|(limb, lifted)| limb.copy_from_slice(lifted));
+            },
+        );
         raw
     }
 
@@ -72,18 +74,18 @@ impl Raw {
     /// Adds another share of the same tensor's length.
     pub(crate) fn add(&mut self, params: &Params, other: &Self) {
         for ((sum, more), q) in self.0.iter_mut().zip(other.0.iter()).zip(params.moduli()) {
-            sum.par_chunks_mut(CHUNK)
-                .zip(more.par_chunks(CHUNK))
-                .for_each(|(sum, more)| sum.iter_mut().zip(more).for_each(|(sum, &more)| *sum = q.add(*sum, more)));
+            sum.par_chunks_mut(CHUNK).zip(more.par_chunks(CHUNK)).for_each(|(sum, more)| {
+                sum.iter_mut().zip(more).for_each(|(sum, &more)| *sum = q.add(*sum, more))
+            });
         }
     }
 
     /// Subtracts another share of the same length.
     pub(crate) fn sub(&mut self, params: &Params, other: &Self) {
         for ((rest, less), q) in self.0.iter_mut().zip(other.0.iter()).zip(params.moduli()) {
-            rest.par_chunks_mut(CHUNK)
-                .zip(less.par_chunks(CHUNK))
-                .for_each(|(rest, less)| rest.iter_mut().zip(less).for_each(|(rest, &less)| *rest = q.sub(*rest, less)));
+            rest.par_chunks_mut(CHUNK).zip(less.par_chunks(CHUNK)).for_each(|(rest, less)| {
+                rest.iter_mut().zip(less).for_each(|(rest, &less)| *rest = q.sub(*rest, less))
+            });
         }
     }
 
@@ -119,5 +121,77 @@ impl Raw {
             }
         }
         pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use he_core::Profile;
+    use proptest::prelude::*;
+
+    fn params(which: usize) -> Params {
+        Params::new(Profile::ALL[which % Profile::ALL.len()])
+    }
+
+    fn share(params: &Params, values: &[u64]) -> Raw {
+        Raw::new(params.moduli().iter().map(|q| values.iter().map(|v| v % q.value()).collect()).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Lengths beyond one chunk; every operation against the one-value functions of he-core.
+        #[test]
+        fn operations_are_those_of_single_values(
+            which in 0usize..4,
+            values in proptest::collection::vec(any::<u64>(), 1..40),
+            width in 8u32..20,
+            repeat in 1usize..5,
+        ) {
+            let params = params(which);
+            let length = CHUNK + 7;
+            let long: Vec<u64> = (0..length).map(|i| values[i % values.len()].rotate_left(i as u32)).collect();
+            let (a, b) = (share(&params, &long), share(&params, &long[1..].iter().chain([&5]).copied().collect::<Vec<_>>()));
+            let at = |raw: &Raw, i: usize| -> Vec<u64> { raw.limbs().iter().map(|limb| limb[i]).collect() };
+            let (q, value) = (params.q(), |raw: &Raw, i: usize| params.compose(&at(raw, i)));
+            let mut sum = share(&params, &long);
+            sum.add(&params, &b);
+            let mut rest = share(&params, &long);
+            rest.sub(&params, &b);
+            let numbers: Vec<Vec<u64>> =
+                params.moduli().iter().map(|q| vec![1, q.value() - 1, 7]).collect();
+            let mut repeated = share(&params, &long);
+            repeated.add_repeated(&params, &numbers, repeat);
+            let down = a.down(&params, width);
+            let small: Vec<u64> = long.iter().map(|v| v & ((1 << width) - 1)).collect();
+            let up = Raw::up(&params, &small, width);
+            for i in [0, 1, CHUNK - 1, CHUNK, length - 1] {
+                let (x, y) = (value(&a, i), value(&b, i));
+                prop_assert_eq!(value(&sum, i), (x + y) % q);
+                prop_assert_eq!(value(&rest, i), (x + q - y) % q);
+                let number = [1, q - 1, 7][i / repeat % 3];
+                prop_assert_eq!(value(&repeated, i), (x + number) % q);
+                let limbs = at(&a, i);
+                let one: Vec<&[u64]> = limbs.iter().map(std::slice::from_ref).collect();
+                prop_assert_eq!(down[i], params.down(&one, width)[0]);
+                prop_assert_eq!(at(&up, i), params.up(&[small[i]], width).concat());
+            }
+        }
+    }
+
+    #[test]
+    fn maps_act_image_by_image_and_reduce() {
+        use nn_merge::model::IndexMap;
+        let params = params(3);
+        let top = params.moduli().iter().map(|q| q.value() - 1).min().unwrap();
+        let own = share(&params, &[top, 2, 3, 4, 5, 6]);
+        let map = LocalPlan::Map(IndexMap::sums([vec![0, 1, 1], vec![], vec![2]].into_iter()));
+        let got = Raw::mapped(&params, &map, &[&own], 2);
+        for (limb, q) in got.limbs().iter().zip(params.moduli()) {
+            assert_eq!(*limb, [(top + 4) % q.value(), 0, 3, 4 + 10, 0, 6]);
+        }
+        let joined = Raw::mapped(&params, &LocalPlan::Joined, &[&own, &got], 2);
+        assert_eq!(joined.limbs()[1][6..], [4, 5, 6, 14, 0, 6]);
     }
 }

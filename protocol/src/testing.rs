@@ -86,7 +86,8 @@ pub fn replay(
     for (layer, (hints, numbers)) in zip(plan.layers(), zip(&hints, &numbers)) {
         let (keys, own, slots) =
             client_keys(plan, layer, server.epoch(), &layer_seed(&client, layer), &mut rho);
-        let (replies, half) = server_reply(plan, layer, hints, *numbers, &keys, &layer_seed(&serving, layer))?;
+        let (replies, half) =
+            server_reply(plan, layer, hints, *numbers, &keys, &layer_seed(&serving, layer))?;
         let share = client_open(plan, layer, own, &replies)?;
         nodes[layer.node].linear = Some(LinearTape {
             tile: layer.tiling.tile().clone(),

@@ -2,8 +2,12 @@
 //!
 //! A sum takes raw shares as they are. A masked operand z with the public factor v counts as the torus value v·z/2^w: each
 //! party lifts v times its share, modulo 2^w, to Z_q. The two roundings add up to at most one unit of Z_q, and turns of
-//! the torus vanish, so nothing has to be said. The factors are public: what they tell of the layers around is in
-//! [`nn_merge::model`].
+//! the torus vanish, so nothing has to be said.
+//!
+//! *What public numbers tell.* A factor v, like the corners of a clip and the widths w, is in the manifest: it tells the
+//! ratio of the bounds B of the two tensors (in a residual block, of the block's result and its input), a number or two per
+//! activation that calibration has found, and no weight. What leaves a sum was dithered in every linear layer that enters
+//! it; a masked operand adds nothing that its own activation had not given away.
 
 use zeroize::Zeroizing;
 

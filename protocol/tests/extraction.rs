@@ -165,7 +165,8 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
         // What the client knows of its noise, and what it sees.
         let secret = ClientSecret::generate(params, &mut group(&client).fork("secret", &[]).stream());
         let lifted = params.up(&input, layer.width);
-        regressors.extend(known_errors(&plan, layer, &epoch, &client, &secret, &lifted, &x, &keys, &meetings));
+        regressors
+            .extend(known_errors(&plan, layer, &epoch, &client, &secret, &lifted, &x, &keys, &meetings));
         let fine = |with_dither: bool| -> Vec<f64> {
             let one = |i: usize| {
                 let residues: Vec<u64> = zip(params.moduli(), 0..)
@@ -365,8 +366,12 @@ fn the_dither_alone_hides_them() {
 
 #[test]
 fn what_is_shipped_hides_them() {
-    for (profile, readers, bits) in [(Profile::Wide, 1, 12), (Profile::Wide, 2, 20), (Profile::Exact, 1, 20)] {
-        assert!(attack(profile, readers, bits, bits + 6, View::Shipped).abs() < 0.3, "{profile}, {bits} bits");
+    for (profile, readers, bits) in [(Profile::Wide, 1, 12), (Profile::Wide, 2, 20), (Profile::Exact, 1, 20)]
+    {
+        assert!(
+            attack(profile, readers, bits, bits + 6, View::Shipped).abs() < 0.3,
+            "{profile}, {bits} bits"
+        );
     }
 }
 

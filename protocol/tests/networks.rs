@@ -97,7 +97,10 @@ fn networks() -> Vec<(&'static str, [usize; 3], Build)> {
                 PartSpec { channels: vec![(0, 1), (4, 2)], function: FunctionSpec::Relu },
                 PartSpec { channels: vec![(1, 2)], function: FunctionSpec::Identity },
                 PartSpec { channels: vec![(6, 1)], function: FunctionSpec::Clip { low: 0, high } },
-                PartSpec { channels: vec![(3, 1)], function: FunctionSpec::Leaky { negative: 1, positive: 4 } },
+                PartSpec {
+                    channels: vec![(3, 1)],
+                    function: FunctionSpec::Leaky { negative: 1, positive: 4 },
+                },
             ];
             let mixed = s.activation(first, None, ring(s), parts)?;
             s.dense(mixed, 3)
@@ -105,7 +108,8 @@ fn networks() -> Vec<(&'static str, [usize; 3], Build)> {
         ("depthwise, dilated, grouped, upsampled", [4, 7, 6], |s| {
             let depthwise = s.conv(0, Conv { groups: 4, ..Conv::same(4, 3) })?;
             let relu = s.relu(depthwise)?;
-            let dilated = s.conv(relu, Conv { dilation: [2, 2], padding: [2, 1, 2, 3], ..Conv::plain(4, [3, 3]) })?;
+            let dilated =
+                s.conv(relu, Conv { dilation: [2, 2], padding: [2, 1, 2, 3], ..Conv::plain(4, [3, 3]) })?;
             let relu = s.relu(dilated)?;
             let larger = s.local(&[relu], LocalOp::Upsample([1, 2]))?;
             let grouped = s.conv(larger, Conv { groups: 2, stride: [2, 3], ..Conv::plain(6, [2, 3]) })?;
@@ -175,7 +179,8 @@ fn large_planes_are_cut_into_tiles() {
             |s| {
                 // Two readers of one large tensor, with other tiles each.
                 let first = s.conv(0, Conv { stride: [9, 9], ..Conv::plain(2, [3, 3]) })?;
-                let second = s.conv(0, Conv { stride: [9, 9], dilation: [2, 2], ..Conv::plain(2, [2, 2]) })?;
+                let second =
+                    s.conv(0, Conv { stride: [9, 9], dilation: [2, 2], ..Conv::plain(2, [2, 2]) })?;
                 Ok(s.sum(&[first, second]))
             },
         ];

@@ -27,7 +27,8 @@ use conv_fast::{ConvGeometry, ConvShape};
 use he_core::split::PublicKey;
 use he_core::{Profile, Seed};
 use nn_merge::model::{
-    ActivationSpec, FunctionSpec, InputSpec, Manifest, Model, NodeSpec, NodeWeights, OpSpec, OutputSpec, limits,
+    ActivationSpec, FunctionSpec, InputSpec, Manifest, Model, NodeSpec, NodeWeights, OpSpec, OutputSpec,
+    limits,
 };
 use protocol::channel::Kind;
 use protocol::steps::CHUNK_ELEMENTS;
@@ -194,7 +195,8 @@ impl View {
                         continue;
                     }
                     // Bound: nobody has read the element before, in this layer or an earlier one.
-                    let bound = element.is_some_and(|e| !std::mem::replace(&mut taken[e as usize], true)) && p.is_some();
+                    let bound = element.is_some_and(|e| !std::mem::replace(&mut taken[e as usize], true))
+                        && p.is_some();
                     let delta = *if bound { narrow_at.next() } else { wide_at.next() }.unwrap();
                     let at = element.map(|e| image * plan.input_len() + e as usize);
                     let x = match p {
@@ -204,7 +206,9 @@ impl View {
                     self.slots[if bound { 0 } else { 2 - usize::from(element.is_some()) }].push(x);
                     if let Some(at) = at {
                         match first[at] {
-                            Some(earlier) if p.is_some() => self.between.push(x.wrapping_sub(earlier) & ((1 << bits) - 1)),
+                            Some(earlier) if p.is_some() => {
+                                self.between.push(x.wrapping_sub(earlier) & ((1 << bits) - 1))
+                            }
                             Some(earlier) => self.between.push(q.sub(x, earlier)),
                             None => first[at] = Some(x),
                         }
@@ -314,8 +318,11 @@ fn masked_inputs_tell_the_server_nothing() {
         println!("masks used twice: deviate {z:.0}");
         assert!(z > 10.0 * LIMIT, "masks used twice went unseen");
         let mut rng = Seed::from_bytes(fresh_seed("planted masks")).stream();
-        let errors: Vec<u64> =
-            views[0].between.iter().map(|_| (u64::from(rng.next_u32() % 21)).wrapping_sub(10) & ((1 << slot_bits) - 1)).collect();
+        let errors: Vec<u64> = views[0]
+            .between
+            .iter()
+            .map(|_| (u64::from(rng.next_u32() % 21)).wrapping_sub(10) & ((1 << slot_bits) - 1))
+            .collect();
         assert!(worst(&errors, slot_bits) > 10.0 * LIMIT, "one mask for two readers went unseen");
         // Masks of 1/64 of the range, and masks whose low four bits stand still.
         let small: Vec<u64> =

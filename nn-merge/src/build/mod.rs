@@ -63,7 +63,7 @@ pub fn build(
     let [made_up, compared] = MOST_IMAGES.map(affordable);
     let made_up = if synthetic { inputs::synthetic_images(&input, &ranges, made_up, rng) } else { Vec::new() };
     let images = if synthetic { made_up.as_slice() } else { calibration };
-    let figures = Figures::new(&program, &merged, images, &ranges)?;
+    let figures = Figures::new(&program, &merged, images, &ranges, !options.strict)?;
     let quantized = quantize(&program, &figures.measured, &figures.fixed, input.limit, &settings)?;
     input.units = quantized.units;
 
@@ -87,8 +87,14 @@ pub fn build(
     };
     let model = Model { manifest, nodes: quantized.weights, salt };
     model.validate()?;
-    let compared = &images[..images.len().min(compared)];
-    let comparison = Comparison::new(&graph, &merged, &model, compared)?;
+    let compared: Vec<&[f32]> = images
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !figures.wild.contains(index))
+        .map(|(_, image)| image.as_slice())
+        .take(compared)
+        .collect();
+    let comparison = Comparison::new(&graph, &merged, &model, &compared)?;
     let report = MergeReport {
         name: options.name.clone(),
         profile: options.profile,
@@ -98,6 +104,7 @@ pub fn build(
         replaced,
         nodes,
         calibration_images: images.len(),
+        wild_images: figures.wild.len(),
         calibration_is_synthetic: synthetic,
         margin: settings.margin,
         output_measured: figures.measured[program.output],
@@ -130,6 +137,7 @@ fn merge(graph: &Graph, ranges: &[Interval]) -> Result<(Graph, Vec<PassRow>), Nn
 struct Figures {
     measured: Vec<f64>,
     fixed: Vec<f64>,
+    wild: Vec<usize>,
 }
 
 impl Figures {
@@ -138,13 +146,14 @@ impl Figures {
         graph: &Graph,
         images: &[Vec<f32>],
         ranges: &[Interval],
+        tame: bool,
     ) -> Result<Self, NnError> {
         let read = read_raw(program);
         let ids: Vec<usize> = read.iter().map(|&at| program.nodes[at].value).collect();
-        let largest = calibrate::measure(graph, &ids, images)?;
+        let calibrate::Measured { largest, wild } = calibrate::measure(graph, &ids, images, tame)?;
         let bounds = calibrate::intervals(graph, ranges)?;
-        let mut figures =
-            Self { measured: vec![0.0; program.nodes.len()], fixed: vec![0.0; program.nodes.len()] };
+        let zeros = vec![0.0; program.nodes.len()];
+        let mut figures = Self { measured: zeros.clone(), fixed: zeros, wild };
         for ((&at, &id), &largest) in read.iter().zip(&ids).zip(&largest) {
             figures.measured[at] = largest;
             let fixed = bounds[id].iter().map(Interval::magnitude);
@@ -194,7 +203,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(graph: &Graph, merged: &Graph, model: &Model, images: &[Vec<f32>]) -> Result<Self, NnError> {
+    fn new(graph: &Graph, merged: &Graph, model: &Model, images: &[&[f32]]) -> Result<Self, NnError> {
         let logits = pass::without_softmax(graph)?;
         let (before, after) = (Evaluator::<f32>::new(&logits)?, Evaluator::<f32>::new(merged)?);
         let pairs = images

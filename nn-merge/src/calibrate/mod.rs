@@ -23,34 +23,74 @@ use crate::graph::{Graph, NodeId};
 
 pub use intervals::{Interval, intervals};
 
-/// The largest |output| of the given nodes over all images.
+/// What [`measure`] found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The largest |output| of every node asked for, over all images but the wild ones.
+    pub largest: Vec<f64>,
+    /// Indices of the images that were left out.
+    pub wild: Vec<usize>,
+}
+
+/// Beyond this many times what nine of ten images reach at some node, an image is wild.
+const WILD: f32 = 64.0;
+
+/// The largest |output| of the given nodes over the images.
+///
+/// With `tame`, images that drive some node far beyond (64 times) what nine of ten images reach are left out: a network that
+/// explodes on them, as deep polynomial ones can, has no use there, and a scale that made room for them would leave
+/// nothing of the others. They will overflow.
 ///
 /// # Errors
-/// [`NnError::Input`] for an image of the wrong length; [`NnError::NotFinite`] if an image drives a node out of range.
-pub fn measure(graph: &Graph, nodes: &[NodeId], images: &[Vec<f32>]) -> Result<Vec<f64>, NnError> {
+/// [`NnError::Input`] for an image of the wrong length; [`NnError::NotFinite`] if an image that counts drives a node out of
+/// range.
+pub fn measure(
+    graph: &Graph,
+    nodes: &[NodeId],
+    images: &[Vec<f32>],
+    tame: bool,
+) -> Result<Measured, NnError> {
     let evaluator = Evaluator::<f32>::new(graph)?;
     let slots = slots(nodes);
-    let largest = images
+    let each: Vec<Vec<f32>> = images
         .par_iter()
         .map(|image| {
             let mut own = vec![0f32; nodes.len()];
             evaluator.run_observed(image, |id, values| {
                 if let Some(own_slots) = slots.get(&id) {
                     // `max` would drop a NaN.
-                    let peak = values.iter().fold(0.0f32, |m, v| if v.is_nan() || m.is_nan() { f32::NAN } else { m.max(v.abs()) });
+                    let peak = values.iter().fold(0.0f32, |m, v| {
+                        if v.is_nan() || m.is_nan() { f32::NAN } else { m.max(v.abs()) }
+                    });
                     own_slots.iter().for_each(|&slot| own[slot] = peak);
                 }
             })?;
             Ok(own)
         })
-        .try_reduce(
-            || vec![0f32; nodes.len()],
-            |a, b| Ok(a.into_iter().zip(b).map(|(x, y)| if x.is_nan() || x > y { x } else { y }).collect()),
-        )?;
-    match largest.iter().position(|v| !v.is_finite()) {
-        Some(index) => Err(NnError::NotFinite { tensor: graph.node(nodes[index]).name.clone() }),
-        None => Ok(largest.into_iter().map(f64::from).collect()),
+        .collect::<Result<_, NnError>>()?;
+    let ordinary: Vec<f32> = (0..nodes.len())
+        .map(|slot| {
+            let mut peaks: Vec<f32> = each.iter().map(|own| own[slot]).collect();
+            // NaNs last.
+            peaks.sort_by(f32::total_cmp);
+            peaks.get((peaks.len() * 9 / 10).min(peaks.len().saturating_sub(1))).copied().unwrap_or(0.0)
+        })
+        .collect();
+    let is_wild = |own: &[f32]| {
+        let far = |(&v, &usual): (&f32, &f32)| usual.is_finite() && (v.is_nan() || v > WILD * usual);
+        tame && own.iter().zip(&ordinary).any(far)
+    };
+    let wild: Vec<usize> = (0..each.len()).filter(|&index| is_wild(&each[index])).collect();
+    let mut largest = vec![0f64; nodes.len()];
+    for (_, own) in each.iter().enumerate().filter(|(index, _)| !wild.contains(index)) {
+        for ((slot, &v), node) in largest.iter_mut().zip(own).zip(nodes) {
+            if !v.is_finite() {
+                return Err(NnError::NotFinite { tensor: graph.node(*node).name.clone() });
+            }
+            *slot = slot.max(f64::from(v));
+        }
     }
+    Ok(Measured { largest, wild })
 }
 
 /// Of the positive outputs of the given nodes over all images the share below each node's threshold: what a sign test
@@ -108,8 +148,25 @@ mod tests {
         let images = [vec![-1.0, 0.5, 2.0, 0.0], vec![0.25, 0.75, 3.0, -0.1]];
         assert_eq!(share_below(&graph, &[id, id], &[1.0, 0.0], &images).unwrap(), [0.6, 0.0]);
         assert_eq!(share_below(&graph, &[id], &[1.0], &[vec![-1.0; 4]]).unwrap(), [0.0]);
-        assert_eq!(measure(&graph, &[id, 0], &images).unwrap(), [3.0, 3.0]);
-        assert!(measure(&graph, &[id], &[vec![0.0, f32::NAN, 1.0, 2.0]]).is_err());
-        assert!(measure(&graph, &[id], &[vec![f32::INFINITY; 4]]).is_err());
+        let measured = measure(&graph, &[id, 0], &images, true).unwrap();
+        assert_eq!(measured, Measured { largest: vec![3.0, 3.0], wild: vec![] });
+        assert!(measure(&graph, &[id], &[vec![0.0, f32::NAN, 1.0, 2.0]], true).is_err());
+        assert!(measure(&graph, &[id], &[vec![f32::INFINITY; 4]], true).is_err());
+    }
+
+    #[test]
+    fn wild_images_are_left_out_only_if_asked() {
+        let graph = Graph::new("input", &[1, 2]).unwrap();
+        let mut images: Vec<Vec<f32>> = (0..40).map(|i| vec![1.0 + i as f32 / 16.0, 0.0]).collect();
+        images[3] = vec![0.0, -1000.0];
+        images[7] = vec![f32::NAN, 0.0];
+        let measured = measure(&graph, &[0], &images, true).unwrap();
+        assert_eq!((measured.wild, measured.largest), (vec![3, 7], vec![1.0 + 39.0 / 16.0]));
+        assert!(measure(&graph, &[0], &images, false).is_err());
+        images.remove(7);
+        assert_eq!(measure(&graph, &[0], &images, false).unwrap().largest, [1000.0]);
+        // Half of the images are no exception.
+        let halves: Vec<Vec<f32>> = (0..20).map(|i| vec![if i % 2 == 0 { 1.0 } else { 1e6 }, 0.0]).collect();
+        assert_eq!(measure(&graph, &[0], &halves, true).unwrap().largest, [1e6]);
     }
 }

@@ -43,7 +43,9 @@ pub fn evaluate_exact(model: &Model, inputs: &[i64], logit_bits: Option<u32>) ->
     let logits: Vec<f64> = result.values.iter().map(|&v| v as f64 * unit).collect();
     // Both parties' last rounding to the logits' ring; their sum is off by one unit at most.
     let k = logit_bits.unwrap_or(model.manifest.output.ring_bits);
-    let bound = |&e: &u64| (e as f64 * unit).abs() * (1.0 + f64::EPSILON) + model.manifest.output.scale * (-f64::from(k)).exp2();
+    let bound = |&e: &u64| {
+        (e as f64 * unit).abs() * (1.0 + f64::EPSILON) + model.manifest.output.scale * (-f64::from(k)).exp2()
+    };
     Ok(Exact {
         label: first_largest(&logits),
         bounds: result.errors.iter().map(bound).collect(),
@@ -96,7 +98,9 @@ impl<'a> Walk<'a> {
     fn new(model: &'a Model, images: usize, logit_bits: Option<u32>, track: bool) -> Result<Self, NnError> {
         let (manifest, tensors) = (&model.manifest, model.manifest.tensors()?);
         if model.nodes.len() != manifest.nodes.len() {
-            return Err(NnError::File { what: "weights of another number of nodes than the manifest has".into() });
+            return Err(NnError::File {
+                what: "weights of another number of nodes than the manifest has".into(),
+            });
         }
         let params = Params::new(manifest.profile);
         Ok(Self {
@@ -134,9 +138,8 @@ impl<'a> Walk<'a> {
                     let lengths: Vec<usize> = shapes.iter().map(|shape| shape.iter().product()).collect();
                     let mut result = Values::default();
                     for b in 0..self.images {
-                        let joined = |part: fn(&Values) -> usize| {
-                            sources.iter().all(|source| part(source) > 0)
-                        };
+                        let joined =
+                            |part: fn(&Values) -> usize| sources.iter().all(|source| part(source) > 0);
                         if joined(|v| v.values.len()) {
                             let all: Vec<i64> = sources
                                 .iter()
@@ -197,11 +200,8 @@ impl<'a> Walk<'a> {
         let unit = 62 - self.width(node.inputs[0]).unwrap_or(62);
         let bias = Bias::new(own, self.tensors[index]);
         let sums = self.convolve(geometry, &own.weights, &source.values)?;
-        let values: Vec<i64> = sums
-            .into_par_iter()
-            .enumerate()
-            .map(|(i, sum)| (sum << unit).wrapping_add(bias.at(i)))
-            .collect();
+        let values: Vec<i64> =
+            sums.into_par_iter().enumerate().map(|(i, sum)| (sum << unit).wrapping_add(bias.at(i))).collect();
         let mut errors = self.zeros(values.len());
         if self.track {
             let noise = linear_noise(self.model.manifest.profile, own, self.replies[index], self.bits[index]);
@@ -209,7 +209,8 @@ impl<'a> Walk<'a> {
             let sizes: Vec<i32> = own.weights.iter().map(|w| w.abs()).collect();
             let largest = source.errors.iter().copied().max().unwrap_or(0);
             let row = geometry.weights_len() / geometry.shape().out_channels;
-            let norm = sizes.chunks(row).map(|row| row.iter().map(|&w| w as u64).sum::<u64>()).max().unwrap_or(0);
+            let norm =
+                sizes.chunks(row).map(|row| row.iter().map(|&w| w as u64).sum::<u64>()).max().unwrap_or(0);
             let whole = u128::from(largest) * u128::from(norm);
             if largest == 0 {
                 errors.fill(noise);
@@ -239,7 +240,8 @@ impl<'a> Walk<'a> {
         let (node, own) = (&self.model.manifest.nodes[index], &self.model.nodes[index]);
         let bias = Bias::new(own, self.tensors[index]);
         let length = self.images * self.tensors[index].elements();
-        let mut result = Values { values: (0..length).map(|i| bias.at(i)).collect(), errors: self.zeros(length) };
+        let mut result =
+            Values { values: (0..length).map(|i| bias.at(i)).collect(), errors: self.zeros(length) };
         // One unit of Z_q: the two halves that the parties' own roundings of a masked operand are off by, or a bias's.
         let rounding = (TURN / self.params.q() as f64).ceil() as u64;
         for ((&operand, &factor), source) in node.inputs.iter().zip(factors).zip(sources) {
@@ -262,7 +264,12 @@ impl<'a> Walk<'a> {
         result
     }
 
-    fn activation(&mut self, index: usize, spec: &ActivationSpec, source: &Values) -> Result<Values, NnError> {
+    fn activation(
+        &mut self,
+        index: usize,
+        spec: &ActivationSpec,
+        source: &Values,
+    ) -> Result<Values, NnError> {
         let model = self.model;
         let before = self.tensors[model.manifest.nodes[index].inputs[0] as usize];
         let (k, dead) = (spec.ring_bits, 1i64 << spec.ignored_bits);
@@ -274,7 +281,8 @@ impl<'a> Walk<'a> {
             .map(|(i, &v)| {
                 let y = v.wrapping_add(half) >> (62 - k);
                 // Both parties round once, together one unit at most, and we by a half: ⌊e + 3/2⌋, all being integers.
-                let reach = source.errors.get(i).map_or(0, |&e| e.saturating_add(unit + unit / 2) >> (62 - k));
+                let reach =
+                    source.errors.get(i).map_or(0, |&e| e.saturating_add(unit + unit / 2) >> (62 - k));
                 (y, reach)
             })
             .collect();
@@ -338,7 +346,8 @@ fn maxima(pool: &PoolGeometry, values: &[Bounded], dead: i64, limit: i64) -> (Ve
             let reach = i64::try_from(error).unwrap_or(i64::MAX / 4).saturating_mul(2).saturating_add(dead);
             let close = window.iter().filter(|&i| of(i).0.saturating_add(reach) >= largest).count() > 1;
             let lost = if close { dead as u64 * u64::from(levels(window.len())) } else { 0 };
-            let fits = window.len() == 1 || largest.saturating_sub(least).saturating_add(reach - dead) < limit;
+            let fits =
+                window.len() == 1 || largest.saturating_sub(least).saturating_add(reach - dead) < limit;
             ((largest, error.saturating_add(lost)), fits)
         })
         .collect();

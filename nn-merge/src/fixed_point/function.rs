@@ -114,7 +114,8 @@ impl<'a> Scalar<'a> {
             slope = slope.max(2 * three.unsigned_abs());
         }
         let close = self.near((y, e), -three) || self.near((y, e), three);
-        let own = if close { (self.dead as u64).saturating_mul(y.unsigned_abs().saturating_add(e)) } else { 0 };
+        let own =
+            if close { (self.dead as u64).saturating_mul(y.unsigned_abs().saturating_add(e)) } else { 0 };
         (value(y), slope.saturating_mul(e).saturating_add(own))
     }
 
@@ -142,9 +143,11 @@ fn polynomial(coefficients: &[i64], (y, e): Bounded) -> Bounded {
             taylor[at] = taylor[at].wrapping_add(taylor[at + 1].wrapping_mul(y));
         }
     }
-    let change = taylor.iter().skip(1).rev().fold(0u64, |sum, t| {
-        sum.saturating_mul(e).saturating_add(t.unsigned_abs())
-    });
+    let change = taylor
+        .iter()
+        .skip(1)
+        .rev()
+        .fold(0u64, |sum, t| sum.saturating_mul(e).saturating_add(t.unsigned_abs()));
     (taylor.first().copied().unwrap_or(0), change.saturating_mul(e))
 }
 
@@ -193,7 +196,8 @@ mod tests {
                 parts: ActivationSpec::single(function.clone(), 1),
             };
             let scalar = Scalar::new(&spec, function).expect("a valid function");
-            let plan = ActivationPlan::new(&function.activation(k, w).expect("valid"), widths, false).expect("valid");
+            let plan = ActivationPlan::new(&function.activation(k, w).expect("valid"), widths, false)
+                .expect("valid");
             let (mut tried, mut tight) = (0, 0);
             for y in -512i64..512 {
                 for e in [0u64, 1, 2, 7] {
@@ -208,7 +212,10 @@ mod tests {
                             for (&got, (value, error)) in got.iter().zip(bounded) {
                                 let got = ((got << (64 - w)) as i64) >> (64 - w);
                                 let off = got.abs_diff(value);
-                                assert!(off <= error, "{function:?} at {y} ± {e}: {got}, not {value} ± {error}");
+                                assert!(
+                                    off <= error,
+                                    "{function:?} at {y} ± {e}: {got}, not {value} ± {error}"
+                                );
                                 tight += usize::from(off == error && e > 0);
                             }
                             tried += 1;

@@ -14,8 +14,8 @@ use ss_core::activation::{ActivationPlan, Widths};
 
 use crate::NnError;
 use crate::model::{
-    ActivationSpec, FunctionSpec, InputSpec, Kind, LocalOp, Manifest, Model, NodeSpec, NodeWeights, OpSpec, OutputSpec,
-    PartSpec, PoolGeometry, PoolShape, Shape, SmoothName, limits,
+    ActivationSpec, FunctionSpec, InputSpec, Kind, LocalOp, Manifest, Model, NodeSpec, NodeWeights, OpSpec,
+    OutputSpec, PartSpec, PoolGeometry, PoolShape, Shape, SmoothName, limits,
 };
 
 /// Largest part of a turn that a linear layer's results may reach.
@@ -100,7 +100,15 @@ impl<'r, R: Rng> Sketch<'r, R> {
         matches!(self.kinds[node as usize], Kind::Masked { .. })
     }
 
-    fn push(&mut self, op: OpSpec, inputs: &[u32], own: NodeWeights, shape: Shape, kind: Kind, reach: f64) -> u32 {
+    fn push(
+        &mut self,
+        op: OpSpec,
+        inputs: &[u32],
+        own: NodeWeights,
+        shape: Shape,
+        kind: Kind,
+        reach: f64,
+    ) -> u32 {
         let what = match &op {
             OpSpec::Input { .. } => "input",
             OpSpec::Linear { .. } => "linear",
@@ -108,7 +116,11 @@ impl<'r, R: Rng> Sketch<'r, R> {
             OpSpec::Activation(_) => "activation",
             OpSpec::Local(_) => "local",
         };
-        self.nodes.push(NodeSpec { name: format!("{what} {}", self.nodes.len()), op, inputs: inputs.to_vec() });
+        self.nodes.push(NodeSpec {
+            name: format!("{what} {}", self.nodes.len()),
+            op,
+            inputs: inputs.to_vec(),
+        });
         self.own.push(own);
         self.shapes.push(shape);
         self.kinds.push(kind);
@@ -178,7 +190,8 @@ impl<'r, R: Rng> Sketch<'r, R> {
         let largest = weights.chunks(fan).map(|row| row.iter().map(|&w| f64::from(w.abs())).sum::<f64>());
         let reach = largest.fold(0.0, f64::max) * self.reach[source as usize] / turn + 0.01;
         let shape = [geometry.shape().out_channels, geometry.out_height(), geometry.out_width()];
-        let reply_bits = (limits(self.profile).ring_bits + 6).min(limits(self.profile).modulus_bits - 1).min(62);
+        let reply_bits =
+            (limits(self.profile).ring_bits + 6).min(limits(self.profile).modulus_bits - 1).min(62);
         let op = OpSpec::Linear { geometry, reply_bits };
         Ok(self.push(op, &[source], NodeWeights { weights, bias }, shape, Kind::Raw, reach))
     }
@@ -200,7 +213,8 @@ impl<'r, R: Rng> Sketch<'r, R> {
                 }
                 Kind::Masked { width } => {
                     let turn = f64::from(width).exp2();
-                    let most = (REACH * turn / self.reach[source as usize].max(1.0)).clamp(1.0, f64::from(1 << 30));
+                    let most =
+                        (REACH * turn / self.reach[source as usize].max(1.0)).clamp(1.0, f64::from(1 << 30));
                     let factor = if self.draw(2) == 0 { most as i64 } else { -(most as i64) };
                     reach += most * self.reach[source as usize] / turn;
                     factor
@@ -356,7 +370,9 @@ fn largest(function: &FunctionSpec, y: f64) -> f64 {
     match function {
         FunctionSpec::Identity | FunctionSpec::Relu | FunctionSpec::PRelu => y,
         &FunctionSpec::Clip { low, high } => low.unsigned_abs().max(high.unsigned_abs()) as f64,
-        &FunctionSpec::Leaky { negative, positive } => negative.unsigned_abs().max(positive.unsigned_abs()) as f64 * y,
+        &FunctionSpec::Leaky { negative, positive } => {
+            negative.unsigned_abs().max(positive.unsigned_abs()) as f64 * y
+        }
         FunctionSpec::Polynomial { coefficients } => {
             coefficients.iter().rev().fold(0.0, |sum, &a| sum * y + a.unsigned_abs() as f64)
         }
@@ -373,7 +389,8 @@ pub fn functions(profile: Profile, width: u32) -> Vec<(u32, FunctionSpec)> {
     let narrow = bits.min(width / 2 - 2);
     let (turn, small) = (1i64 << bits, 1i64 << narrow);
     let step = 32.0 / turn as f64;
-    let smooth = |function| FunctionSpec::Smooth { function, step, scale: turn as f64 / 16.0, tolerance: 0.05 };
+    let smooth =
+        |function| FunctionSpec::Smooth { function, step, scale: turn as f64 / 16.0, tolerance: 0.05 };
     let usual = [
         FunctionSpec::Relu,
         FunctionSpec::Identity,
@@ -401,7 +418,10 @@ pub fn random<R: Rng>(profile: Profile, nodes: usize, rng: &mut R) -> Result<Mod
     let numbers = limits(profile);
     let mut pick = |from: &[usize]| from[(rng.next_u64() % from.len() as u64) as usize];
     let shape = [pick(&[1, 2, 3, 4]), pick(&[1, 4, 5, 6, 7, 9]), pick(&[1, 3, 6, 7, 8])];
-    let widths: Vec<usize> = [numbers.max_width, numbers.max_width, 36, 32].iter().map(|&w| w.min(numbers.max_width) as usize).collect();
+    let widths: Vec<usize> = [numbers.max_width, numbers.max_width, 36, 32]
+        .iter()
+        .map(|&w| w.min(numbers.max_width) as usize)
+        .collect();
     let width = pick(&widths) as u32;
     let limit = f64::from(pick(&[6, 10, 16, 40]).min(width as usize - 8) as u32).exp2();
     let mut sketch = Sketch::new(profile, shape, width, limit, rng);
@@ -428,9 +448,11 @@ fn grow<R: Rng>(s: &mut Sketch<'_, R>, source: u32, choices: &[(u32, FunctionSpe
         return match s.draw(8) {
             // A branch that joins: any other raw tensor of this shape, or a masked one.
             0 | 1 => {
-                let fitting: Vec<u32> =
-                    (0..=s.last()).filter(|&n| n != source && s.shape(n) == [channels, height, width]).collect();
-                let other = *fitting.get(s.draw(fitting.len())).ok_or_else(|| NnError::manifest("no operand"))?;
+                let fitting: Vec<u32> = (0..=s.last())
+                    .filter(|&n| n != source && s.shape(n) == [channels, height, width])
+                    .collect();
+                let other =
+                    *fitting.get(s.draw(fitting.len())).ok_or_else(|| NnError::manifest("no operand"))?;
                 let sum = s.sum(&[source, other]);
                 activate(s, sum, choices)
             }
@@ -463,7 +485,11 @@ fn grow<R: Rng>(s: &mut Sketch<'_, R>, source: u32, choices: &[(u32, FunctionSpe
 }
 
 /// A random activation of a raw tensor.
-fn activate<R: Rng>(s: &mut Sketch<'_, R>, source: u32, choices: &[(u32, FunctionSpec)]) -> Result<u32, NnError> {
+fn activate<R: Rng>(
+    s: &mut Sketch<'_, R>,
+    source: u32,
+    choices: &[(u32, FunctionSpec)],
+) -> Result<u32, NnError> {
     let channels = s.shape(source)[0];
     let ring_bits = limits(s.profile).ring_bits;
     match s.draw(6) {
@@ -508,7 +534,10 @@ fn local<R: Rng>(s: &mut Sketch<'_, R>, source: u32) -> Result<u32, NnError> {
         4 | 5 => {
             let kernel = [1 + s.draw(3), 1 + s.draw(3)];
             let stride = [1 + s.draw(2), 1 + s.draw(2)];
-            LocalOp::SumPool({ let padding = [s.draw(kernel[0]), 0, s.draw(kernel[0]), 0]; s.pool(source, kernel, stride, padding)? })
+            LocalOp::SumPool({
+                let padding = [s.draw(kernel[0]), 0, s.draw(kernel[0]), 0];
+                s.pool(source, kernel, stride, padding)?
+            })
         }
         6 if shape[1] * shape[2] < 40 => LocalOp::Upsample([1 + s.draw(2), 1 + s.draw(2)]),
         _ => {

@@ -281,7 +281,8 @@ impl Walk<'_> {
         }
         let widths = Widths { ring_bits: k, ignored_bits: spec.ignored_bits, output_bits: width, shift: 0 };
         let per_image = pair.0.len() / self.images;
-        let channels: usize = spec.parts.iter().flat_map(|part| &part.channels).map(|run| run.1 as usize).sum();
+        let channels: usize =
+            spec.parts.iter().flat_map(|part| &part.channels).map(|run| run.1 as usize).sum();
         let plane = per_image / channels.max(1);
         let results = spec.outputs() * per_image;
         let mut value = vec![0u64; self.images * results];
@@ -292,7 +293,8 @@ impl Walk<'_> {
                 for image in 0..self.images {
                     for at in first * plane..(first + count) * plane {
                         let source = image * per_image + at;
-                        for (output, z) in plan.oracle(pair.0[source], pair.1[source]).into_iter().enumerate() {
+                        for (output, z) in plan.oracle(pair.0[source], pair.1[source]).into_iter().enumerate()
+                        {
                             value[image * results + output * per_image + at] = z;
                         }
                     }
@@ -316,7 +318,8 @@ impl Walk<'_> {
         let (server, client) = (self.down(server, k), self.down(client, k));
         let ring = Sign { k, h: 0 };
         let classes = server.len() / self.images.max(1);
-        let total: Vec<i64> = server.iter().zip(&client).map(|(&s, &c)| ring.signed(s.wrapping_add(c))).collect();
+        let total: Vec<i64> =
+            server.iter().zip(&client).map(|(&s, &c)| ring.signed(s.wrapping_add(c))).collect();
         let mut labels = Vec::new();
         if tape.labels > 0 {
             let windows: Vec<Vec<u32>> =
@@ -326,7 +329,8 @@ impl Walk<'_> {
             let indices = ((0..server.len()).map(|i| (i % classes) as u64).collect(), vec![0; server.len()]);
             let mut values = vec![(server, client), indices];
             let sign = Sign { k, h: k.saturating_sub(17) };
-            sign.play(&tournament, &mut values, &[k, 32], &tape.arg_max_shares).ok_or_else(|| misfit("arg-max"))?;
+            sign.play(&tournament, &mut values, &[k, 32], &tape.arg_max_shares)
+                .ok_or_else(|| misfit("arg-max"))?;
             labels = values[1].0.iter().map(|&i| i as usize).collect();
         }
         Ok((total.chunks(classes.max(1)).map(<[i64]>::to_vec).collect(), labels))
@@ -340,7 +344,12 @@ impl Walk<'_> {
 }
 
 /// A local map on the joined parts of every image.
-fn apply<T: Copy + Default>(map: &IndexMap, parts: &[Vec<T>], images: usize, add: impl Fn(T, T) -> T) -> Vec<T> {
+fn apply<T: Copy + Default>(
+    map: &IndexMap,
+    parts: &[Vec<T>],
+    images: usize,
+    add: impl Fn(T, T) -> T,
+) -> Vec<T> {
     let mut result = Vec::with_capacity(images * map.len());
     for b in 0..images {
         let joined: Vec<T> = parts

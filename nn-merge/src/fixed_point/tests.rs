@@ -40,7 +40,10 @@ fn slots(geometry: &ConvGeometry, explicit: bool) -> (ConvGeometry, Vec<Option<u
         padding: [0; 4],
         ..s
     });
-    (tile.expect("no larger than the padded plane"), (0..map.len()).map(|i| map.sources(i).first().copied()).collect())
+    (
+        tile.expect("no larger than the padded plane"),
+        (0..map.len()).map(|i| map.sources(i).first().copied()).collect(),
+    )
 }
 
 /// A tape for any inputs: all masks uniform, server_mask = W·r + bias − c.
@@ -60,8 +63,11 @@ fn deal(model: &Model, images: usize, labels: usize, output_bits: u32, rng: &mut
             && let Some(pool) = &spec.pool
         {
             let levels = bundle_pool(pool, images).expect("valid");
-            entry.pool_shares =
-                levels.levels().iter().map(|level| uniform(rng, level.gates(), 1 << spec.ring_bits)).collect();
+            entry.pool_shares = levels
+                .levels()
+                .iter()
+                .map(|level| uniform(rng, level.gates(), 1 << spec.ring_bits))
+                .collect();
         }
         if let OpSpec::Linear { geometry, .. } = &node.op {
             let explicit = rng.next_u32().is_multiple_of(2);
@@ -73,8 +79,10 @@ fn deal(model: &Model, images: usize, labels: usize, output_bits: u32, rng: &mut
             for (limb, q) in params.moduli().iter().enumerate() {
                 let masks = if p.is_some() { common.clone() } else { uniform(rng, count, q.value()) };
                 let lifted = p.map_or(masks.clone(), |p| params.up(&masks, p).swap_remove(0));
-                let product: Vec<u64> =
-                    lifted.chunks(tile.input_len()).flat_map(|tile_input| direct(&tile, q, &weights, tile_input)).collect();
+                let product: Vec<u64> = lifted
+                    .chunks(tile.input_len())
+                    .flat_map(|tile_input| direct(&tile, q, &weights, tile_input))
+                    .collect();
                 let share = uniform(rng, product.len(), q.value());
                 let each = geometry.output_len() / own.bias.len();
                 let added = product.iter().zip(&share).enumerate().map(|(i, (&wr, &c))| {
@@ -230,7 +238,9 @@ fn one_layer_is_its_definition() {
         let slow: Vec<f64> = direct_wrapping(geometry, &weights, &residues)
             .iter()
             .enumerate()
-            .map(|(i, &sum)| ((sum as i64) << 16).wrapping_add(model.nodes[1].bias[i / each]) as f64 / 62f64.exp2() * 16.0)
+            .map(|(i, &sum)| {
+                ((sum as i64) << 16).wrapping_add(model.nodes[1].bias[i / each]) as f64 / 62f64.exp2() * 16.0
+            })
             .collect();
         assert_eq!(evaluate_exact(&model, &inputs, None).expect("valid").logits, slow);
     }

@@ -44,7 +44,12 @@ impl Sign {
                 return None;
             }
             let difference = |values: &[u64]| -> Vec<u64> {
-                level.first(values).iter().zip(level.second(values)).map(|(&a, b)| a.wrapping_sub(b)).collect()
+                level
+                    .first(values)
+                    .iter()
+                    .zip(level.second(values))
+                    .map(|(&a, b)| a.wrapping_sub(b))
+                    .collect()
             };
             let (server, client) = (difference(&lanes[0].0), difference(&lanes[0].1));
             let verdicts: Vec<bool> =
@@ -52,7 +57,11 @@ impl Sign {
             for (lane, ((server, client), &bits)) in lanes.iter_mut().zip(bits).enumerate() {
                 let mask = (1u64 << bits) - 1;
                 let total = |values: &dyn Fn(&[u64]) -> Vec<u64>| -> Vec<u64> {
-                    values(server).iter().zip(values(client)).map(|(&s, c)| s.wrapping_add(c) & mask).collect()
+                    values(server)
+                        .iter()
+                        .zip(values(client))
+                        .map(|(&s, c)| s.wrapping_add(c) & mask)
+                        .collect()
                 };
                 let (first, second) = (total(&|v| level.first(v)), total(&|v| level.second(v)));
                 let winners = verdicts

@@ -9,6 +9,9 @@ use crate::graph::{Function, Part};
 /// Largest degree that the protocol has.
 const MAX_DEGREE: usize = 7;
 
+/// Most functions of one activation: each is a step of its own.
+const MAX_FUNCTIONS: usize = 64;
+
 /// What one channel gets.
 #[derive(Clone, Debug, PartialEq)]
 struct Channel {
@@ -57,6 +60,13 @@ pub(super) fn normal_form(
             },
             None => out.push(RealPart { channels: vec![(channel, 1)], function: normal.function.clone() }),
         }
+    }
+    if out.len() > MAX_FUNCTIONS {
+        return Err(format!(
+            "its channels have {} different functions, at most {MAX_FUNCTIONS} are supported; give groups of channels the \
+             same coefficients",
+            out.len()
+        ));
     }
     let activation = RealActivation {
         pool: None,
@@ -133,7 +143,6 @@ fn polynomial(coefficients: &[f64]) -> Result<Channel, String> {
     let degree = coefficients.iter().rposition(|&c| c != 0.0).unwrap_or(0);
     let shift = coefficients.first().copied().unwrap_or(0.0);
     match degree {
-        // A clip of no height: any result of it is the constant, as its factor is zero.
         0 => Err("a channel's polynomial is a constant; leave the channel out of the network".into()),
         1 => Ok(Channel { function: RealFunction::Identity, factor: coefficients[1], shift }),
         2..=MAX_DEGREE => {

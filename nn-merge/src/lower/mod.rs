@@ -10,7 +10,7 @@
 //! | activation of a raw tensor | itself, with the max-pool before it; of a masked one, behind a sum of one operand |
 //! | max-pool without an activation | an identity activation that pools |
 //! | addition | one sum of all operands, masked and raw |
-//! | average pool | sums over windows, the divisor in the units |
+//! | average pool | sums over windows, the divisor in the units; with smaller windows at the border a sum of regions |
 //! | reshape, transpose, slice, pad, concat, enlargement | local maps of three axes |
 //! | scale left over | units per channel, the shift in the activation's private offset; else a 1×1 convolution |
 //! | PReLU | two results, ReLU(y) and y; the slopes go into the weights behind |
@@ -21,8 +21,7 @@
 //! units of its own, which quantisation keeps track of ([`ProgramOp::Scale`] changes units and nothing else).
 //!
 //! # Not supported
-//! Softmax in the middle, permutations of more than three blocks of axes, average pools whose windows count different
-//! numbers of cells where no fully connected layer follows: refused by name.
+//! Softmax in the middle, permutations of more than three blocks of axes: refused by name.
 
 mod activation;
 mod local;

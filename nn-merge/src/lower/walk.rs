@@ -186,17 +186,14 @@ impl<'g> Walk<'g> {
         let full = s.kernel[0] * s.kernel[1];
         let mut counts = rows.iter().flat_map(|r| columns.iter().map(|c| r.len() * c.len()));
         let first = counts.next().unwrap_or(full);
-        if !count_padding && counts.any(|count| count != first) {
-            return Err(NnError::private(
-                &node.name,
-                "its windows count different numbers of cells at the border; set count_include_pad, remove the \
-                 padding, or put a fully connected layer right behind it",
-            ));
-        }
+        let uneven = !count_padding && counts.any(|count| count != first);
         let cells = if count_padding { full } else { first } as f64;
         let mut source = self.natural(node.inputs[0])?;
         if self.pairs.contains_key(&source) {
             source = self.combined(source)?;
+        }
+        if uneven {
+            return self.uneven_average(id, window, source);
         }
         let sums = self.local(id, LocalOp::SumPool(window.clone()), &[source])?;
         if self.out[sums].masked {
@@ -204,6 +201,33 @@ impl<'g> Walk<'g> {
         }
         self.out[sums].gain *= cells;
         Ok(sums)
+    }
+
+    /// An average whose windows count fewer cells at the border: each region of windows of one size is a summand of its own,
+    /// with zeros elsewhere and a factor of its own.
+    fn uneven_average(&mut self, id: NodeId, window: &PoolGeometry, source: usize) -> Result<usize, NnError> {
+        let source = if self.out[source].masked && self.uniform(source) {
+            source
+        } else {
+            let raw = self.raw(source)?;
+            self.masked(raw)?
+        };
+        let sums = self.local(id, LocalOp::SumPool(window.clone()), &[source])?;
+        let shape = self.out[sums].shape;
+        let (rows, columns) = window.spans();
+        let mut operands = Vec::new();
+        for (top, height, tall) in runs(&rows) {
+            for (left, width, wide) in runs(&columns) {
+                let size = [shape[0], height, width];
+                let slice = LocalOp::Slice { start: [0, top, left], step: [1; 3], size };
+                let region = self.local(id, slice, &[sums])?;
+                let region = self.scaled(id, region, vec![1.0 / (tall * wide) as f64]);
+                let after = [0, shape[1] - top - height, shape[2] - left - width];
+                let pad = LocalOp::Pad { before: [0, top, left], after };
+                operands.push(self.local(id, pad, &[region])?);
+            }
+        }
+        Ok(self.push(id, "", ProgramOp::Sum, operands, shape, false, 1.0))
     }
 
     /// A scale and shift that no pass could fold.
@@ -508,6 +532,18 @@ impl<'g> Walk<'g> {
         self.out.push(ProgramNode { name, op, inputs, shape, masked, gain, value: id });
         self.out.len() - 1
     }
+}
+
+/// Neighbouring spans of one length: where they begin, how many, and the length.
+fn runs(spans: &[std::ops::Range<usize>]) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for (at, span) in spans.iter().enumerate() {
+        match runs.last_mut() {
+            Some((_, count, length)) if *length == span.len() => *count += 1,
+            _ => runs.push((at, 1, span.len())),
+        }
+    }
+    runs
 }
 
 /// W·(a·y + (1 − a)·ReLU(y)) as one map of ReLU(y) and y side by side.

@@ -160,7 +160,8 @@ impl PoolGeometry {
         let (height, width) = (self.shape.in_height, self.shape.in_width);
         let (rows, columns) = self.spans();
         let depth = |cells: usize| usize::BITS - (cells.max(1) - 1).leading_zeros();
-        let lengths = |spans: &[Range<usize>]| spans.iter().map(|span| span.len()).collect::<BTreeSet<usize>>();
+        let lengths =
+            |spans: &[Range<usize>]| spans.iter().map(|span| span.len()).collect::<BTreeSet<usize>>();
         let deeper = lengths(&rows).iter().any(|&rows| {
             lengths(&columns).iter().any(|&columns| depth(rows) + depth(columns) > depth(rows * columns))
         });
@@ -271,8 +272,9 @@ mod tests {
         for (pool, fewer) in pools {
             let tournament = pool.tournament(3).expect("small");
             assert_eq!((tournament.gates() as u64) < 3 * pool.comparisons(), fewer, "{pool:?}");
-            let inputs: Vec<u64> =
-                (0..3 * pool.input_len() as u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).collect();
+            let inputs: Vec<u64> = (0..3 * pool.input_len() as u64)
+                .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40)
+                .collect();
             let mut values = inputs.clone();
             for level in tournament.levels() {
                 let met = level.first(&values).into_iter().zip(level.second(&values));
@@ -281,7 +283,9 @@ mod tests {
             }
             let slow: Vec<u64> = inputs
                 .chunks(pool.input_len())
-                .flat_map(|image| pool.windows().map(|w| w.iter().map(|&i| image[i]).max().expect("not empty")))
+                .flat_map(|image| {
+                    pool.windows().map(|w| w.iter().map(|&i| image[i]).max().expect("not empty"))
+                })
                 .collect();
             assert_eq!(tournament.winners(&values), slow, "{pool:?}");
             let most = usize::BITS - (pool.shape().kernel.iter().product::<usize>() - 1).leading_zeros();

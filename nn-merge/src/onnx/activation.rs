@@ -76,7 +76,9 @@ impl Importer {
         let x = self.tensor(view, 0)?;
         let (elu, zero) = (Function::Smooth(SmoothName::Elu), || vec![0.0]);
         let (alpha, gamma) = match view.operator {
-            "Selu" => (view.float("alpha", 1.673_263_192_176_818_8)?, view.float("gamma", 1.050_701_022_148_132_3)?),
+            "Selu" => {
+                (view.float("alpha", 1.673_263_192_176_818_8)?, view.float("gamma", 1.050_701_022_148_132_3)?)
+            }
             _ => (view.float("alpha", 1.0)?, 1.0),
         };
         if view.operator == "Celu" {
@@ -213,7 +215,12 @@ impl Importer {
             }
             if !form.is_polynomial() {
                 let error = self.pending.get(&x).map(|p| p.error.clone());
-                return self.postpone(name, source, form, error.unwrap_or_else(|| NnError::onnx("an unfinished form")));
+                return self.postpone(
+                    name,
+                    source,
+                    form,
+                    error.unwrap_or_else(|| NnError::onnx("an unfinished form")),
+                );
             }
         }
         self.scale(name, x, scale, shift)
@@ -290,9 +297,10 @@ impl Importer {
                 let error = NnError::UnsupportedOperator {
                     operator: shown(view.operator),
                     node: view.name.clone(),
-                    hint: "by itself; it is known only within GELU (0.5·x·(1 + erf(x/√2)) or its tanh form), \
+                    hint:
+                        "by itself; it is known only within GELU (0.5·x·(1 + erf(x/√2)) or its tanh form), \
                            x·sigmoid(x), x·hard-sigmoid(x) and polynomials"
-                        .into(),
+                            .into(),
                 };
                 self.postpone(&view.name, base, form, error)
             }
@@ -316,7 +324,9 @@ impl Importer {
                 self.charge(coefficients.iter().map(Vec::len).sum())?;
                 self.push(name, Op::Activation(Function::Polynomial { coefficients }), &[base])
             }
-            Recognised::Composed { inner, function, outer } => self.composed(name, base, inner, function, outer),
+            Recognised::Composed { inner, function, outer } => {
+                self.composed(name, base, inner, function, outer)
+            }
         }
     }
 

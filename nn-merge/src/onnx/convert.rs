@@ -86,7 +86,11 @@ impl Importer {
     fn labels(&mut self, view: &View<'_>) -> Result<Vec<Value>, NnError> {
         let x = self.tensor(view, 0)?;
         let shape = &self.graph.node(x).shape;
-        let axis = super::layout::axis(view, view.int("axis", if view.operator == "TopK" { -1 } else { 0 }), shape.len())?;
+        let axis = super::layout::axis(
+            view,
+            view.int("axis", if view.operator == "TopK" { -1 } else { 0 }),
+            shape.len(),
+        )?;
         if shape[axis] != shape.iter().product::<usize>() {
             return Err(view.unsupported(format!(
                 "over axis {axis} of {shape:?}; only over all values of one vector at the end of the network"
@@ -108,17 +112,22 @@ const SUPPORTED: &str = "supported are Conv, Gemm, MatMul, BatchNormalization, t
 /// What to do about an operator that is not supported.
 pub(super) fn hint(operator: &str) -> Option<&'static str> {
     Some(match operator {
-        "Mish" | "Softsign" | "ThresholdedRelu" | "Shrink" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Sin" | "Cos"
-        | "Sign" | "Hardmax" => {
+        "Mish" | "Softsign" | "ThresholdedRelu" | "Shrink" | "Log" | "Sqrt" | "Reciprocal" | "Abs"
+        | "Sin" | "Cos" | "Sign" | "Hardmax" => {
             "replace it by one of Relu, LeakyRelu, PRelu, Clip, HardSigmoid, HardSwish, Sigmoid, Tanh, Gelu, SiLU \
              (x·Sigmoid(x)), Softplus, Elu or a polynomial, and fine-tune"
         }
-        "GatherElements" | "GatherND" | "ScatterND" | "ScatterElements" | "Where" | "NonZero" | "OneHot" | "Equal"
-        | "Greater" | "Less" | "NonMaxSuppression" | "RoiAlign" | "GridSample" => {
+        "GatherElements" | "GatherND" | "ScatterND" | "ScatterElements" | "Where" | "NonZero" | "OneHot"
+        | "Equal" | "Greater" | "Less" | "NonMaxSuppression" | "RoiAlign" | "GridSample" => {
             "it selects by values of the network, which nobody sees; move it behind the network's output"
         }
-        "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear" | "QLinearConv" | "QLinearMatMul"
-        | "ConvInteger" | "MatMulInteger" => "export the network in floating point; quantisation is done here",
+        "QuantizeLinear"
+        | "DequantizeLinear"
+        | "DynamicQuantizeLinear"
+        | "QLinearConv"
+        | "QLinearMatMul"
+        | "ConvInteger"
+        | "MatMulInteger" => "export the network in floating point; quantisation is done here",
         "LSTM"
         | "GRU"
         | "RNN"
@@ -139,9 +148,8 @@ pub(super) fn hint(operator: &str) -> Option<&'static str> {
             "write it as Resize (nearest), Reshape, Transpose, Conv or MatMul"
         }
         "If" | "Loop" | "Scan" | "SequenceAt" => "control flow is not supported; export a traced network",
-        "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike" | "Multinomial" | "Bernoulli" => {
-            "it is random; export the network in evaluation mode"
-        }
+        "RandomNormal" | "RandomUniform" | "RandomNormalLike" | "RandomUniformLike" | "Multinomial"
+        | "Bernoulli" => "it is random; export the network in evaluation mode",
         _ => return None,
     })
 }

@@ -30,7 +30,8 @@ impl<'f> Files<'f> {
 
     fn get(&mut self, location: &str) -> Result<&[u8], NnError> {
         if !self.known.contains_key(location) {
-            let refused = |what: String| NnError::onnx(format!("the external file {}: {what}", shown(location)));
+            let refused =
+                |what: String| NnError::onnx(format!("the external file {}: {what}", shown(location)));
             if self.known.len() >= MAX_FILES {
                 return Err(refused(format!("more than {MAX_FILES} files")));
             }
@@ -52,7 +53,8 @@ pub(super) fn constant(proto: &TensorProto, files: &mut Files<'_>) -> Result<Con
         return tensor::from_proto(proto, "(initializer)");
     }
     let name = proto.name.as_deref().unwrap_or_default();
-    let wrong = |what: String| NnError::onnx(format!("tensor {}, stored outside the file: {what}", shown(name)));
+    let wrong =
+        |what: String| NnError::onnx(format!("tensor {}, stored outside the file: {what}", shown(name)));
     let entry = |key: &str| {
         proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref())
     };

@@ -144,7 +144,8 @@ impl Importer {
             return Ok(Constant { shape: Vec::new(), data: Data::Int(vec![count as i64]) });
         }
         let rank = sides.len() as i64;
-        let place = |given: i64| if given < 0 { given.saturating_add(rank) } else { given }.clamp(0, rank) as usize;
+        let place =
+            |given: i64| if given < 0 { given.saturating_add(rank) } else { given }.clamp(0, rank) as usize;
         let (start, end) = (place(view.int("start", 0)), place(view.int("end", rank)));
         Ok(Constant::ints(sides.get(start..end).unwrap_or_default().iter().map(|&s| s as i64).collect()))
     }
@@ -166,7 +167,11 @@ impl Importer {
 fn constant_node(view: &View<'_>) -> Result<Constant, NnError> {
     let constant = |shape: Vec<usize>, data: Data| {
         let constant = Constant { shape, data };
-        if constant.is_usable() { Ok(constant) } else { Err(NnError::NotFinite { tensor: view.name.clone() }) }
+        if constant.is_usable() {
+            Ok(constant)
+        } else {
+            Err(NnError::NotFinite { tensor: view.name.clone() })
+        }
     };
     if let Some(proto) = view.tensor("value") {
         return tensor::from_proto(proto, &view.name);
@@ -232,7 +237,10 @@ fn concat(view: &View<'_>, inputs: &[Arc<Constant>]) -> Result<Constant, NnError
     for part in &parts {
         let fits = part.shape.len() == shape.len()
             && (0..shape.len()).all(|a| a == axis || part.shape[a] == shape[a])
-            && matches!((&part.data, &first.data), (Data::Int(_), Data::Int(_)) | (Data::Float(_), Data::Float(_)));
+            && matches!(
+                (&part.data, &first.data),
+                (Data::Int(_), Data::Int(_)) | (Data::Float(_), Data::Float(_))
+            );
         if !fits {
             return Err(view.shape("constants of different shapes or types cannot be joined"));
         }
@@ -245,8 +253,12 @@ fn concat(view: &View<'_>, inputs: &[Arc<Constant>]) -> Result<Constant, NnError
         for part in &parts {
             let run = part.len() / outer;
             match (&mut data, &part.data) {
-                (Data::Float(to), Data::Float(from)) => to.extend_from_slice(&from[block * run..(block + 1) * run]),
-                (Data::Int(to), Data::Int(from)) => to.extend_from_slice(&from[block * run..(block + 1) * run]),
+                (Data::Float(to), Data::Float(from)) => {
+                    to.extend_from_slice(&from[block * run..(block + 1) * run])
+                }
+                (Data::Int(to), Data::Int(from)) => {
+                    to.extend_from_slice(&from[block * run..(block + 1) * run])
+                }
                 _ => {}
             }
         }
@@ -255,7 +267,12 @@ fn concat(view: &View<'_>, inputs: &[Arc<Constant>]) -> Result<Constant, NnError
 }
 
 /// Picks entries along an axis; the indices' shape takes the axis's place.
-fn gather_node(view: &View<'_>, from: &Constant, axis: usize, indices: &Constant) -> Result<Constant, NnError> {
+fn gather_node(
+    view: &View<'_>,
+    from: &Constant,
+    axis: usize,
+    indices: &Constant,
+) -> Result<Constant, NnError> {
     let Some(wanted) = indices.as_ints() else {
         return Err(view.unsupported("indices that are not integers"));
     };
@@ -288,12 +305,18 @@ fn choose(view: &View<'_>, condition: &Constant, yes: &Constant, no: &Constant) 
     let of = |c: &Constant| Constant { shape: Vec::new(), data: broadcast(c, &shape) };
     let (which, yes, no) = (of(condition).to_f64(), of(yes), of(no));
     let data = match (&yes.data, &no.data) {
-        (Data::Int(y), Data::Int(n)) => {
-            Data::Int(which.iter().zip(y.iter().zip(n)).map(|(&w, (&y, &n))| if w != 0.0 { y } else { n }).collect())
-        }
+        (Data::Int(y), Data::Int(n)) => Data::Int(
+            which.iter().zip(y.iter().zip(n)).map(|(&w, (&y, &n))| if w != 0.0 { y } else { n }).collect(),
+        ),
         _ => {
             let (y, n) = (yes.to_f64(), no.to_f64());
-            Data::Float(which.iter().zip(y.iter().zip(&n)).map(|(&w, (&y, &n))| if w != 0.0 { y } else { n }).collect())
+            Data::Float(
+                which
+                    .iter()
+                    .zip(y.iter().zip(&n))
+                    .map(|(&w, (&y, &n))| if w != 0.0 { y } else { n })
+                    .collect(),
+            )
         }
     };
     Ok(Constant { shape, data })

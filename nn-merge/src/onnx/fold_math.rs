@@ -157,7 +157,8 @@ pub(super) fn unary(view: &View<'_>, a: &Constant) -> Result<Constant, NnError> 
 /// Reductions over `axes` (ascending; all where there are none).
 pub(super) fn reduce(view: &View<'_>, a: &Constant, axes: &[usize], keep: bool) -> Result<Constant, NnError> {
     let gone = |axis: usize| axes.is_empty() || axes.contains(&axis);
-    let inner: Vec<usize> = (0..a.shape.len()).map(|axis| if gone(axis) { 1 } else { a.shape[axis] }).collect();
+    let inner: Vec<usize> =
+        (0..a.shape.len()).map(|axis| if gone(axis) { 1 } else { a.shape[axis] }).collect();
     let cells: usize = inner.iter().product();
     if a.len() == 0 {
         return Err(view.shape("it reduces a constant without elements"));

@@ -106,8 +106,10 @@ impl Poly {
 
     fn plus(&self, other: &Self) -> Self {
         let degree = self.degree().max(other.degree());
-        Self((0..=degree).map(|e| pairwise(self.coefficient(e), other.coefficient(e), |a, b| a + b)).collect())
-            .trimmed()
+        Self(
+            (0..=degree).map(|e| pairwise(self.coefficient(e), other.coefficient(e), |a, b| a + b)).collect(),
+        )
+        .trimmed()
     }
 
     fn times(&self, other: &Self) -> Option<Self> {
@@ -207,9 +209,7 @@ impl Form {
         }
         let atom = match &rich.atom {
             None => None,
-            Some((factor, kind, argument)) => {
-                Some((factor.times(&plain.free)?, *kind, argument.clone()))
-            }
+            Some((factor, kind, argument)) => Some((factor.times(&plain.free)?, *kind, argument.clone())),
         };
         Some(Self { free: rich.free.times(&plain.free)?, atom }.trimmed())
     }

@@ -52,7 +52,10 @@ pub(super) fn initializers(
 }
 
 /// The name of the only true input and a graph that begins with it in C×H×W order.
-pub(super) fn input_node(graph: &GraphProto, values: &HashMap<String, Value>) -> Result<(String, Graph), NnError> {
+pub(super) fn input_node(
+    graph: &GraphProto,
+    values: &HashMap<String, Value>,
+) -> Result<(String, Graph), NnError> {
     let inputs: Vec<&ValueInfoProto> =
         graph.input.iter().filter(|i| !values.contains_key(i.name.as_deref().unwrap_or_default())).collect();
     let [input] = inputs.as_slice() else {

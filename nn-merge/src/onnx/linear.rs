@@ -34,7 +34,8 @@ impl Importer {
                 Ok(Image { id, channels, size: [1, length], axes: 1 })
             }
             ref other => {
-                Err(view.shape(format!("it takes 1xCxHxW (or 1xCxL), the tensor before it has shape {other:?}")))
+                Err(view
+                    .shape(format!("it takes 1xCxHxW (or 1xCxL), the tensor before it has shape {other:?}")))
             }
         }
     }
@@ -82,7 +83,9 @@ impl Importer {
         })
         .map_err(|e| view.shape(e.to_string()))?;
         if geometry.group_inputs() != per_group {
-            return Err(view.shape(format!("weights for {per_group} channels per group on {channels} channels")));
+            return Err(
+                view.shape(format!("weights for {per_group} channels per group on {channels} channels"))
+            );
         }
         let bias = match self.constant(view, 2)? {
             Some(bias) => bias.to_f64(),

@@ -52,7 +52,7 @@ use crate::graph::{Graph, NodeId, Op};
 use attributes::View;
 use tensor::Constant;
 
-pub use safetensors::{MAX_HEADER, SafeTensors};
+pub use safetensors::{MAX_HEADER, SafeTensors, Values};
 pub use tensor::{MAX_CONSTANT, read_tensor};
 
 /// Largest ONNX file.
@@ -123,7 +123,8 @@ pub fn import_with(
     let values = inputs::initializers(graph, &mut external::Files::new(file), side)?;
     let (input, start) = inputs::input_node(graph, &values)?;
     let last = start.output();
-    let mut importer = Importer { graph: start, values, opset, charged: 0, grown: 0, pending: HashMap::new() };
+    let mut importer =
+        Importer { graph: start, values, opset, charged: 0, grown: 0, pending: HashMap::new() };
     importer.values.insert(input, Value::Node(last));
     for (index, proto) in graph.node.iter().enumerate() {
         importer.node(&View::new(proto, index))?;
@@ -288,7 +289,9 @@ impl Importer {
             let name = output.name.as_deref().unwrap_or_default();
             let id = match self.values.get(name) {
                 Some(Value::Node(id) | Value::Labels(id)) => *id,
-                Some(Value::Constant(_)) => return Err(NnError::onnx("its output does not depend on its input")),
+                Some(Value::Constant(_)) => {
+                    return Err(NnError::onnx("its output does not depend on its input"));
+                }
                 None => return Err(NnError::onnx(format!("no node writes the output {}", shown(name)))),
             };
             if result.is_some_and(|other| other != id) {

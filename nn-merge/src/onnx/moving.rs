@@ -101,7 +101,9 @@ impl Importer {
     pub(super) fn concat(&mut self, view: &View<'_>) -> Result<NodeId, NnError> {
         let mut joined: Vec<NodeId> = Vec::new();
         let mut zeros = 0usize;
-        let axis = |this: &Self, id: NodeId| layout::axis(view, view.int("axis", 1), this.graph.node(id).shape.len());
+        let axis = |this: &Self, id: NodeId| {
+            layout::axis(view, view.int("axis", 1), this.graph.node(id).shape.len())
+        };
         for index in 0..view.proto.input.len() {
             match self.required(view, index)? {
                 Value::Node(id) => {
@@ -198,7 +200,8 @@ impl Importer {
     pub(super) fn expand(&mut self, view: &View<'_>) -> Result<NodeId, NnError> {
         let mut x = self.tensor(view, 0)?;
         let given = self.list(view, "", 1)?.ok_or_else(|| view.shape("input 1 is missing"))?;
-        let sides: Option<Vec<usize>> = given.iter().map(|&s| usize::try_from(s).ok().filter(|&s| s > 0)).collect();
+        let sides: Option<Vec<usize>> =
+            given.iter().map(|&s| usize::try_from(s).ok().filter(|&s| s > 0)).collect();
         let sides = sides.ok_or_else(|| view.shape(format!("sides {given:?}")))?;
         if view.operator == "Expand" {
             return self.widened(view, x, &sides);
@@ -246,7 +249,9 @@ impl Importer {
         let mut runs: Vec<(usize, usize, usize)> = Vec::new();
         for &index in indices {
             match runs.last_mut() {
-                Some((first, step, count)) if *count == 1 && index > *first => (*step, *count) = (index - *first, 2),
+                Some((first, step, count)) if *count == 1 && index > *first => {
+                    (*step, *count) = (index - *first, 2)
+                }
                 Some((first, step, count)) if *count > 1 && index == *first + *count * *step => *count += 1,
                 _ => runs.push((index, 1, 1)),
             }
@@ -281,7 +286,14 @@ impl Importer {
     }
 
     /// Zeros in front and behind along one axis; negative numbers cut off.
-    fn padded(&mut self, name: &str, x: NodeId, axis: usize, before: i64, after: i64) -> Result<NodeId, NnError> {
+    fn padded(
+        &mut self,
+        name: &str,
+        x: NodeId,
+        axis: usize,
+        before: i64,
+        after: i64,
+    ) -> Result<NodeId, NnError> {
         let mut x = x;
         if before < 0 || after < 0 {
             let side = self.graph.node(x).shape[axis];
@@ -308,7 +320,12 @@ impl Importer {
     }
 
     /// Integers from an attribute (older operator sets) or from input `index` (newer ones).
-    pub(super) fn list(&self, view: &View<'_>, name: &str, index: usize) -> Result<Option<Vec<i64>>, NnError> {
+    pub(super) fn list(
+        &self,
+        view: &View<'_>,
+        name: &str,
+        index: usize,
+    ) -> Result<Option<Vec<i64>>, NnError> {
         if let Some(values) = view.ints(name) {
             return Ok(Some(values.to_vec()));
         }

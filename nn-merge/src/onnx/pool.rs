@@ -29,7 +29,8 @@ impl Importer {
         if count_padding && extension != [0, 0] {
             // Only declared padding counts: make it part of the tensor.
             let [top, left, bottom, right] = padding;
-            let (before, after) = (vec![0, 0, top, left], vec![0, 0, bottom - extension[0], right - extension[1]]);
+            let (before, after) =
+                (vec![0, 0, top, left], vec![0, 0, bottom - extension[0], right - extension[1]]);
             x = self.push(&format!("{} (padded)", view.name), Op::Pad { before, after }, &[x])?;
             size = [self.graph.node(x).shape[2], self.graph.node(x).shape[3]];
             padding = [0, 0, extension[0], extension[1]];
@@ -57,7 +58,9 @@ impl Importer {
         let shape = self.graph.node(x).shape.clone();
         let mut axes = match self.axes(view, shape.len())? {
             Some(axes) if !axes.is_empty() => axes,
-            _ if view.int("noop_with_empty_axes", 0) != 0 => return self.push(&view.name, Op::Identity, &[x]),
+            _ if view.int("noop_with_empty_axes", 0) != 0 => {
+                return self.push(&view.name, Op::Identity, &[x]);
+            }
             _ => (0..shape.len()).collect(),
         };
         axes.sort_unstable();
@@ -105,7 +108,8 @@ impl Importer {
             }
         };
         let window = geometry(view, kept, size, size, [1, 1], [0; 4])?;
-        let op = if is_maximum { Op::MaxPool(window) } else { Op::AveragePool { window, count_padding: true } };
+        let op =
+            if is_maximum { Op::MaxPool(window) } else { Op::AveragePool { window, count_padding: true } };
         let y = self.push(&view.name, op, &[image])?;
         self.reshape(&format!("{} (axes dropped)", view.name), y, target)
     }

@@ -40,9 +40,12 @@ impl Importer {
             let is_plain = factor > 0 && indices[axis].len() == factor * shape[axis];
             (is_plain && indices[axis].iter().enumerate().all(|(i, &s)| s == i / factor)).then_some(factor)
         };
-        if let ([1, _, _, _], Some(1), Some(rows), Some(columns)) =
-            (&shape[..], plain(1).filter(|_| shape.len() == 4), plain(shape.len().saturating_sub(2)), plain(shape.len() - 1))
-        {
+        if let ([1, _, _, _], Some(1), Some(rows), Some(columns)) = (
+            &shape[..],
+            plain(1).filter(|_| shape.len() == 4),
+            plain(shape.len().saturating_sub(2)),
+            plain(shape.len() - 1),
+        ) {
             let op = if rows * columns == 1 { Op::Identity } else { Op::Upsample([rows, columns]) };
             return self.push(&view.name, op, &[x]);
         }
@@ -64,11 +67,15 @@ impl Importer {
             }
         };
         let (scales, sizes) = match (view.operator, self.opset) {
-            ("Upsample", _) | ("Resize", ..11) => (filled(1)?.map(|c| c.to_f64()).or_else(|| view.floats("scales")), None),
+            ("Upsample", _) | ("Resize", ..11) => {
+                (filled(1)?.map(|c| c.to_f64()).or_else(|| view.floats("scales")), None)
+            }
             _ => (filled(2)?.map(|c| c.to_f64()), filled(3)?),
         };
         let axes = match view.ints("axes") {
-            Some(axes) => axes.iter().map(|&a| layout::axis(view, a, shape.len())).collect::<Result<Vec<_>, _>>()?,
+            Some(axes) => {
+                axes.iter().map(|&a| layout::axis(view, a, shape.len())).collect::<Result<Vec<_>, _>>()?
+            }
             None => (0..shape.len()).collect(),
         };
         if view.string("keep_aspect_ratio_policy").is_some_and(|policy| policy != "stretch") {
@@ -80,7 +87,11 @@ impl Importer {
             (None, None) => return Err(view.shape("it has neither scales nor sizes")),
         };
         if values.len() != axes.len() || values.iter().any(|&v| !(v > 0.0 && v <= MAX_SIDE as f64)) {
-            return Err(view.shape(format!("{} factors or sizes for {} axes, or one out of range", values.len(), axes.len())));
+            return Err(view.shape(format!(
+                "{} factors or sizes for {} axes, or one out of range",
+                values.len(),
+                axes.len()
+            )));
         }
         for (&axis, &value) in axes.iter().zip(&values) {
             let side = shape[axis] as f64;

@@ -23,6 +23,9 @@ use crate::error::{NnError, shown};
 /// Longest header.
 pub const MAX_HEADER: usize = 1 << 24;
 
+/// Shape and elements of a tensor, row-major.
+pub type Values = (Vec<usize>, Vec<f64>);
+
 #[derive(Deserialize)]
 struct Entry {
     dtype: String,
@@ -88,7 +91,7 @@ impl SafeTensors {
     /// [`NnError::Onnx`] for an element type that is not read or a length that does not fit the shape,
     /// [`NnError::NotFinite`] for NaN or infinite elements, [`NnError::TooLarge`] beyond
     /// [`MAX_CONSTANT`](super::MAX_CONSTANT) elements.
-    pub fn tensor(&self, name: &str) -> Option<Result<(Vec<usize>, Vec<f64>), NnError>> {
+    pub fn tensor(&self, name: &str) -> Option<Result<Values, NnError>> {
         self.get(name).map(|constant| constant.map(|c| (c.shape.clone(), c.to_f64())))
     }
 
@@ -173,8 +176,11 @@ mod tests {
         ] {
             assert!(SafeTensors::parse(file(&header, &vec![0; data])).is_err(), "{header:.60}");
         }
-        for (shape, offsets) in [("[3]", "[0,8]"), ("[-2]", "[0,8]"), ("[9223372036854775807,4]", "[0,8]"), ("[2]", "[0,7]")] {
-            let tensors = SafeTensors::parse(file(&entry(shape, offsets), &[0; 8])).expect("the header is well-formed");
+        for (shape, offsets) in
+            [("[3]", "[0,8]"), ("[-2]", "[0,8]"), ("[9223372036854775807,4]", "[0,8]"), ("[2]", "[0,7]")]
+        {
+            let tensors =
+                SafeTensors::parse(file(&entry(shape, offsets), &[0; 8])).expect("the header is well-formed");
             assert!(tensors.tensor("a").is_some_and(|r| r.is_err()), "{shape} {offsets}");
         }
         let whole = file(&good, &[0; 8]);

@@ -75,7 +75,7 @@ impl Constant {
 /// # Errors
 /// [`NnError::Onnx`] for malformed bytes, [`NnError::NotFinite`] for NaN or infinite elements,
 /// [`NnError::TooLarge`] beyond [`MAX_CONSTANT`] elements.
-pub fn read_tensor(bytes: &[u8]) -> Result<(Vec<usize>, Vec<f64>), NnError> {
+pub fn read_tensor(bytes: &[u8]) -> Result<super::Values, NnError> {
     let bytes = wire::unpacked(bytes, wire::Message::Tensor)?;
     let proto =
         TensorProto::decode(ValueReader::from_buf(&bytes[..])).map_err(|e| NnError::onnx(e.to_string()))?;

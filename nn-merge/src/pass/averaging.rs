@@ -39,10 +39,11 @@ pub(super) fn averaging(graph: &Graph) -> Result<Option<Graph>, NnError> {
                 return Ok(Some(out));
             }
         }
-        if !unpadded(window) && !count_padding {
-            if let Some(out) = regions(graph, id, window)? {
-                return Ok(Some(out));
-            }
+        if !unpadded(window)
+            && !count_padding
+            && let Some(out) = regions(graph, id, window)?
+        {
+            return Ok(Some(out));
         }
     }
     Ok(None)

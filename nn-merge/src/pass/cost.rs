@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use conv_fast::ConvGeometry;
 use serde::Serialize;
 
+use super::diagonal::is_free;
 use crate::graph::{Function, Graph, NodeId, Op};
 
 /// N of the default profile.
@@ -63,6 +64,7 @@ impl Cost {
     /// Counts the nodes of `graph`.
     pub fn of(graph: &Graph) -> Self {
         let raw = raw_tensors(graph);
+        let consumers = graph.consumers();
         let mut cost = Self::default();
         let mut lifted = BTreeSet::new();
         let mut read = BTreeSet::new();
@@ -93,6 +95,7 @@ impl Cost {
                     cost.preprocessing_bytes +=
                         elements_read(&linear.geometry) * again / all.max(1) * MASK_QUARTERS / 4;
                 }
+                Op::Scale(diagonal) if !raw[id] && is_free(graph, &consumers, &raw, id, diagonal) => {}
                 Op::BatchNorm(_) | Op::Scale(_) => {
                     cost.linear_levels += 1;
                     cost.products += elements;

@@ -157,7 +157,13 @@ pub(super) fn lone_scales(graph: &Graph) -> Result<Option<Graph>, NnError> {
 }
 
 /// Whether a scale costs nothing where it is; see the [module](self).
-fn is_free(graph: &Graph, consumers: &[Vec<NodeId>], raw: &[bool], id: NodeId, diagonal: &Diagonal) -> bool {
+pub(super) fn is_free(
+    graph: &Graph,
+    consumers: &[Vec<NodeId>],
+    raw: &[bool],
+    id: NodeId,
+    diagonal: &Diagonal,
+) -> bool {
     let input = graph.node(id).inputs[0];
     let first = diagonal.scale.first().copied().unwrap_or(1.0);
     let uniform = diagonal.scale.iter().all(|&s| s == first) && first != 0.0;

@@ -141,4 +141,6 @@ pub(crate) fn without_softmax(graph: &Graph) -> Result<Graph, NnError> {
 }
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;

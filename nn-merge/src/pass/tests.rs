@@ -19,12 +19,12 @@ fn random_graph(seed: u64) -> Graph {
     without_softmax(&graph).expect("a graph")
 }
 
-fn random_input(rng: &mut impl Rng, length: usize) -> Vec<f64> {
+pub(super) fn random_input(rng: &mut impl Rng, length: usize) -> Vec<f64> {
     (0..length).map(|_| (rng.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0).collect()
 }
 
 /// The largest difference of two graphs on random inputs, relative to the largest output.
-fn difference(a: &Graph, b: &Graph, seed: u64) -> f64 {
+pub(super) fn difference(a: &Graph, b: &Graph, seed: u64) -> f64 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..3)
         .map(|_| {
@@ -152,7 +152,7 @@ fn a_final_softmax_is_dropped_and_the_order_of_classes_stays() {
     }
 }
 
-fn shapes(graph: &Graph) -> Vec<ConvShape> {
+pub(super) fn shapes(graph: &Graph) -> Vec<ConvShape> {
     let linear = |n: &crate::graph::Node| match &n.op {
         Op::Linear(l) => Some(*l.geometry.shape()),
         _ => None,
@@ -160,7 +160,7 @@ fn shapes(graph: &Graph) -> Vec<ConvShape> {
     graph.nodes().iter().filter_map(linear).collect()
 }
 
-fn count(graph: &Graph, what: impl Fn(&Op) -> bool) -> usize {
+pub(super) fn count(graph: &Graph, what: impl Fn(&Op) -> bool) -> usize {
     graph.nodes().iter().filter(|n| what(&n.op)).count()
 }
 

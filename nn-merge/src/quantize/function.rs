@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | identity, ReLU, PReLU | as they are | u |
 //! | clip | ends ÷ u; an end that no value reaches is left out | u |
-//! | leaky ReLU | slopes × 2^s, s up to 10 | u/2^s |
+//! | leaky ReLU | slopes × 2^s, s up to 14 | u/2^s |
 //! | monic polynomial of degree d | C_e = c_e·u^(e−d) | u^d |
 //! | hard swish | 3 ÷ u | u² |
 //! | smooth | a table; result × scale | 1/scale |
@@ -19,8 +19,10 @@ use ss_core::lookup::{Input, LookupSpec, Output};
 use crate::lower::RealFunction;
 use crate::model::{FunctionSpec, SmoothName};
 
-/// Largest and least s.
-const SLOPE_BITS: std::ops::RangeInclusive<u32> = 4..=10;
+/// Least and largest s.
+const SLOPE_BITS: std::ops::RangeInclusive<u32> = 4..=14;
+/// Largest relative error of a slope, where there is room for that.
+const SLOPE_ERROR: f64 = 1.0 / 512.0;
 
 /// A function in integers.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,9 +86,12 @@ pub(super) fn realise(
                 return Err(format!("a slope of {slope} below zero, at most 64 is supported"));
             }
             let bits = room_bits.clamp(*SLOPE_BITS.start(), *SLOPE_BITS.end());
-            // As few as are exact.
-            let exact = |s: &u32| (slope * 2f64.powi(*s as i32)).fract() == 0.0;
-            let s = (0..bits).find(exact).unwrap_or(bits);
+            // As few as are good enough.
+            let good = |s: &u32| {
+                let scaled = slope * 2f64.powi(*s as i32);
+                (scaled - scaled.round()).abs() <= SLOPE_ERROR * scaled.abs()
+            };
+            let s = (0..bits).find(good).unwrap_or(bits);
             let scale = 2f64.powi(s as i32);
             let (negative, positive) = ((slope * scale).round() as i64, 1i64 << s);
             if negative == positive {

@@ -20,6 +20,8 @@ mod widths;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::seed;
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@
 //! | `mobilenetv2` | inverted residuals, ReLU6 | 3×224×224 | Sandler et al., CVPR 2018 |
 //! | `squeezenet1_0`, `squeezenet1_1` | fire modules | 3×227×227, 3×224×224 | Iandola et al., 2016 |
 //!
-//! [`random`] draws small networks of all operations for tests.
+//! [`random()`] draws small networks of all operations for tests.
 
 mod builder;
 mod classic;

@@ -127,6 +127,15 @@ fn step<R: Rng>(b: &mut Builder<'_, R>, depth: u32) -> Result<(), NnError> {
             // Parallel convolutions of one input whose results are added, as before a re-parametrisation.
             let start = b.last();
             let channels = shape[1];
+            if b.below(2) == 0 {
+                // A wide and a narrow convolution with one activation, joined.
+                let outputs = 1 + b.below(3);
+                let function = function(b, outputs);
+                let first = b.conv(outputs, 3, 1, 1, 1)?.activation(function.clone())?.last();
+                let second = b.at(start)?.conv(outputs, 1, 1, 0, 1)?.activation(function)?.last();
+                b.push(Op::Concat { axis: 1 }, &[first, second])?;
+                return Ok(());
+            }
             let first = b.conv(channels, 3, 1, 1, 1)?.last();
             b.at(start)?.conv(channels, 1, 1, 0, 1)?.add(first)?;
             if b.below(2) == 0 {

@@ -46,8 +46,8 @@ fn unknown_names_and_depths_are_refused() {
     assert!(by_name("resnet19", None, &mut rng).is_err());
     assert!(resnet_cifar(21, &mut rng).is_err());
     assert!(resnet_imagenet(19, 64, &mut rng).is_err());
-    for name in NAMES.iter().filter(|name| !name.starts_with("vgg") && !name.ends_with("50")) {
-        assert!(by_name(name, Some(64), &mut rng).is_ok(), "{name}");
+    for name in ["mlp", "minionn_mnist", "lenet", "minionn_cifar", "resnet56"] {
+        assert!(NAMES.contains(&name) && by_name(name, None, &mut rng).is_ok(), "{name}");
     }
 }
 

@@ -106,7 +106,11 @@ pub(crate) fn colour_images(bytes: &[u8], name: &str, count: usize) -> Vec<Vec<f
         _ => ([0.0; 3], [1.0; 3]),
     };
     let scale = |(i, &p): (usize, &u8)| (f64::from(p) / 255.0 - mean[i / 1024]) / std[i / 1024];
-    bytes.chunks_exact(3073).take(count).map(|record| record[1..].iter().enumerate().map(scale).collect()).collect()
+    bytes
+        .chunks_exact(3073)
+        .take(count)
+        .map(|record| record[1..].iter().enumerate().map(scale).collect())
+        .collect()
 }
 
 /// An image of order H×W×C as C×H×W.

@@ -59,7 +59,15 @@ pub fn client_operands(
             NodePlan::Activation(activation) => {
                 let layer = &plan.activations()[*activation];
                 let input = raw[layer.input].as_ref().ok_or_else(|| missing("share"))?;
-                activate(plan, layer, input.down(plan.params(), layer.ring.bits()), rho, rng, &mut steps, levels)?;
+                activate(
+                    plan,
+                    layer,
+                    input.down(plan.params(), layer.ring.bits()),
+                    rho,
+                    rng,
+                    &mut steps,
+                    levels,
+                )?;
             }
         }
         plan.done_after(index).iter().for_each(|&done| raw[done] = None);

@@ -10,11 +10,17 @@
 //! | deltas of bound slots | bundle | 2^(p−w)·Σρ − r, p − w bits each, image after image |
 //! | deltas of other read slots | bundle | likewise with p bits; −r for zero slots; in `exact` limb after limb |
 //!
-//! **Why deltas are safe.** All that the server sees of a layer's masks are sums x − r + … of which r is uniform and used
-//! once: a pair (a, s) masks one coefficient, every slot has one, and every layer and group has its own s. A slot's
-//! delta tells 2^(p−w)·ρ − r. For the first reader of ρ that is the part of r that ρ leaves out; for every other reader r
-//! is a fresh RLWE mask that hides what delta says of ρ. So an element may be read by any number of layers, in any number of
-//! tiles, each time under an r of its own, and the server sees nothing but RLWE samples less fixed values.
+//! **Why deltas are safe.** Let x = 2^(p−w)·z be what a slot sums. From Z and the slot's delta the server computes X = x −
+//! r, and back: of the slot that ρ was bound to, X gives Z (its high bits) and delta (its low ones); of every other slot X
+//! and Z give delta. So all that the server sees of an element is {x − r_i}, one for every slot i that reads it, and nothing
+//! else. Every r_i is a coefficient of an RLWE mask of its own: a pair (a, s) masks one vector, once, within it every
+//! slot has its own coefficient, and every layer and group has its own s. Hence the {r_i} are together pseudorandom
+//! and so is what the server sees, whatever layers, tiles and halos read the element. Elements that nobody reads in a slot are
+//! masked by a ρ that is drawn, not bound. The masks of known zeros are RLWE samples in the open, which tell nothing
+//! of the others.
+//!
+//! In Z_2^p this needs r to be uniform there exactly, not about: it is rounded at random. In `exact` nothing is bound: ρ is
+//! drawn, and delta = up(Σρ) − r is hidden by r.
 
 use std::iter::zip;
 
@@ -28,7 +34,7 @@ use zeroize::Zeroizing;
 
 use super::rho::Rho;
 use crate::error::{PeerResult, ProtocolError};
-use crate::plan::{FREE, LinearPlan, Plan, UNREAD, ZERO};
+use crate::plan::{FREE, LinearPlan, Plan, UNREAD};
 use crate::raw::Raw;
 
 /// Slots that one task works on.
@@ -51,7 +57,9 @@ impl SlotMasks {
 pub fn keys_bytes(plan: &Plan, layer: &LinearPlan) -> usize {
     let params = plan.params();
     let (narrow, wide) = layer.delta_bytes(params, plan.images());
-    layer.groups * (PublicKey::wire_len(params) + layer.zero_bytes(params)) + narrow + wide.iter().sum::<usize>()
+    layer.groups * (PublicKey::wire_len(params) + layer.zero_bytes(params))
+        + narrow
+        + wide.iter().sum::<usize>()
 }
 
 /// Bytes of the replies message of a layer.
@@ -167,6 +175,7 @@ fn put_deltas(plan: &Plan, layer: &LinearPlan, slots: &SlotMasks, rho: &Rho, mes
     sums.par_chunks_mut(CHUNK).enumerate().for_each(|(at, sums)| {
         for (i, sum) in (at * CHUNK..).zip(sums.iter_mut()) {
             let slot = layer.slots[i % count];
+            // Neither unread nor a known zero: both lie above all elements.
             if slot < UNREAD {
                 *sum = layer.places.sum(slot as usize, rho.image(i / count)) & full;
             }
@@ -190,7 +199,8 @@ fn put_deltas(plan: &Plan, layer: &LinearPlan, slots: &SlotMasks, rho: &Rho, mes
     let mut split = Zeroizing::new((Vec::with_capacity(narrow), Vec::with_capacity(wide)));
     for (limb, (deltas, bits)) in zip(deltas.limbs(), layer.wide_bits(params)).enumerate() {
         let (narrow, wide) = &mut *split;
-        (narrow.clear(), wide.clear());
+        narrow.clear();
+        wide.clear();
         for deltas in deltas.chunks(count) {
             for ((&delta, &slot), &bound) in deltas.iter().zip(&layer.slots).zip(&layer.bound) {
                 if bound != FREE {
@@ -205,7 +215,6 @@ fn put_deltas(plan: &Plan, layer: &LinearPlan, slots: &SlotMasks, rho: &Rho, mes
         }
         message.extend_from_slice(&pack(wide, bits));
     }
-    debug_assert!(ZERO > UNREAD);
 }
 
 /// Client: opens the replies; its share of the layer's result in Z_q, images × elements.

@@ -91,11 +91,11 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// Takes the last part of a keys message.
+    /// Takes the last part of a keys message, of the length that the plan says.
     ///
     /// # Errors
     /// [`ProtocolError::Peer`] for words out of range.
-    fn new(plan: &Plan, layer: &LinearPlan, bytes: &[u8]) -> Result<Self, ProtocolError> {
+    pub(crate) fn new(plan: &Plan, layer: &LinearPlan, bytes: &[u8]) -> Result<Self, ProtocolError> {
         let (narrow, wide) = layer.delta_bytes(plan.params(), plan.images());
         let (narrow, mut rest) = bytes.split_at(narrow);
         let mut limbs = Vec::with_capacity(wide.len());

@@ -2,9 +2,10 @@
 //!
 //! The linear layers are one full-duplex stage: the client sends layer after layer while the server answers the ones
 //! before. Neither waits for the other's reading, and the client opens replies as soon as so many bytes of them are
-//! underway that the server's queue would become large ([`AHEAD`]); so memory is bounded and no round trip is spent per
+//! underway that the server's queue would become large (`AHEAD`); so memory is bounded and no round trip is spent per
 //! layer.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,14 +44,14 @@ pub fn client(
     progress: Progress<'_>,
 ) -> Result<ClientBundle, ProtocolError> {
     let steps = 2 * plan.layers().len() + plan.gates().len();
-    let mut done = 0;
-    let mut tick = move || {
-        done += 1;
-        progress(done, steps);
+    let (done, progress) = (Cell::new(0), RefCell::new(progress));
+    let tick = || {
+        done.set(done.get() + 1);
+        (progress.borrow_mut())(done.get(), steps);
     };
     let mut rho = Rho::new(plan, &masks_seed(seed));
     let mut shares = Vec::with_capacity(plan.layers().len());
-    channel.duplex(true, 1, |link| {
+    channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
         let mut waiting: VecDeque<(&LinearPlan, ClientLayer)> = VecDeque::new();
         let mut underway = 0;
@@ -73,6 +74,7 @@ pub fn client(
             underway += replies_bytes(plan, layer);
             waiting.push_back((layer, own));
             clock.lap(link, &layer.name);
+            tick();
             while underway > AHEAD && waiting.len() > 1 {
                 let Some(next) = waiting.pop_front() else { break };
                 open(link, &mut clock, &mut underway, next)?;
@@ -80,6 +82,7 @@ pub fn client(
         }
         waiting.into_iter().try_for_each(|next| open(link, &mut clock, &mut underway, next))
     })?;
+    report_rounds(plan, report);
 
     let input_mask = rho.of_producer(&plan.producers()[0]);
     let mut rng = operands_seed(seed).stream();
@@ -94,6 +97,7 @@ pub fn client(
         &mut |at, seconds, traffic| {
             let step = &plan.gates()[at];
             report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
+            tick();
         },
     )?;
     Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output: operands.output })
@@ -113,7 +117,7 @@ pub fn server(
     report: &mut Report,
 ) -> Result<ServerBundle, ProtocolError> {
     let mut layers = Vec::with_capacity(plan.layers().len());
-    channel.duplex(true, 1, |link| {
+    channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
         for ((layer, hints), numbers) in plan.layers().iter().zip(hints).zip(numbers) {
             let keys = link.receive(Kind::Keys, layer.node, keys_bytes(plan, layer))?;
@@ -126,11 +130,25 @@ pub fn server(
         }
         Ok(())
     })?;
+    report_rounds(plan, report);
     let gates = prepare::server(channel, transfers, &plan.step_sizes(), &mut |at, seconds, traffic| {
         let step = &plan.gates()[at];
         report.add_figures(Stage::Preprocessing, plan.layer_name(step), step.part, seconds, traffic);
     })?;
     Ok(ServerBundle { plan: plan.clone(), layers, gates })
+}
+
+/// What all linear layers count for in turns: keys one way, replies the other.
+fn rounds(plan: &Plan) -> u64 {
+    u64::from(!plan.layers().is_empty())
+}
+
+/// A stage's rounds come at its end, in nobody's lap: they are the first layer's.
+fn report_rounds(plan: &Plan, report: &mut Report) {
+    if let Some(first) = plan.layers().first() {
+        let traffic = Traffic { rounds: rounds(plan), ..Traffic::default() };
+        report.add_figures(Stage::Preprocessing, &first.name, "linear", 0.0, traffic);
+    }
 }
 
 /// Of a bundle's seed: either party's for one layer.

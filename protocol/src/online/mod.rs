@@ -7,7 +7,7 @@
 //! | per step | S, C, … | the step's messages, see [`crate::steps::run`] |
 //! | last | S | its share of the label's index, or of the rounded logits |
 //!
-//! Only activations speak: linear layers ([`linear`]), sums and maps are local. A tensor is dropped when nobody reads it any
+//! Only activations speak: linear layers (`linear`), sums and maps are local. A tensor is dropped when nobody reads it any
 //! more.
 //!
 //! Bundles are taken by value: whatever happens here, they are gone. The client waits for the server's word before it

@@ -84,15 +84,15 @@ impl ActivationLayer {
                 .map(|&(first, count)| [first as usize * plane, count as usize * plane])
                 .collect();
             let elements = runs.iter().map(|run| run[1]).sum();
-            let activation =
-                part.function.activation(spec.ring_bits, spec.width).or_malformed("manifest")?;
+            let activation = part.function.activation(spec.ring_bits, spec.width).or_malformed("manifest")?;
             let widths = Widths {
                 ring_bits: spec.ring_bits,
                 ignored_bits: spec.ignored_bits,
                 output_bits: spec.width,
                 shift: 0,
             };
-            let own = |one_round| ActivationPlan::new(&activation, widths, one_round).or_malformed("manifest");
+            let own =
+                |one_round| ActivationPlan::new(&activation, widths, one_round).or_malformed("manifest");
             let mut plan = own(false)?;
             // At most one step of an activation has two constructions.
             let one_round = plan.steps().iter().any(|step| match step {

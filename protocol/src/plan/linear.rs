@@ -12,7 +12,7 @@
 //! | known zero | −r | likewise |
 //! | unread | 0: no used output reads it | nothing |
 
-use conv_fast::{ConvGeometry, PackingCost, Packing, Tiling};
+use conv_fast::{ConvGeometry, Packing, PackingCost, Tiling};
 use he_core::Params;
 use nn_merge::model::Tensor;
 use ss_core::bits::bytes_for_bits;
@@ -22,11 +22,11 @@ use super::masked::{Arena, Places};
 use super::size::Budget;
 use crate::error::{PeerResult, ProtocolError};
 
-/// In [`LinearPlan::slots`]: no element, a known zero.
-pub(crate) const ZERO: u32 = u32::MAX;
-/// In [`LinearPlan::slots`]: nobody reads it.
+/// In `LinearPlan::slots`: no element, a known zero.
+const ZERO: u32 = u32::MAX;
+/// In `LinearPlan::slots`: nobody reads it.
 pub(crate) const UNREAD: u32 = u32::MAX - 1;
-/// In [`LinearPlan::bound`]: bound to no place.
+/// In `LinearPlan::bound`: bound to no place.
 pub(crate) const FREE: u32 = u32::MAX;
 
 /// One linear layer.
@@ -57,9 +57,9 @@ pub struct LinearPlan {
     pub zero_reads: Vec<Vec<u32>>,
     /// Slots that are bound and all other read ones, of one image.
     pub deltas: [usize; 2],
-    /// Per slot of an image its element of the input tensor, or [`ZERO`] or [`UNREAD`].
+    /// Per slot of an image its element of the input tensor, or `ZERO` or `UNREAD`.
     pub(crate) slots: Vec<u32>,
-    /// Per slot the place of the arena that it is bound to, or [`FREE`].
+    /// Per slot the place of the arena that it is bound to, or `FREE`.
     pub(crate) bound: Vec<u32>,
     /// What stands behind the elements of the input tensor.
     pub(crate) places: Places,

@@ -58,6 +58,15 @@ impl Places {
         self.len() == 0
     }
 
+    /// The places of one element.
+    fn of(&self, element: usize) -> impl Iterator<Item = u32> + '_ {
+        let (one, many) = match self {
+            Self::Range { first, .. } => (Some((first + element) as u32), &[][..]),
+            Self::Map(map) => (None, map.sources(element)),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+
     /// Calls `act` with the places of one element.
     #[inline]
     pub fn with<T>(&self, element: usize, act: impl FnOnce(&[u32]) -> T) -> T {
@@ -117,15 +126,15 @@ impl Arena {
                     .map(|&middle| one.with(middle as usize, <[u32]>::len))
                     .fold(0usize, usize::saturating_add);
                 self.count(total.max(map.len()))?;
-                IndexMap::sums((0..map.len()).map(|i| {
-                    map.sources(i).iter().flat_map(|&middle| one.with(middle as usize, <[u32]>::to_vec))
-                }))
+                IndexMap::sums(
+                    (0..map.len()).map(|i| map.sources(i).iter().flat_map(|&middle| one.of(middle as usize))),
+                )
             }
             _ => {
                 self.count(inputs.iter().map(|input| input.sources().max(input.len())).sum())?;
-                IndexMap::sums(inputs.iter().flat_map(|input| {
-                    (0..input.len()).map(move |element| input.with(element, <[u32]>::to_vec))
-                }))
+                IndexMap::sums(
+                    inputs.iter().flat_map(|input| (0..input.len()).map(move |element| input.of(element))),
+                )
             }
         };
         Ok(Places::Map(composed))

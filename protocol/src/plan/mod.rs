@@ -38,7 +38,7 @@ use size::Budget;
 
 pub use activation::{ActivationLayer, Part};
 pub use linear::LinearPlan;
-pub(crate) use linear::{FREE, UNREAD, ZERO};
+pub(crate) use linear::{FREE, UNREAD};
 pub use local::LocalPlan;
 pub use masked::{Places, Producer};
 pub use size::MAX_ELEMENTS;
@@ -189,8 +189,7 @@ impl Plan {
             OutputMode::Logits { bits } => Some(bits),
             _ => None,
         };
-        let (ring_bits, reply_bits) =
-            (result_bits(manifest, asked), reply_bits(manifest, &params, asked));
+        let (ring_bits, reply_bits) = (result_bits(manifest, asked), reply_bits(manifest, &params, asked));
         let mut plan = Self {
             params,
             images,
@@ -222,7 +221,8 @@ impl Plan {
                 }
                 OpSpec::Linear { geometry, .. } => {
                     let source = plan.tensors[inputs[0]];
-                    let (Kind::Masked { width }, Some(behind)) = (source.kind, &plan.places[inputs[0]]) else {
+                    let (Kind::Masked { width }, Some(behind)) = (source.kind, &plan.places[inputs[0]])
+                    else {
                         return Err(unfit("a linear layer of a raw tensor"));
                     };
                     let spec = LinearSpec {
@@ -237,8 +237,7 @@ impl Plan {
                         ring_bits: ring_bits[index].max(COARSEST),
                         reply_bits: reply_bits[index],
                     };
-                    let layer =
-                        LinearPlan::new(&plan.params, spec, images, behind, &mut arena, &mut budget)?;
+                    let layer = LinearPlan::new(&plan.params, spec, images, behind, &mut arena, &mut budget)?;
                     plan.layers.push(layer);
                     NodePlan::Linear(plan.layers.len() - 1)
                 }

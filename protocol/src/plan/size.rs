@@ -45,8 +45,10 @@ impl Budget {
     pub(super) fn spend(&mut self, elements: u64, images: usize) -> Result<(), ProtocolError> {
         self.0 = self.0.saturating_add(elements);
         if self.0 > MAX_ELEMENTS {
-            let reason =
-                format!("its layers touch {} elements for one image, at most {MAX_ELEMENTS} can be run", self.0);
+            let reason = format!(
+                "its layers touch {} elements for one image, at most {MAX_ELEMENTS} can be run",
+                self.0
+            );
             return Err(PeerFault::Malformed { what: "manifest", reason }.into());
         }
         if self.0.saturating_mul(images as u64) > MAX_ELEMENTS {

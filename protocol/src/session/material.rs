@@ -70,10 +70,12 @@ impl Materials {
 }
 
 type Cell<V> = Arc<OnceLock<Arc<V>>>;
+/// By layer and key: when it was asked for last, and the value.
+type Cells<K, V> = HashMap<(usize, K), (u64, Cell<V>)>;
 
 /// A map that forgets what was asked for longest ago.
 struct Memory<K, V> {
-    cells: Mutex<HashMap<(usize, K), (u64, Cell<V>)>>,
+    cells: Mutex<Cells<K, V>>,
     clock: AtomicU64,
 }
 
@@ -90,12 +92,7 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     }
 
     /// As [`Memory::get`]; an error is not remembered, and two who ask first at once may both compute.
-    fn try_get<E>(
-        &self,
-        node: usize,
-        key: K,
-        compute: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Arc<V>, E> {
+    fn try_get<E>(&self, node: usize, key: K, compute: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
         let cell = self.cell(node, key);
         if let Some(value) = cell.get() {
             return Ok(value.clone());
@@ -138,9 +135,11 @@ mod tests {
         get(2, 0);
         assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 1);
         // Key 0 is young again, so key 1 is forgotten.
-        (get(1, 0), get(1, MOST_LAYOUTS));
+        get(1, 0);
+        get(1, MOST_LAYOUTS);
         assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 2);
-        (get(1, 0), get(2, 0));
+        get(1, 0);
+        get(2, 0);
         assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 2);
         get(1, 1);
         assert_eq!(computed.load(Ordering::Relaxed), MOST_LAYOUTS + 3);

@@ -50,7 +50,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
         let plain = plain_seconds(&geometry, options.smoke());
         for bundle in if options.smoke() { vec![1] } else { vec![1, 8] } {
             let bundles = if options.smoke() { 1 } else { 9 };
-            let measured = measure(&model, Setting { bundle, bundles, logits: true, link: "loopback" })?;
+            let setting = Setting { bundle, bundles, logits: true, link: "loopback", transfers: None };
+            let measured = measure(&model, setting)?;
             let session = SessionFigures::new(measured, bundle, "direct f64", plain);
             rows.push(Row {
                 name: name.into(),

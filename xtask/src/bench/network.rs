@@ -19,6 +19,7 @@ use he_core::{Profile, Seed};
 use nn_merge::build;
 use nn_merge::evaluate::Evaluator;
 
+use super::activation::session::Extension;
 use super::party::{Setting, measure};
 use super::timing::median;
 use super::{Effort, machine};
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// Profiles: tiny, narrow, wide, exact
     #[arg(long, value_delimiter = ',', default_values_t = [Profile::Wide])]
     profile: Vec<Profile>,
+    /// Extensions that make the transfers; the server's default if none is named
+    #[arg(long, value_enum, value_delimiter = ',')]
+    transfers: Vec<Extension>,
     /// Large networks as well
     #[arg(long)]
     large: bool,
@@ -111,14 +115,14 @@ fn measure_network(
         let (model, _) = build(&loaded.graph, &loaded.calibration, &network.options(profile), &mut rng)?;
         let merge_seconds = start.elapsed().as_secs_f64();
         for &images in &args.images {
-            for link in &args.link {
+            for (link, transfers) in pairs(&args.link, &args.transfers) {
                 eprintln!("{}, {profile}, {images} at a time, {link}", network.name);
                 let bundles = args.bundles.unwrap_or(match images {
                     _ if smoke || network.large => 1,
                     1 => 5,
                     _ => 2,
                 });
-                let setting = Setting { bundle: images, bundles, logits: false, link };
+                let setting = Setting { bundle: images, bundles, logits: false, link, transfers };
                 let measured = measure(&model, setting)?;
                 let mut row = Row::new(network.name, &loaded.origin, profile, setting, measured);
                 row.merge_seconds = merge_seconds;
@@ -128,6 +132,13 @@ fn measure_network(
         }
     }
     Ok(())
+}
+
+/// Every link with every extension.
+fn pairs<'a>(links: &'a [String], transfers: &[Extension]) -> Vec<(&'a str, Option<Extension>)> {
+    let transfers =
+        if transfers.is_empty() { vec![None] } else { transfers.iter().copied().map(Some).collect() };
+    links.iter().flat_map(|link| transfers.iter().map(move |&kind| (link.as_str(), kind))).collect()
 }
 
 /// Seconds of one image in plain f32.
@@ -172,6 +183,8 @@ mod tests {
                 .args;
         assert_eq!(args.images, [1, 32]);
         assert_eq!(args.link, ["lan", "wan"]);
+        assert_eq!(pairs(&args.link, &args.transfers), [("lan", None), ("wan", None)]);
+        assert_eq!(pairs(&args.link, &[Extension::Silent, Extension::Softspoken8]).len(), 4);
         assert_eq!(args.profile, [Profile::Tiny, Profile::Wide]);
     }
 }

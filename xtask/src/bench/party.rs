@@ -14,10 +14,11 @@ use nn_merge::model::Model;
 use protocol::channel::{Link, TcpOptions, connect};
 use protocol::report::{Report, Stage, peak_memory_bytes};
 use protocol::serve::{ListenOptions, Listener};
-use protocol::{Client, OutputMode, Plan, Policy, Server};
+use protocol::{Client, ClientOptions, OutputMode, Plan, Policy, Server};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::activation::session::Extension;
 use super::timing::middle;
 
 /// One party.
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// The link that both ends model: loopback, lan, wan, or like 100mbit/40ms
     #[arg(long, default_value = "loopback")]
     link: String,
+    /// The extension that makes the transfers; the server's default if none is given
+    #[arg(long, value_enum)]
+    transfers: Option<Extension>,
 }
 
 /// How a model is to be measured.
@@ -52,6 +56,8 @@ pub(super) struct Setting<'a> {
     pub(super) logits: bool,
     /// As [`Args::link`].
     pub(super) link: &'a str,
+    /// As [`Args::transfers`].
+    pub(super) transfers: Option<Extension>,
 }
 
 /// How long a party waits for a message: large networks, busy machines.
@@ -134,7 +140,7 @@ pub(super) fn measure(model: &Model, setting: Setting<'_>) -> Result<Measured> {
     let folder = Folder::new()?;
     let file = folder.0.join("model.hush");
     std::fs::write(&file, model.to_bytes()?)?;
-    let Setting { bundle, bundles, logits, link } = setting;
+    let Setting { bundle, bundles, logits, link, transfers } = setting;
     let common =
         [("--bundle", bundle.to_string()), ("--bundles", bundles.to_string()), ("--link", link.to_owned())];
     let start = |side: &str, what: &str| -> Result<Process> {
@@ -142,6 +148,9 @@ pub(super) fn measure(model: &Model, setting: Setting<'_>) -> Result<Measured> {
         command.args(["bench", "party", side, what]).args(logits.then_some("--logits"));
         for (name, value) in &common {
             command.args([*name, value]);
+        }
+        if let Some(transfers) = transfers {
+            command.args(["--transfers", transfers.name()]);
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         Ok(Process(child))

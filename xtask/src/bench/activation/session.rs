@@ -66,15 +66,19 @@ pub(crate) enum Extension {
 }
 
 impl Extension {
-    /// What both parties agree on for it.
-    fn terms(self) -> Terms {
-        let transfers = match self {
+    /// The kind of transfers as the protocol names it.
+    pub(crate) fn kind(self) -> TransferKind {
+        match self {
             Self::Softspoken2 => TransferKind::SoftSpoken { field_bits: 2 },
             Self::Softspoken4 => TransferKind::SoftSpoken { field_bits: 4 },
             Self::Softspoken8 => TransferKind::SoftSpoken { field_bits: 8 },
             Self::Silent => TransferKind::Silent,
-        };
-        Terms { mode: OutputMode::Label, transfers, base: BaseKind::Ristretto }
+        }
+    }
+
+    /// What both parties agree on for it.
+    fn terms(self) -> Terms {
+        Terms { mode: OutputMode::Label, transfers: self.kind(), base: BaseKind::Ristretto }
     }
 
     /// The name on the command line.

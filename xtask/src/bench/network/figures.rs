@@ -27,6 +27,8 @@ pub(super) struct Row {
     /// Images per bundle.
     images: usize,
     link: String,
+    /// The extension that made the transfers, `default` for the server's own.
+    transfers: &'static str,
     /// Bundles that were measured.
     bundles: usize,
     /// Once: passes, calibration, quantisation.
@@ -93,6 +95,7 @@ impl Row {
             profile: profile.to_string(),
             images,
             link: setting.link.to_owned(),
+            transfers: setting.transfers.map_or("default", |kind| kind.name()),
             bundles: setting.bundles,
             merge_seconds: 0.0,
             model_seconds: measured.server.model_seconds,
@@ -149,7 +152,11 @@ pub(super) fn print(rows: &[Row]) {
             row.name.clone(),
             row.profile.clone(),
             row.images.to_string(),
-            row.link.clone(),
+            if row.transfers == "default" {
+                row.link.clone()
+            } else {
+                format!("{}, {}", row.link, row.transfers)
+            },
             seconds(pre.seconds),
             seconds(online.seconds),
             seconds(row.total_seconds),
