@@ -20,8 +20,8 @@ Output: a list of {"layer": a Relu node's name, "channels": [counted along axis 
 the list stay ReLUs.
 
 Not promised: that replaced channels stay in range on images unlike the samples: a quadratic grows without bound where
-a ReLU grows linearly. Calibrate with images as varied as the real ones. Nor that the merged network is cheaper: where a max pool
-follows, a ReLU would have been moved behind it (README.md has figures).
+a ReLU grows linearly. Calibrate with images as varied as the real ones. Nor that the merged network is cheaper: where
+a max pool follows, a ReLU would have been moved behind it (README.md has figures).
 
 Usage: python choose_activations.py MODEL.onnx IMAGES.npy --out LIST.json [--agreement 0.995] [--score-images 32]
 [--per-channel]

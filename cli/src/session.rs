@@ -81,10 +81,7 @@ pub(crate) fn network_input(input: &InputSpec, image: &Image) -> Vec<f32> {
     let plane = (input.height * input.width).max(1);
     let scaled = |(at, &pixel): (usize, &f32)| {
         let value = input.normalize(f64::from(pixel), at / plane);
-        within(
-            value as f32,
-            if value.abs() <= input.limit { input.limit } else { f64::INFINITY },
-        )
+        within(value as f32, if value.abs() <= input.limit { input.limit } else { f64::INFINITY })
     };
     image.chw.iter().enumerate().map(scaled).collect()
 }

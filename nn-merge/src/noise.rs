@@ -59,9 +59,8 @@ pub fn noise_report(
 ) -> Result<Vec<NodeNoise>, NnError> {
     model.manifest.validate()?;
     let params = Params::new(model.manifest.profile);
-    let step = limits(model.manifest.profile)
-        .masked_bits
-        .map_or(0.0, |p| (params.log2_q() - f64::from(p)).exp2());
+    let step =
+        limits(model.manifest.profile).masked_bits.map_or(0.0, |p| (params.log2_q() - f64::from(p)).exp2());
     let bits = result_bits(&model.manifest, output_bits);
     let nodes = model.manifest.nodes.iter().zip(&model.nodes).enumerate();
     Ok(nodes

@@ -178,14 +178,16 @@ impl fmt::Display for NodeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [c, h, w] = self.shape;
         write!(f, "{}: {}, {c}x{h}x{w}", self.name, self.kind)?;
-        let widths = [("k", self.ring_bits), ("h", self.ignored_bits), ("w", self.width), ("t", self.reply_bits)];
+        let widths =
+            [("k", self.ring_bits), ("h", self.ignored_bits), ("w", self.width), ("t", self.reply_bits)];
         for (name, bits) in widths.iter().filter_map(|(name, bits)| bits.map(|bits| (name, bits))) {
             write!(f, ", {name} {bits}")?;
         }
         if let Some(bits) = self.weight_bits {
             write!(f, ", {bits}-bit weights")?;
         }
-        if let (Some(measured), Some(fixed), Some(sized)) = (self.measured, self.static_bound, self.sized_for) {
+        if let (Some(measured), Some(fixed), Some(sized)) = (self.measured, self.static_bound, self.sized_for)
+        {
             let never = if self.overflow_impossible == Some(true) { " (cannot overflow)" } else { "" };
             write!(f, "; argument up to {measured:.3}, sized for {sized:.3}, static {fixed:.3}{never}")?;
         }
@@ -264,7 +266,11 @@ impl fmt::Display for MergeReport {
             self.largest_logit,
             self.fixed_point_labels,
             self.compared_images,
-            if self.in_range == self.compared_images { "; the worst noise would overflow on none" } else { "" }
+            if self.in_range == self.compared_images {
+                "; the worst noise would overflow on none"
+            } else {
+                ""
+            }
         )
     }
 }

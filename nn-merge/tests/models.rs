@@ -8,7 +8,9 @@ use nn_merge::evaluate::Evaluator;
 use nn_merge::fixed_point::{evaluate_exact, evaluate_integers, quantize_image};
 use nn_merge::model::OpSpec;
 use nn_merge::onnx::import;
-use nn_merge::{BuildOptions, Graph, LayerOptions, Manifest, Model, Replacement, ReplacementFunction, build, zoo};
+use nn_merge::{
+    BuildOptions, Graph, LayerOptions, Manifest, Model, Replacement, ReplacementFunction, build, zoo,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
@@ -19,7 +21,8 @@ fn calibration(data: &std::path::Path, set: &str, name: &str, count: usize) -> V
         "digits" => {
             let text = String::from_utf8(common::read(data.join("digits/digits.csv"))).expect("text");
             let rows = text.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_digit())).take(count);
-            rows.map(|l| l.split(',').take(64).map(|v| v.parse::<f64>().expect("a number") / 16.0).collect()).collect()
+            rows.map(|l| l.split(',').take(64).map(|v| v.parse::<f64>().expect("a number") / 16.0).collect())
+                .collect()
         }
         // CIFAR-100 has no training images here; those of CIFAR-10 are of the same kind.
         "cifar10" | "cifar100" => {
@@ -85,14 +88,18 @@ fn check(profile: Profile, networks: &[(&str, &str)], count: usize, allowed: usi
         let options = BuildOptions::new(profile, name);
         let calibration = calibration(&data, set, name, 40);
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let (model, report) =
-            build(&graph, &calibration, &options, &mut rng).unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
+        let (model, report) = build(&graph, &calibration, &options, &mut rng)
+            .unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
         if std::env::var_os("HUSHNET_REPORTS").is_some() {
             println!("{report}");
         }
         assert!(!report.calibration_is_synthetic);
         let size = report.largest_logit.max(1.0);
-        assert!(report.merging_error < 1e-4 * size, "{name}: merging moved logits by {}", report.merging_error);
+        assert!(
+            report.merging_error < 1e-4 * size,
+            "{name}: merging moved logits by {}",
+            report.merging_error
+        );
         let got = agreement(&graph, &model, &single(&images(&data, set, name, count)));
         println!(
             "{name} {profile}: {} of {count} labels differ, logit error mean {:.4} worst {:.4}, logits up to {:.1}",
@@ -136,7 +143,13 @@ fn a_network_of_squares_keeps_its_labels_where_it_does_not_explode() {
     let (model, report) = build(&graph, &calibration, &options, &mut rng).expect("builds");
     println!("{report}");
     let got = agreement(&graph, &model, &tame);
-    println!("{} of {} labels differ, error mean {:.3} worst {:.3}", got.wrong, tame.len(), got.mean, got.worst);
+    println!(
+        "{} of {} labels differ, error mean {:.3} worst {:.3}",
+        got.wrong,
+        tame.len(),
+        got.mean,
+        got.worst
+    );
     assert!(got.wrong <= 1 && tame.len() > 30, "{} of {}", got.wrong, tame.len());
 }
 
@@ -175,7 +188,8 @@ fn the_zoo_builds_in_every_profile() {
             let mut options = BuildOptions::new(profile, name);
             // Random inputs, but of the range that it was calibrated on.
             options.margin = Some(2.0);
-            let (model, report) = build(&graph, &[], &options, &mut rng).unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
+            let (model, report) =
+                build(&graph, &[], &options, &mut rng).unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
             println!(
                 "{name} {profile}: {} nodes, error {:.4} of {:.2}, {} of {} labels",
                 model.manifest.nodes.len(),
@@ -185,7 +199,10 @@ fn the_zoo_builds_in_every_profile() {
                 report.compared_images
             );
             let tolerance = if profile == Profile::Tiny { 0.25 } else { 0.03 };
-            assert!(report.fixed_point_error <= tolerance * report.largest_logit, "{name} {profile}\n{report}");
+            assert!(
+                report.fixed_point_error <= tolerance * report.largest_logit,
+                "{name} {profile}\n{report}"
+            );
         }
     }
 }
@@ -222,7 +239,8 @@ fn options_out_of_range_are_refused_by_name() {
             o.layers.insert("nowhere".into(), LayerOptions::default());
         }),
         ("weight bits of nowhere", |o| {
-            o.layers.insert("nowhere".into(), LayerOptions { weight_bits: Some(40), ..LayerOptions::default() });
+            o.layers
+                .insert("nowhere".into(), LayerOptions { weight_bits: Some(40), ..LayerOptions::default() });
         }),
         ("no activation has that name", |o| {
             let function = ReplacementFunction::Square;
@@ -259,10 +277,8 @@ fn activations_are_replaced_before_merging() {
         graph.nodes().iter().filter(|n| n.op.kind() == "ReLU").map(|n| n.name.clone()).collect();
     let mut options = BuildOptions::new(Profile::Wide, "replaced");
     let line = |layer: &String, function| Replacement { layer: layer.clone(), channels: None, function };
-    options.replace = vec![
-        line(&names[0], ReplacementFunction::Square),
-        line(&names[1], ReplacementFunction::Identity),
-    ];
+    options.replace =
+        vec![line(&names[0], ReplacementFunction::Square), line(&names[1], ReplacementFunction::Identity)];
     let (model, report) = build(&graph, &[], &options, &mut rng).expect("builds");
     assert!(report.replaced > 0 && report.fixed_point_error < 0.01 * report.largest_logit, "{report}");
     let text = format!("{:?}", model.manifest.nodes);
@@ -283,7 +299,9 @@ fn overrides_reach_their_layers() {
         activation.name.clone(),
         LayerOptions { ring_bits: Some(14), ignored_bits: Some(3), margin: Some(9.0), weight_bits: None },
     );
-    options.layers.insert(linear.name.clone(), LayerOptions { weight_bits: Some(9), ..LayerOptions::default() });
+    options
+        .layers
+        .insert(linear.name.clone(), LayerOptions { weight_bits: Some(9), ..LayerOptions::default() });
     let own = build(&graph, &[], &options, &mut rng).expect("builds").1;
     let find = |name: &str| own.nodes.iter().find(|n| n.name == name).expect("the same names");
     let changed = find(&activation.name);

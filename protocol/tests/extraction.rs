@@ -163,10 +163,8 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
             .collect();
 
         // What the client knows of its noise, and what it sees.
-        let secret = ClientSecret::generate(params, &mut group(&client).fork("secret", &[]).stream());
         let lifted = params.up(&input, layer.width);
-        regressors
-            .extend(known_errors(&plan, layer, &epoch, &client, &secret, &lifted, &x, &keys, &meetings));
+        regressors.extend(known_errors(&plan, layer, &epoch, &client, [&lifted, &x], &keys, &meetings));
         let fine = |with_dither: bool| -> Vec<f64> {
             let one = |i: usize| {
                 let residues: Vec<u64> = zip(params.moduli(), 0..)
@@ -241,13 +239,12 @@ fn known_errors(
     layer: &LinearPlan,
     epoch: &Epoch,
     client: &Seed,
-    secret: &ClientSecret,
-    meant: &[Vec<u64>],
-    held: &[Vec<u64>],
+    [meant, held]: [&[Vec<u64>]; 2],
     keys: &[u8],
     meetings: &[Vec<Meeting>],
 ) -> Vec<Vec<f64>> {
     let params = plan.params();
+    let secret = ClientSecret::generate(params, &mut group(client).fork("secret", &[]).stream());
     // What the server holds at every coefficient, and what it should hold; zero where nobody reads.
     let mut errors: Vec<Vec<f64>> = vec![vec![0.0; params.n()]; layer.packing().input_polys()];
     let mut rest = &keys[PublicKey::wire_len(params)..];

@@ -248,9 +248,10 @@ impl Document<'_> {
                     reads.join(" "),
                     shape(node.shape),
                 ];
-                row.extend(widths(&node.spec.op).map(|bits| {
-                    bits.map_or_else(|| "–".to_owned(), |bits| bits.to_string())
-                }));
+                row.extend(
+                    widths(&node.spec.op)
+                        .map(|bits| bits.map_or_else(|| "–".to_owned(), |bits| bits.to_string())),
+                );
                 row
             })
             .collect();
@@ -281,7 +282,8 @@ impl Document<'_> {
         let sum = |part: fn(&Messages) -> usize| {
             bytes(self.layers.iter().map(|layer| part(&layer.messages) as u64).sum())
         };
-        let mut all = vec!["all".to_owned(), self.layers.iter().map(|layer| layer.products).sum::<u64>().to_string()];
+        let mut all =
+            vec!["all".to_owned(), self.layers.iter().map(|layer| layer.products).sum::<u64>().to_string()];
         all.extend(std::iter::repeat_n(String::new(), 7));
         all.extend([sum(|messages| messages.key_bytes), sum(|messages| messages.reply_bytes)]);
         rows.push(all);
@@ -302,8 +304,14 @@ impl Document<'_> {
     }
 
     fn security_text(&self) -> String {
-        let Security { lattice, gives_logits, least_ratio_labels, log2_queries_labels, log2_distance_labels, .. } =
-            &self.security;
+        let Security {
+            lattice,
+            gives_logits,
+            least_ratio_labels,
+            log2_queries_labels,
+            log2_distance_labels,
+            ..
+        } = &self.security;
         let rows: Vec<Vec<String>> = self
             .layers
             .iter()

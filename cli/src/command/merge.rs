@@ -11,8 +11,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use nn_merge::model::InputSpec;
 use nn_merge::build::input_spec;
+use nn_merge::model::InputSpec;
 use nn_merge::{BuildOptions, MergeReport, build};
 use protocol::Profile;
 use serde::Serialize;

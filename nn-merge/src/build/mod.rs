@@ -61,7 +61,8 @@ pub fn build(
     let cost = Cost::of(&merged);
     let affordable = |most: u64| (PRODUCTS / cost.products.max(1)).clamp(4.min(most), most) as usize;
     let [made_up, compared] = MOST_IMAGES.map(affordable);
-    let made_up = if synthetic { inputs::synthetic_images(&input, &ranges, made_up, rng) } else { Vec::new() };
+    let made_up =
+        if synthetic { inputs::synthetic_images(&input, &ranges, made_up, rng) } else { Vec::new() };
     let images = if synthetic { made_up.as_slice() } else { calibration };
     let figures = Figures::new(&program, &merged, images, &ranges, !options.strict)?;
     let quantized = quantize(&program, &figures.measured, &figures.fixed, input.limit, &settings)?;
@@ -69,7 +70,9 @@ pub fn build(
 
     let zeroed = zeroed(&program, &merged, &quantized, images)?;
     let nodes = (0..program.nodes.len())
-        .filter_map(|at| NodeReport::new(&program, at, &quantized, &figures.measured, &figures.fixed, zeroed[at]))
+        .filter_map(|at| {
+            NodeReport::new(&program, at, &quantized, &figures.measured, &figures.fixed, zeroed[at])
+        })
         .collect();
     let mut salt = [0; 32];
     rng.fill_bytes(&mut salt);

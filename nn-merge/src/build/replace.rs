@@ -83,9 +83,10 @@ pub fn replace(graph: &Graph, list: &[Replacement]) -> Result<(Graph, usize), Nn
     let mut changed = 0;
     for line in list {
         let wrong = |what: String| NnError::private(&line.layer, what);
-        let found = out.nodes().iter().position(|node| {
-            node.name == line.layer && matches!(node.op, Op::Activation(_) | Op::Mixed(_))
-        });
+        let found = out
+            .nodes()
+            .iter()
+            .position(|node| node.name == line.layer && matches!(node.op, Op::Activation(_) | Op::Mixed(_)));
         let Some(id) = found else {
             let names: Vec<String> = out
                 .nodes()
@@ -107,7 +108,11 @@ pub fn replace(graph: &Graph, list: &[Replacement]) -> Result<(Graph, usize), Nn
         }
         changed += chosen.iter().filter(|&&c| c).count() * height * width;
         let function = line.function.function();
-        let op = if chosen.iter().all(|&c| c) { Op::Activation(function) } else { mixed(&node.op, &chosen, function) };
+        let op = if chosen.iter().all(|&c| c) {
+            Op::Activation(function)
+        } else {
+            mixed(&node.op, &chosen, function)
+        };
         out.node_mut(id).op = op;
     }
     Ok((out.rebuild()?, changed))
@@ -125,14 +130,18 @@ fn mixed(op: &Op, chosen: &[bool], function: Function) -> Op {
     let mut parts: Vec<Part> = before
         .into_iter()
         .filter_map(|part| {
-            let kept: Vec<usize> = (0..part.channels.len()).filter(|&row| !chosen[part.channels[row]]).collect();
+            let kept: Vec<usize> =
+                (0..part.channels.len()).filter(|&row| !chosen[part.channels[row]]).collect();
             let pick = |len: usize, row: usize| if len == 1 { 0 } else { row };
             let function = match part.function {
                 Function::PRelu { slopes } => Function::PRelu {
                     slopes: kept.iter().map(|&row| slopes[pick(slopes.len(), row)]).collect(),
                 },
                 Function::Polynomial { coefficients } => Function::Polynomial {
-                    coefficients: kept.iter().map(|&row| coefficients[pick(coefficients.len(), row)].clone()).collect(),
+                    coefficients: kept
+                        .iter()
+                        .map(|&row| coefficients[pick(coefficients.len(), row)].clone())
+                        .collect(),
                 },
                 other => other,
             };

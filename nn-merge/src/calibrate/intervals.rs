@@ -111,8 +111,7 @@ fn through_node(
         Op::Add => {
             let other = &before[node.inputs[1]];
             let runs = source.len().max(other.len());
-            let (a, b) =
-                (resampled(source, runs, node.elements()), resampled(other, runs, node.elements()));
+            let (a, b) = (resampled(source, runs, node.elements()), resampled(other, runs, node.elements()));
             a.iter().zip(&b).map(|(a, b)| Interval { low: a.low + b.low, high: a.high + b.high }).collect()
         }
         Op::Softmax => vec![Interval { low: 0.0, high: 1.0 }],
@@ -157,7 +156,10 @@ fn resampled(source: &[Interval], runs: usize, elements: usize) -> Vec<Interval>
     }
     if source.len().is_multiple_of(runs) && elements.is_multiple_of(source.len()) {
         let each = source.len() / runs;
-        return source.chunks(each).map(|x| x.iter().copied().reduce(Interval::hull).unwrap_or(all)).collect();
+        return source
+            .chunks(each)
+            .map(|x| x.iter().copied().reduce(Interval::hull).unwrap_or(all))
+            .collect();
     }
     vec![all; runs]
 }
@@ -202,10 +204,11 @@ fn apply(function: &Function, row: usize, x: Interval) -> Interval {
         &Function::Clip { low, high } => x.through(|v| v.max(low).min(high), &[]),
         &Function::Leaky { slope } => leaky(slope),
         Function::PRelu { slopes } => leaky(slopes[if slopes.len() == 1 { 0 } else { row }]),
-        &Function::HardSigmoid { alpha, beta } => x.through(|v| (alpha * v + beta).max(0.0).min(1.0), &[]),
-        Function::HardSwish => {
-            x.through(|v| if v == f64::NEG_INFINITY { 0.0 } else { v * (v + 3.0).clamp(0.0, 6.0) / 6.0 }, &[-1.5, -3.0])
-        }
+        &Function::HardSigmoid { alpha, beta } => x.through(|v| (alpha * v + beta).clamp(0.0, 1.0), &[]),
+        Function::HardSwish => x.through(
+            |v| if v == f64::NEG_INFINITY { 0.0 } else { v * (v + 3.0).clamp(0.0, 6.0) / 6.0 },
+            &[-1.5, -3.0],
+        ),
         &Function::Smooth(name) => smooth(name, x),
         Function::Polynomial { coefficients } => {
             let row = &coefficients[if coefficients.len() == 1 { 0 } else { row }];
@@ -231,7 +234,10 @@ fn smooth(name: SmoothName, x: Interval) -> Interval {
         }
         SmoothName::Exp => Interval { low: x.low.exp(), high: x.high.exp() },
         // Of 700 and more they are the identity.
-        _ => Interval { low: ends.low, high: if x.high > 700.0 && ends.high > 1.0 { x.high } else { ends.high } },
+        _ => Interval {
+            low: ends.low,
+            high: if x.high > 700.0 && ends.high > 1.0 { x.high } else { ends.high },
+        },
     }
 }
 
@@ -264,7 +270,8 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(12);
         let graph = crate::zoo::mlp(&[6, 1], &mut rng).expect("small");
         let bound = intervals(&graph, &[Interval { low: -1.0, high: 1.0 }]).expect("fits");
-        let Some(Op::Linear(linear)) = graph.nodes().iter().map(|n| n.op.clone()).find(|op| matches!(op, Op::Linear(_)))
+        let Some(Op::Linear(linear)) =
+            graph.nodes().iter().map(|n| n.op.clone()).find(|op| matches!(op, Op::Linear(_)))
         else {
             panic!("no linear map")
         };

@@ -254,8 +254,10 @@ impl<'a> Walk<'a> {
                 *sum = sum.wrapping_add(v.wrapping_mul(scale) << shift);
             }
             for (sum, &e) in result.errors.iter_mut().zip(&source.errors) {
-                let wide = u128::from(e) * u128::from(scale.unsigned_abs()) << shift;
-                *sum = sum.saturating_add(u64::try_from(wide).unwrap_or(u64::MAX)).saturating_add(own);
+                let scaled = u128::from(e) * u128::from(scale.unsigned_abs());
+                let fits = scaled >> (64 - shift) == 0;
+                let reach = if fits { (scaled as u64) << shift } else { u64::MAX };
+                *sum = sum.saturating_add(reach).saturating_add(own);
             }
         }
         if !own.bias.is_empty() {

@@ -120,9 +120,7 @@ fn one(function: &Function, row: usize) -> Result<Channel, String> {
             let (low, high) = (ends[0].min(ends[1]), ends[0].max(ends[1]));
             Channel { function: RealFunction::Clip { low, high }, factor: alpha, shift: beta }
         }
-        Function::HardSwish => {
-            Channel { function: RealFunction::HardSwish, factor: 1.0 / 6.0, shift: 0.0 }
-        }
+        Function::HardSwish => Channel { function: RealFunction::HardSwish, factor: 1.0 / 6.0, shift: 0.0 },
         &Function::Smooth(name) => plain(RealFunction::Smooth(name)),
         Function::Polynomial { coefficients } => polynomial(&coefficients[at(coefficients.len())])?,
     })
@@ -165,7 +163,13 @@ mod tests {
             RealFunction::Identity => x,
             RealFunction::Relu => x.max(0.0),
             RealFunction::Clip { low, high } => x.max(*low).min(*high),
-            RealFunction::Leaky { slope } => if x < 0.0 { slope * x } else { x },
+            RealFunction::Leaky { slope } => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
             RealFunction::Monic(rest) => rest.iter().rev().fold(1.0, |sum, c| sum * x + c),
             RealFunction::HardSwish => x * (x + 3.0).clamp(0.0, 6.0),
             RealFunction::Smooth(name) => name.function().value(x),
@@ -209,10 +213,8 @@ mod tests {
         assert_eq!(runs, [vec![(0, 1), (2, 1)], vec![(1, 1)], vec![(3, 1)]]);
         assert_eq!(activation.factor, [2.0, 3.0, -1.0, 1.0]);
         assert_eq!(activation.shift, [0.0, 1.0, 0.5, 0.0]);
-        let constant = Part {
-            channels: vec![0],
-            function: Function::Polynomial { coefficients: vec![vec![1.0, 0.0]] },
-        };
+        let constant =
+            Part { channels: vec![0], function: Function::Polynomial { coefficients: vec![vec![1.0, 0.0]] } };
         assert!(normal_form(&[constant], 1, false).is_err());
         let slopes = Part { channels: vec![0, 1], function: Function::PRelu { slopes: vec![0.1, 0.2] } };
         let (activation, slopes) = normal_form(&[slopes], 2, false).expect("supported");

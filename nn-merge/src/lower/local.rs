@@ -174,11 +174,13 @@ mod tests {
             1 => {
                 let start: Vec<usize> = shape.iter().map(|&side| below(rng, side)).collect();
                 let step: Vec<usize> = shape.iter().map(|_| 1 + below(rng, 2)).collect();
-                let size = shape.iter().zip(start.iter().zip(&step)).map(|(side, (s, d))| (side - s).div_ceil(*d));
+                let size =
+                    shape.iter().zip(start.iter().zip(&step)).map(|(side, (s, d))| (side - s).div_ceil(*d));
                 Op::Slice { size: size.collect(), start, step }
             }
             2 => {
-                let mut side = || (0..shape.len()).map(|axis| if axis == 0 { 0 } else { below(rng, 2) }).collect();
+                let mut side =
+                    || (0..shape.len()).map(|axis| if axis == 0 { 0 } else { below(rng, 2) }).collect();
                 Op::Pad { before: side(), after: side() }
             }
             _ => Op::Reshape(vec![1, shape.iter().product()]),
@@ -190,8 +192,9 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         let mut refused = 0;
         for trial in 0..3000 {
-            let shape: Vec<usize> =
-                (0..1 + below(&mut rng, 5)).map(|axis| if axis == 0 { 1 } else { 1 + below(&mut rng, 4) }).collect();
+            let shape: Vec<usize> = (0..1 + below(&mut rng, 5))
+                .map(|axis| if axis == 0 { 1 } else { 1 + below(&mut rng, 4) })
+                .collect();
             let op = random_op(&mut rng, &shape);
             let to = infer(&op, &[&shape]).expect("made to fit");
             let wanted = index_map(&op, &[&shape]).expect("fits").expect("moves elements");

@@ -82,7 +82,13 @@ fn apply(activation: &RealActivation, argument: &[f64], plane: usize) -> Vec<f64
                         x.max(0.0)
                     }
                     RealFunction::Clip { low, high } => x.max(*low).min(*high),
-                    RealFunction::Leaky { slope } => if x < 0.0 { slope * x } else { x },
+                    RealFunction::Leaky { slope } => {
+                        if x < 0.0 {
+                            slope * x
+                        } else {
+                            x
+                        }
+                    }
                     RealFunction::Monic(rest) => rest.iter().rev().fold(1.0, |sum, c| sum * x + c),
                     RealFunction::HardSwish => x * (x + 3.0).clamp(0.0, 6.0),
                     RealFunction::Smooth(name) => name.function().value(x),
@@ -110,7 +116,12 @@ fn check(graph: &Graph, pair: bool, rng: &mut ChaCha8Rng) -> Result<Program, NnE
         let wanted = &known[node.value];
         let size = wanted.iter().fold(1.0f64, |m, v| m.max(v.abs()));
         let worst = wanted.iter().zip(values).map(|(a, b)| (a - b / node.gain).abs()).fold(0.0, f64::max);
-        assert!(worst < 1e-4 * size, "{} ({:?}): off by {worst} of {size}\n{graph:?}", node.name, node.inputs);
+        assert!(
+            worst < 1e-4 * size,
+            "{} ({:?}): off by {worst} of {size}\n{graph:?}",
+            node.name,
+            node.inputs
+        );
     }
     let gain = program.nodes[program.output].gain;
     let output: Vec<f64> = got[program.output].iter().map(|v| v / gain).collect();
@@ -145,8 +156,15 @@ fn words(program: &Program) -> Vec<&'static str> {
 
 fn window(channels: usize, side: usize) -> PoolGeometry {
     let (kernel, stride) = ([2, 2], [2, 2]);
-    PoolGeometry::new(PoolShape { channels, in_height: side, in_width: side, kernel, stride, padding: [0; 4] })
-        .expect("valid")
+    PoolGeometry::new(PoolShape {
+        channels,
+        in_height: side,
+        in_width: side,
+        kernel,
+        stride,
+        padding: [0; 4],
+    })
+    .expect("valid")
 }
 
 #[test]
@@ -217,10 +235,14 @@ fn pools_join_their_neighbours() {
 
 #[test]
 fn border_windows_of_fewer_cells_are_summands_of_their_own() {
-    let padded = PoolShape { padding: [1; 4], kernel: [3, 3], stride: [1, 1], ..window(2, 6).shape().clone() };
-    let average =
-        || Op::AveragePool { window: PoolGeometry::new(padded.clone()).expect("valid"), count_padding: false };
-    let program = built(|b| b.conv(2, 3, 1, 1, 1)?.relu()?.op(average())?.conv(2, 3, 1, 1, 1).map(drop), false);
+    let padded =
+        PoolShape { padding: [1; 4], kernel: [3, 3], stride: [1, 1], ..window(2, 6).shape().clone() };
+    let average = || Op::AveragePool {
+        window: PoolGeometry::new(padded.clone()).expect("valid"),
+        count_padding: false,
+    };
+    let program =
+        built(|b| b.conv(2, 3, 1, 1, 1)?.relu()?.op(average())?.conv(2, 3, 1, 1, 1).map(drop), false);
     let sum = program.nodes.iter().find(|node| node.op == ProgramOp::Sum).expect("a sum");
     assert_eq!(sum.inputs.len(), 9);
     let program = built(|b| b.conv(2, 3, 1, 1, 1)?.op(average())?.relu()?.dense(3).map(drop), false);
@@ -266,7 +288,10 @@ fn scales_become_units_and_offsets() {
 fn mixed_activations_and_joins_keep_their_units_apart() {
     let mixed = Op::Mixed(vec![
         Part { channels: vec![1], function: Function::Relu },
-        Part { channels: vec![0], function: Function::Polynomial { coefficients: vec![vec![0.0, 1.0, 2.0]] } },
+        Part {
+            channels: vec![0],
+            function: Function::Polynomial { coefficients: vec![vec![0.0, 1.0, 2.0]] },
+        },
     ]);
     let program = built(|b| b.conv(2, 3, 1, 1, 1)?.op(mixed.clone())?.conv(2, 1, 1, 0, 1).map(drop), false);
     assert_eq!(words(&program), ["input", "linear", "polynomial", "linear"]);

@@ -115,8 +115,9 @@ impl<'g> Walk<'g> {
         }
         let s = linear.geometry.shape();
         let linear = match self.pairs.get(&source) {
-            Some(slopes) if s.groups == 1 => paired(linear, slopes)
-                .map_err(|what| NnError::private(&self.graph.node(id).name, what))?,
+            Some(slopes) if s.groups == 1 => {
+                paired(linear, slopes).map_err(|what| NnError::private(&self.graph.node(id).name, what))?
+            }
             _ => {
                 source = self.masked(source)?;
                 // A join along a plane's rows, say, may leave pixels of different units in one channel.
@@ -341,7 +342,8 @@ impl<'g> Walk<'g> {
         let from = &self.graph.node(node.inputs[0]).shape;
         let mut at = self.natural(node.inputs[0])?;
         if self.pairs.contains_key(&at) {
-            let flat = |&reader: &NodeId| matches!(&self.graph.node(reader).op, Op::Linear(l) if l.is_dense());
+            let flat =
+                |&reader: &NodeId| matches!(&self.graph.node(reader).op, Op::Linear(l) if l.is_dense());
             if matches!(node.op, Op::Reshape(_)) && self.consumers[id].iter().all(flat) {
                 return Ok(at);
             }
@@ -517,7 +519,6 @@ impl<'g> Walk<'g> {
         Ok(self.push(id, "", ProgramOp::Local(op), sources, shape, masked, gain))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one per field of the node")]
     fn push(
         &mut self,
         id: NodeId,
@@ -550,13 +551,16 @@ fn runs(spans: &[std::ops::Range<usize>]) -> Vec<(usize, usize, usize)> {
 fn paired(linear: &Linear, slopes: &[f64]) -> Result<Linear, String> {
     let s = linear.geometry.shape();
     let taps = s.kernel[0] * s.kernel[1];
-    let geometry = ConvGeometry::new(ConvShape { in_channels: 2 * s.in_channels, ..s.clone() })
-        .map_err(|e| e.to_string())?;
+    let geometry =
+        ConvGeometry::new(ConvShape { in_channels: 2 * s.in_channels, ..*s }).map_err(|e| e.to_string())?;
     // A flattened plane spreads each slope over a run of inputs.
     let slope = |c: usize| slopes[c * slopes.len() / s.in_channels];
     let row = |row: &[f64]| {
         let part = |factor: &dyn Fn(f64) -> f64| -> Vec<f64> {
-            row.chunks(taps).enumerate().flat_map(|(c, cell)| cell.iter().map(move |w| w * factor(slope(c)))).collect()
+            row.chunks(taps)
+                .enumerate()
+                .flat_map(|(c, cell)| cell.iter().map(move |w| w * factor(slope(c))))
+                .collect()
         };
         [part(&|a| 1.0 - a), part(&|a| a)].concat()
     };
@@ -587,7 +591,8 @@ fn pruned(nodes: Vec<ProgramNode>, output: usize) -> Program {
 fn misplaced(node: &Node, op: &Op) -> NnError {
     let why = match op {
         Op::Softmax | Op::LogSoftmax => {
-            "softmax is supported only at the very end, where it is dropped; end the network before it".to_string()
+            "softmax is supported only at the very end, where it is dropped; end the network before it"
+                .to_string()
         }
         other => format!("a {} is left over that nothing could absorb", other.kind()),
     };

@@ -103,7 +103,8 @@ impl IndexMap {
 
     /// Whether every element has exactly one source, its own index.
     pub fn is_identity(&self) -> bool {
-        self.sources.len() == self.len() && self.sources.iter().enumerate().all(|(i, &s)| i == s as usize)
+        self.sources.len() == self.len()
+            && self.sources.iter().enumerate().all(|(i, &s)| i == s as usize)
             && self.starts.iter().enumerate().all(|(i, &s)| i == s as usize)
     }
 
@@ -197,8 +198,7 @@ impl LocalOp {
         let out = self.shape(inputs).expect("a shape that was checked");
         let at = |c: usize, y: usize, x: usize| ((c * first[1] + y) * first[2] + x) as u32;
         let every = || {
-            (0..out[0])
-                .flat_map(move |c| (0..out[1]).flat_map(move |y| (0..out[2]).map(move |x| [c, y, x])))
+            (0..out[0]).flat_map(move |c| (0..out[1]).flat_map(move |y| (0..out[2]).map(move |x| [c, y, x])))
         };
         match self {
             Self::Reshape(_) | Self::Concat => IndexMap::identity(out.iter().product()),

@@ -208,7 +208,11 @@ impl FunctionSpec {
     pub fn needs_guard_bit(&self) -> bool {
         matches!(
             self,
-            Self::Identity | Self::Leaky { .. } | Self::PRelu | Self::Polynomial { .. } | Self::HardSwish { .. }
+            Self::Identity
+                | Self::Leaky { .. }
+                | Self::PRelu
+                | Self::Polynomial { .. }
+                | Self::HardSwish { .. }
         )
     }
 }

@@ -128,7 +128,10 @@ impl Manifest {
     /// As [`Manifest::validate`].
     pub fn tensors(&self) -> Result<Vec<Tensor>, NnError> {
         if self.name.len() > MAX_NAME {
-            return Err(NnError::manifest(format!("its name has {} bytes, more than {MAX_NAME}", self.name.len())));
+            return Err(NnError::manifest(format!(
+                "its name has {} bytes, more than {MAX_NAME}",
+                self.name.len()
+            )));
         }
         if self.nodes.is_empty() || self.nodes.len() > MAX_NODES {
             return Err(NnError::manifest(format!("{} nodes, wanted 1 to {MAX_NODES}", self.nodes.len())));
@@ -149,13 +152,17 @@ impl Manifest {
                 _ => {}
             }
             if parts > MAX_ALL_PARTS {
-                return Err(NnError::manifest(format!("more than {MAX_ALL_PARTS} functions in its activations")));
+                return Err(NnError::manifest(format!(
+                    "more than {MAX_ALL_PARTS} functions in its activations"
+                )));
             }
             let tensor = infer(&self.input, index, node, &tensors, &limits)
                 .map_err(|what| NnError::manifest(format!("node {index} ({}): {what}", shown(&node.name))))?;
             elements = elements.saturating_add(tensor.elements());
             if elements > MAX_ALL_ELEMENTS {
-                return Err(NnError::manifest(format!("more than {MAX_ALL_ELEMENTS} elements in its tensors")));
+                return Err(NnError::manifest(format!(
+                    "more than {MAX_ALL_ELEMENTS} elements in its tensors"
+                )));
             }
             tensors.push(tensor);
         }
@@ -246,7 +253,10 @@ fn infer(
         return Err(format!("its name has more than {MAX_NAME} bytes"));
     }
     let read = |&source: &u32| {
-        before.get(source as usize).copied().ok_or_else(|| format!("it reads node {source}, which is not before it"))
+        before
+            .get(source as usize)
+            .copied()
+            .ok_or_else(|| format!("it reads node {source}, which is not before it"))
     };
     let sources = node.inputs.iter().map(read).collect::<Result<Vec<Tensor>, String>>()?;
     let one = || match sources[..] {
@@ -281,7 +291,7 @@ fn infer(
             let s = geometry.shape();
             let flat = s.in_height == 1 && s.in_width == 1;
             let fits = source.shape == [s.in_channels, s.in_height, s.in_width];
-            if !fits && !(flat && source.elements() == s.in_channels) {
+            if !(fits || flat && source.elements() == s.in_channels) {
                 return Err(format!(
                     "it takes {}x{}x{}, its input is {:?}",
                     s.in_channels, s.in_height, s.in_width, source.shape

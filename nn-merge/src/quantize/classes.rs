@@ -74,7 +74,9 @@ impl Layout {
         let mut out = Vec::with_capacity(runs);
         for (channel, run) in each.chunks(plane).enumerate() {
             if run.iter().any(|class| *class != run[0]) {
-                return Err(format!("channel {channel} of its input has different units at different pixels"));
+                return Err(format!(
+                    "channel {channel} of its input has different units at different pixels"
+                ));
             }
             out.push(run[0]);
         }
@@ -143,9 +145,8 @@ fn layout(
                 .iter()
                 .flat_map(|f| source.classes.iter().map(move |c| Class { factor: c.factor * f, ..*c }))
                 .collect();
-            let elements = (0..factors.len() * plane)
-                .map(|e| (e / plane * count) as u32 + source.at(e))
-                .collect();
+            let elements =
+                (0..factors.len() * plane).map(|e| (e / plane * count) as u32 + source.at(e)).collect();
             Layout::of(elements, &classes, plane)
         }
         ProgramOp::Local(LocalOp::Concat) => {

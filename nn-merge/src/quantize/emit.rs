@@ -61,7 +61,10 @@ pub(super) fn emit(
                         })
                         .collect(),
                 };
-                (OpSpec::Activation(spec), NodeWeights { weights: vec![], bias: offsets(node, activation, at, &plan)? })
+                (
+                    OpSpec::Activation(spec),
+                    NodeWeights { weights: vec![], bias: offsets(node, activation, at, &plan)? },
+                )
             }
         };
         index.push(nodes.len() as u32);
@@ -129,7 +132,9 @@ fn round_linear(
     }
     let zero = linear.weights.iter().all(|&w| w == 0.0);
     if top < 2.0 && !zero {
-        return Err(wrong("its weights would have less than two bits; use a wider profile or a smaller margin"));
+        return Err(wrong(
+            "its weights would have less than two bits; use a wider profile or a smaller margin",
+        ));
     }
     let bias = linear
         .bias
@@ -180,14 +185,16 @@ fn offsets(
     let pick = |values: &[f64], c: usize| values[if values.len() == 1 { 0 } else { c }];
     for (part, made) in activation.parts.iter().zip(&producer.parts) {
         for &(first, count) in &part.channels {
-            for channel in first as usize..(first + count) as usize {
+            for (channel, slot) in out.iter_mut().enumerate().skip(first as usize).take(count as usize) {
                 let shift = pick(&activation.shift, channel);
                 let value = (shift / (made.worth * pick(&activation.factor, channel))).round();
                 if shift != 0.0 && (value.is_nan() || value.abs() > BIAS_BOUND as f64) {
-                    let what = format!("the constant term of channel {channel} does not fit beside its other numbers");
+                    let what = format!(
+                        "the constant term of channel {channel} does not fit beside its other numbers"
+                    );
                     return Err(NnError::quantize(&node.name, what));
                 }
-                out[channel] = if shift == 0.0 { 0 } else { value as i64 };
+                *slot = if shift == 0.0 { 0 } else { value as i64 };
             }
         }
     }

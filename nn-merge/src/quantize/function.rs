@@ -124,13 +124,38 @@ pub(super) fn realise(
     }
 }
 
+/// Brings ReLUs and identities to the units of the finest function beside them, as far as the rings allow: a weight on a ReLU
+/// and one on a square, 2^k apart in worth, would not both have bits to speak of. Both then lift with a guard bit, for
+/// which the finer function has made room.
+pub(super) fn balance(parts: &mut [Realised], k: u32, max_width: u32) {
+    let least = parts.iter().map(|part| part.worth).fold(f64::INFINITY, f64::min);
+    if !parts.iter().any(|part| part.worth == least && part.spec.needs_guard_bit()) {
+        return;
+    }
+    for part in parts {
+        let bits = (part.worth / least).log2().floor().max(0.0) as u32;
+        let bits = bits.min(29).min(max_width.saturating_sub(k + 2));
+        let factor = 1i64 << bits;
+        part.spec = match part.spec {
+            FunctionSpec::Relu if bits > 0 => FunctionSpec::Leaky { negative: 0, positive: factor },
+            FunctionSpec::Identity if bits > 0 => FunctionSpec::Polynomial { coefficients: vec![0, factor] },
+            _ => continue,
+        };
+        part.worth /= factor as f64;
+        part.min_width = part.min_width.max(k + bits + 1);
+    }
+}
+
 /// The finest table within reach, and the narrowest ring it fits.
 fn smooth(name: SmoothName, base: f64, unit: f64, k: u32, max_width: u32) -> Result<Realised, String> {
     let function = name.function();
     let end = unit * 2f64.powi(k as i32 - 1);
     let peak = function.value(end).abs().max(function.value(-end).abs()).max(0.3);
     if !peak.is_finite() || end > 600.0 {
-        return Err(format!("its arguments reach {base:.1}, beyond what a table of {} holds", function.name()));
+        return Err(format!(
+            "its arguments reach {base:.1}, beyond what a table of {} holds",
+            function.name()
+        ));
     }
     let scale = 2f64.powi((f64::from(k) - 1.0 - peak.log2()).floor() as i32);
     let table = |width: u32, tolerance: f64| {

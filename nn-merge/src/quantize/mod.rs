@@ -79,7 +79,12 @@ impl Settings {
             ("ring width k".into(), Some(self.ring), 6, top.min(self.max_width - 1)),
             ("last ring width".into(), Some(self.last_ring), 6, top),
             // The sign test compares 2 to 16 bits below the sign.
-            ("ignored bits h".into(), Some(self.ignored), self.ring.saturating_sub(17), self.ring.saturating_sub(3)),
+            (
+                "ignored bits h".into(),
+                Some(self.ignored),
+                self.ring.saturating_sub(17),
+                self.ring.saturating_sub(3),
+            ),
             ("weight bits".into(), Some(self.weight), 2, 19),
             ("input bits".into(), Some(self.input), 4, self.max_width - 1),
         ];

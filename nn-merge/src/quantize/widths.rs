@@ -8,7 +8,7 @@
 
 use super::bounds::{Bounds, root};
 use super::classes::{Class, Layout};
-use super::function::{Realised, realise};
+use super::function::{self, Realised, realise};
 use super::{LayerOptions, Settings};
 use crate::error::NnError;
 use crate::lower::{Program, ProgramOp};
@@ -75,16 +75,18 @@ pub(super) fn plan(
         let own: Vec<&Demand> = demands.iter().filter(|demand| demand.class.producer == at).collect();
         let options = settings.layer(&node.name);
         producers.push(match &node.op {
-            ProgramOp::Input => Some(best(settings.input, false, &own, settings, |bits| {
-                let units = (2f64.powi(bits as i32 - 1) - 2.0) / limit;
-                let input = Realised {
-                    spec: crate::model::FunctionSpec::Identity,
-                    worth: 1.0 / units,
-                    min_width: bits + 1,
-                };
-                Ok((vec![input], 0))
-            })
-            .map_err(|what| NnError::quantize(&node.name, what))?),
+            ProgramOp::Input => Some(
+                best(settings.input, false, &own, settings, |bits| {
+                    let units = (2f64.powi(bits as i32 - 1) - 2.0) / limit;
+                    let input = Realised {
+                        spec: crate::model::FunctionSpec::Identity,
+                        worth: 1.0 / units,
+                        min_width: bits + 1,
+                    };
+                    Ok((vec![input], 0))
+                })
+                .map_err(|what| NnError::quantize(&node.name, what))?,
+            ),
             ProgramOp::Activation(activation) => {
                 let turn = bounds.turn(program, node.inputs[0]);
                 let base = bounds.base(at);
@@ -97,7 +99,9 @@ pub(super) fn plan(
                         realise(&part.function, base, unit, k, room, settings.max_width)
                             .map_err(|what| format!("its {}: {what}", part.function.name()))
                     });
-                    Ok((parts.collect::<Result<Vec<_>, String>>()?, ignored(k, &options, settings)))
+                    let mut parts = parts.collect::<Result<Vec<_>, String>>()?;
+                    function::balance(&mut parts, k, settings.max_width);
+                    Ok((parts, ignored(k, &options, settings)))
                 });
                 Some(made.map_err(|what| NnError::quantize(&node.name, what))?)
             }
@@ -232,13 +236,17 @@ fn choose_widths(
         peak[demand.reader] = peak[demand.reader].max(value);
     }
     for set in 0..program.nodes.len() {
-        let members: Vec<usize> =
-            (0..program.nodes.len()).filter(|&at| plan.producers[at].is_some() && root(&mut parent, at) == set).collect();
+        let members: Vec<usize> = (0..program.nodes.len())
+            .filter(|&at| plan.producers[at].is_some() && root(&mut parent, at) == set)
+            .collect();
         if members.is_empty() {
             continue;
         }
-        let lower =
-            members.iter().flat_map(|&at| &plan.producer(at).parts).map(|part| part.min_width).fold(8, u32::max);
+        let lower = members
+            .iter()
+            .flat_map(|&at| &plan.producer(at).parts)
+            .map(|part| part.min_width)
+            .fold(8, u32::max);
         let mut wanted = f64::from(lower);
         let mut cap = (f64::from(settings.max_width), None);
         for demand in demands.iter().filter(|demand| members.contains(&demand.class.producer)) {

@@ -221,7 +221,11 @@ fn serve(args: &Args) -> Result<()> {
 fn client(args: &Args) -> Result<Measured> {
     let seed = Seed::from_os()?;
     let mut rng = seed.fork("inputs", &[]).stream();
-    let mut client = Client::connect(connect(&args.what, tcp(args)?)?, seed)?.agree(args.logits)?;
+    let mut options = ClientOptions::new().logits(args.logits);
+    if let Some(transfers) = args.transfers {
+        options = options.transfers(transfers.kind());
+    }
+    let mut client = Client::connect(connect(&args.what, tcp(args)?)?, seed)?.agree_on(options)?;
     let input = client.manifest().input.clone();
     let elements = args.bundle * client.manifest().input_len();
     let (mut preprocessing, mut online) = (Vec::new(), Vec::new());

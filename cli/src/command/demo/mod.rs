@@ -318,7 +318,7 @@ mod tests {
         let lattice = Lattice {
             profile: "wide".to_owned(),
             ring_degree: 2048,
-            modulus: 97,
+            moduli: vec![97],
             log2_q: 6.6,
             security_bits: 128.0,
         };

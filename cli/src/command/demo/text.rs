@@ -78,7 +78,10 @@ impl Document {
                 "lattice",
                 format!(
                     "N = {}, q = {} ({:.1} bits): {:.1} bits of security",
-                    lattice.ring_degree, primes(&lattice.moduli), lattice.log2_q, lattice.security_bits
+                    lattice.ring_degree,
+                    primes(&lattice.moduli),
+                    lattice.log2_q,
+                    lattice.security_bits
                 ),
             ),
             ("adversary", "semi-honest: both sides follow the protocol".to_owned()),

@@ -85,8 +85,7 @@ pub(crate) fn check(
         })
         .collect::<Result<Vec<Vec<f64>>, NnError>>()
         .map_err(broken)?;
-    let own: Vec<Vec<f64>> =
-        float.iter().map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect();
+    let own: Vec<Vec<f64>> = float.iter().map(|row| row.iter().map(|&v| f64::from(v)).collect()).collect();
     let asked = runtime(network, &model.manifest.input, inputs)?;
     let independent = asked.is_some();
     let (reference, results) = match asked {
@@ -158,12 +157,11 @@ fn first_largest(values: &[f64]) -> usize {
     (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
 }
 
+/// A version, and one row of results per input.
+type Answer = (String, Vec<Vec<f64>>);
+
 /// ONNX Runtime's version and results; none where Python or the package is missing.
-fn runtime(
-    network: &Path,
-    input: &InputSpec,
-    inputs: &[Vec<f32>],
-) -> Result<Option<(String, Vec<Vec<f64>>)>, Failure> {
+fn runtime(network: &Path, input: &InputSpec, inputs: &[Vec<f32>]) -> Result<Option<Answer>, Failure> {
     let python = std::env::var_os("HUSHNET_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let probe = Command::new(&python)
         .args(["-c", "import numpy, onnxruntime"])
@@ -175,18 +173,16 @@ fn runtime(
         return Ok(None);
     }
     let system = |doing, reason: String| Failure::System { doing, reason };
-    let folder = tempfile::tempdir().map_err(|error| system("making a temporary folder", error.to_string()))?;
+    let folder =
+        tempfile::tempdir().map_err(|error| system("making a temporary folder", error.to_string()))?;
     let (source, target) = (folder.path().join("inputs"), folder.path().join("outputs"));
     let bytes: Vec<u8> = inputs.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
-    std::fs::write(&source, bytes)
-        .map_err(|error| Failure::File { path: source.clone(), doing: "writing", source: error })?;
-    let numbers = [
-        inputs.len(),
-        input.channels,
-        input.height,
-        input.width,
-        usize::from(input.channels_last),
-    ];
+    std::fs::write(&source, bytes).map_err(|error| Failure::File {
+        path: source.clone(),
+        doing: "writing",
+        source: error,
+    })?;
+    let numbers = [inputs.len(), input.channels, input.height, input.width, usize::from(input.channels_last)];
     let output = Command::new(&python)
         .args(["-c", SCRIPT])
         .args([network, &source, &target])
@@ -199,14 +195,20 @@ fn runtime(
         let last = words.lines().last().unwrap_or("no word of why").chars().filter(|c| !c.is_control());
         return Err(system("asking ONNX Runtime", last.take(400).collect()));
     }
-    let bytes = std::fs::read(&target)
-        .map_err(|error| Failure::File { path: target.clone(), doing: "reading", source: error })?;
+    let bytes = std::fs::read(&target).map_err(|error| Failure::File {
+        path: target.clone(),
+        doing: "reading",
+        source: error,
+    })?;
     let values: Vec<f64> = bytes
         .chunks_exact(4)
         .map(|word| f64::from(f32::from_le_bytes([word[0], word[1], word[2], word[3]])))
         .collect();
     if inputs.is_empty() || values.is_empty() || !values.len().is_multiple_of(inputs.len()) {
-        return Err(system("asking ONNX Runtime", format!("{} results for {} inputs", values.len(), inputs.len())));
+        return Err(system(
+            "asking ONNX Runtime",
+            format!("{} results for {} inputs", values.len(), inputs.len()),
+        ));
     }
     let rows = values.chunks(values.len() / inputs.len()).map(<[f64]>::to_vec).collect();
     Ok(Some((String::from_utf8_lossy(&output.stdout).trim().to_owned(), rows)))

@@ -50,7 +50,10 @@ pub(super) fn import(path: &Path, tensors: Option<&Path>) -> Result<Graph, Failu
 /// A file that can't be read, or is no such list.
 pub(super) fn replacements(path: &Path) -> Result<Vec<Replacement>, Failure> {
     serde_json::from_slice(&read_file(path, MAX_LIST)?).map_err(|error| {
-        Failure::Usage(format!("{} is no list of replacements: {error}; see `hushnet merge --help`", path.display()))
+        Failure::Usage(format!(
+            "{} is no list of replacements: {error}; see `hushnet merge --help`",
+            path.display()
+        ))
     })
 }
 
