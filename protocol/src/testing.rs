@@ -79,15 +79,14 @@ pub fn replay(
     bundle: u64,
 ) -> Result<Tape, ProtocolError> {
     let (client, serving) = (client.fork("bundle", &[bundle]), serving.fork("bundle", &[bundle]));
-    let (hints, numbers) = (server.hints(plan), server.layer_numbers(plan));
+    let (hints, biases) = (server.hints(plan)?, server.biases(plan));
     let mut nodes: Vec<NodeTape> = plan.nodes().iter().map(|_| NodeTape::default()).collect();
     let mut rho = Rho::new(plan, &masks_seed(&client));
     let mut shares = Vec::with_capacity(plan.layers().len());
-    for (layer, (hints, numbers)) in zip(plan.layers(), zip(&hints, &numbers)) {
+    for (layer, (hints, bias)) in zip(plan.layers(), zip(&hints, &biases)) {
         let (keys, own, slots) =
             client_keys(plan, layer, server.epoch(), &layer_seed(&client, layer), &mut rho);
-        let (replies, half) =
-            server_reply(plan, layer, hints, *numbers, &keys, &layer_seed(&serving, layer))?;
+        let (replies, half) = server_reply(plan, layer, hints, bias, &keys, &layer_seed(&serving, layer))?;
         let share = client_open(plan, layer, own, &replies)?;
         nodes[layer.node].linear = Some(LinearTape {
             tile: layer.tiling.tile().clone(),

@@ -22,6 +22,7 @@
 mod common;
 
 use std::iter::zip;
+use std::sync::Arc;
 
 use common::fresh_seed;
 use conv_fast::ConvGeometry;
@@ -30,7 +31,7 @@ use he_core::{Coeff, Params, Profile, RnsPoly, Seed};
 use nn_merge::fixed_point::dither_log2_sigma;
 use nn_merge::model::{InputSpec, Manifest, NodeSpec, OpSpec, OutputSpec, limits};
 use protocol::offline::keys::{SlotMasks, client_keys, client_open};
-use protocol::offline::replies::{LayerHints, LayerNumbers, server_reply};
+use protocol::offline::replies::{LayerHints, prepared, server_reply};
 use protocol::offline::rho::Rho;
 use protocol::plan::LinearPlan;
 use protocol::{OutputMode, Plan};
@@ -129,7 +130,8 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
     let input: Vec<u64> =
         (0..INPUTS).map(|_| (rng.next_u64() as i64 % limit) as u64 & ((1 << layer.width) - 1)).collect();
     let epoch = Epoch::new([3; 32]);
-    let hints = LayerHints::new(params, &epoch, layer, &weights, true);
+    let prepare = |geometry: &_| prepared(params, geometry, &weights).map(Arc::new);
+    let hints = LayerHints::new(params, &epoch, layer, &weights, prepare).unwrap();
     let bias = vec![vec![0; OUTPUTS]; params.limbs()];
     let meetings = meetings(layer, params.n());
 
@@ -144,8 +146,7 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
         }
         let client = own_seed(readers - 1);
         let (keys, own, masks) = client_keys(&plan, layer, &epoch, &client, &mut rho);
-        let numbers = LayerNumbers { weights: &weights, bias: &bias };
-        let (replies, half) = server_reply(&plan, layer, &hints, numbers, &keys, &server).unwrap();
+        let (replies, half) = server_reply(&plan, layer, &hints, &bias, &keys, &server).unwrap();
         let share = client_open(&plan, layer, own, &replies).unwrap();
 
         // The server's online step, in plain arithmetic.

@@ -24,7 +24,11 @@
 //! Softmax in the middle, permutations of more than three blocks of axes: refused by name.
 
 mod activation;
+mod average;
+mod join;
+mod kind;
 mod local;
+mod pair;
 mod walk;
 
 #[cfg(test)]

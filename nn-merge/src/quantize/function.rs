@@ -29,6 +29,8 @@ const SLOPE_ERROR: f64 = 1.0 / 512.0;
 pub(crate) struct Realised {
     pub(crate) spec: FunctionSpec,
     pub(crate) worth: f64,
+    /// About the largest result, in its units.
+    pub(crate) reach: f64,
     /// Least width of the result's ring.
     pub(crate) min_width: u32,
 }
@@ -72,7 +74,8 @@ pub(super) fn realise(
     room_bits: u32,
     max_width: u32,
 ) -> Result<Realised, String> {
-    let plain = |spec| Ok(Realised { spec, worth: unit, min_width: k + 1 });
+    let largest = base / unit;
+    let plain = |spec| Ok(Realised { spec, worth: unit, reach: largest, min_width: k + 1 });
     match simplified(function, base) {
         RealFunction::Identity => plain(FunctionSpec::Identity),
         RealFunction::Relu => plain(FunctionSpec::Relu),
@@ -99,7 +102,7 @@ pub(super) fn realise(
             }
             let growth = slope.abs().max(1.0).log2().ceil() as u32;
             let spec = FunctionSpec::Leaky { negative, positive };
-            Ok(Realised { spec, worth: unit / scale, min_width: k + s + growth + 1 })
+            Ok(Realised { spec, worth: unit / scale, reach: largest * scale, min_width: k + s + growth + 1 })
         }
         RealFunction::Monic(rest) => {
             let degree = rest.len() as i32;
@@ -114,11 +117,12 @@ pub(super) fn realise(
             }
             coefficients.push(1);
             let spec = FunctionSpec::Polynomial { coefficients };
-            Ok(Realised { spec, worth: unit.powi(degree), min_width: k + 1 })
+            Ok(Realised { spec, worth: unit.powi(degree), reach: largest.powi(degree), min_width: k + 1 })
         }
         RealFunction::HardSwish => {
             let three = (3.0 / unit).round() as i64;
-            Ok(Realised { spec: FunctionSpec::HardSwish { three }, worth: unit * unit, min_width: k + 1 })
+            let (spec, reach) = (FunctionSpec::HardSwish { three }, largest * base.min(6.0) / unit);
+            Ok(Realised { spec, worth: unit * unit, reach, min_width: k + 1 })
         }
         RealFunction::Smooth(name) => smooth(name, base, unit, k, max_width),
     }
@@ -170,7 +174,7 @@ fn smooth(name: SmoothName, base: f64, unit: f64, k: u32, max_width: u32) -> Res
         let fits = |width: u32| (width..=max_width.min(width + 4)).all(|w| table(w, tolerance).is_some());
         if let Some(min_width) = (k + 1..=max_width).find(|&width| fits(width)) {
             let spec = FunctionSpec::Smooth { function: name, step: unit, scale, tolerance };
-            return Ok(Realised { spec, worth: 1.0 / scale, min_width });
+            return Ok(Realised { spec, worth: 1.0 / scale, reach: peak * scale, min_width });
         }
     }
     Err(format!("no table of {} for arguments up to {base:.2} fits this profile's rings", function.name()))

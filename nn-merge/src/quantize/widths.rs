@@ -16,7 +16,7 @@ use crate::model::LocalOp;
 
 /// Bits of the factor of a sum.
 const FACTOR_BITS: u32 = 10;
-/// Bits that weights on a class of smaller worth than the reader's largest may lack.
+/// Bits that weights on a class that adds less than the reader's largest may lack.
 const LESSER: u32 = 4;
 /// Fewest bits of y that lowering k leaves, and of the input.
 const LEAST_RING: u32 = 8;
@@ -81,6 +81,7 @@ pub(super) fn plan(
                     let input = Realised {
                         spec: crate::model::FunctionSpec::Identity,
                         worth: 1.0 / units,
+                        reach: units * limit,
                         min_width: bits + 1,
                     };
                     Ok((vec![input], 0))
@@ -143,11 +144,19 @@ fn best(
             refused = format!("its results need more than {} bits", settings.max_width);
             continue;
         }
+        let values: Vec<f64> = demands
+            .iter()
+            .map(|demand| (parts[demand.class.part].worth * demand.class.factor.abs() * demand.need).log2())
+            .collect();
         let score = demands
             .iter()
-            .map(|demand| {
-                let worth = parts[demand.class.part].worth * demand.class.factor.abs();
-                let bits = (worth * demand.need).log2() + f64::from(settings.max_width);
+            .zip(&values)
+            .map(|(demand, &value)| {
+                // Beside a class of more worth, in the same reader, w ends where that one's integers do.
+                let beside = demands.iter().zip(&values).filter(|(other, _)| other.reader == demand.reader);
+                let top = beside.fold(value, |top, (_, &other)| top.max(other));
+                let most = f64::from(settings.max_width).min(f64::from(demand.cap) - 0.01 - top);
+                let bits = value + most;
                 // Below the wanted bits every bit counts; a sum's factor and a lesser class count as much.
                 bits.floor().min(f64::from(demand.bits)) - f64::from(demand.bits) + f64::from(settings.weight)
             })
@@ -229,11 +238,15 @@ fn choose_widths(
             parent[a.max(b)] = a.min(b);
         }
     }
-    // Per reader its largest integer at w = 0.
+    // What the class adds to its reader at the most: a square's units are small, its values are not.
+    let share = |demand: &Demand| {
+        let part = &plan.producer(demand.class.producer).parts[demand.class.part];
+        part.worth * part.reach * demand.class.factor.abs() * demand.need
+    };
+    let shares: Vec<f64> = demands.iter().map(share).collect();
     let mut peak = vec![0f64; program.nodes.len()];
-    for demand in demands {
-        let value = plan.worth(&demand.class).abs() * demand.need;
-        peak[demand.reader] = peak[demand.reader].max(value);
+    for (demand, &share) in demands.iter().zip(&shares) {
+        peak[demand.reader] = peak[demand.reader].max(share);
     }
     for set in 0..program.nodes.len() {
         let members: Vec<usize> = (0..program.nodes.len())
@@ -249,9 +262,10 @@ fn choose_widths(
             .fold(8, u32::max);
         let mut wanted = f64::from(lower);
         let mut cap = (f64::from(settings.max_width), None);
-        for demand in demands.iter().filter(|demand| members.contains(&demand.class.producer)) {
+        let own = demands.iter().zip(&shares).filter(|(demand, _)| members.contains(&demand.class.producer));
+        for (demand, &share) in own {
             let value = plan.worth(&demand.class).abs() * demand.need;
-            let lesser = value < peak[demand.reader];
+            let lesser = share < peak[demand.reader];
             let bits = demand.bits.saturating_sub(if lesser { LESSER } else { 0 });
             let width = f64::from(bits) - value.log2();
             wanted = wanted.max(if demand.cap == 20 { width.floor() } else { width.ceil() });

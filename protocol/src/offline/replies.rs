@@ -2,7 +2,8 @@
 //!
 //! Per output polynomial and group a masked reply (an RLWE sample under a fresh u added to the hint) and its own mask M.
 //! What the packing's known zeros contribute, W·Z, depends on nothing but the weights and what the client just sent, so it
-//! is added to M here and the online convolution is the ordinary zero-padded one. Bias and dither are added here as
+//! is added to M here (as a few convolutions, see [`conv_fast::packing::ZeroCorrection`]) and the online convolution is the
+//! ordinary zero-padded one. Bias and dither are added here as
 //! well, the dither on every used output: what leaves of a layer, through whatever sums, holds at least one layer's
 //! dither, made for the finest ring in which it is read.
 //!
@@ -10,7 +11,11 @@
 //! bounded by the network's noise budget.
 
 use std::iter::zip;
+use std::sync::Arc;
 
+use conv_fast::packing::ZeroCorrection;
+use conv_fast::plan::choose;
+use conv_fast::{ConvGeometry, PreparedConv};
 use he_core::seed::Seed;
 use he_core::split::{Epoch, Hint, PublicKey, masked_reply};
 use he_core::{Coeff, Ntt, Params, RnsPoly};
@@ -27,60 +32,69 @@ use crate::raw::Raw;
 /// Outputs that one stream of dither serves.
 const CHUNK: usize = 1 << 13;
 
-/// The weights that meet an output polynomial: input polynomials and their factors.
-type Terms = Vec<(usize, RnsPoly<Ntt>)>;
+/// What the packing's known zeros contribute: the correction and the layer's weights prepared for it, limb by limb.
+pub type ZeroProducts = (ZeroCorrection, Arc<Vec<PreparedConv>>);
 
 /// The server's hints of one layer in one layout; serves all clients of an epoch.
 pub struct LayerHints {
     /// Per output polynomial.
     hints: Vec<Hint>,
-    /// Per output polynomial its weights, if they are kept for products with known zeros.
-    kept: Option<Vec<Terms>>,
+    /// None where no known zero is read.
+    zeros: Option<ZeroProducts>,
     /// Public half of the clients' keys.
     public_a: RnsPoly<Ntt>,
 }
 
 impl LayerHints {
-    /// Computes the hints of `layer` once per model, epoch and layout. With `keep` the weights' transforms stay.
-    pub fn new(params: &Params, epoch: &Epoch, layer: &LinearPlan, weights: &[i32], keep: bool) -> Self {
+    /// Computes the hints of `layer` once per model, epoch and layout; `prepare` gives its weights for a geometry.
+    ///
+    /// # Errors
+    /// What `prepare` says.
+    pub fn new(
+        params: &Params,
+        epoch: &Epoch,
+        layer: &LinearPlan,
+        weights: &[i32],
+        prepare: impl FnOnce(&ConvGeometry) -> Result<Arc<Vec<PreparedConv>>, ProtocolError>,
+    ) -> Result<Self, ProtocolError> {
         let packing = layer.packing();
         let place = layer.node as u32;
+        let correction = (layer.zeros() > 0).then(|| ZeroCorrection::new(packing)).flatten();
+        let zeros = correction
+            .map(|correction| prepare(correction.geometry()).map(|prepared| (correction, prepared)))
+            .transpose()?;
         let a: Vec<RnsPoly<Ntt>> = (0..packing.input_polys())
             .into_par_iter()
             .map(|j| epoch.public_a(params, place, j as u32))
             .collect();
-        let keep = keep && layer.zeros() > 0;
-        let (hints, kept): (Vec<Hint>, Vec<Option<Terms>>) = (0..packing.output_polys())
-            .into_par_iter()
-            .map(|o| {
-                let terms = terms(params, layer, weights, o);
-                let products: Vec<_> = terms.iter().map(|(j, w)| (w, &a[*j])).collect();
-                let hint = Hint::new(params, &products);
-                (hint, keep.then_some(terms))
-            })
-            .unzip();
-        Self { hints, kept: kept.into_iter().collect(), public_a: epoch.public_key_a(params, place) }
-    }
-
-    /// Bytes that keeping the weights of `layer` takes; none without known zeros.
-    pub fn kept_bytes(params: &Params, layer: &LinearPlan) -> usize {
-        if layer.zeros() == 0 {
-            return 0;
-        }
-        let packing = layer.packing();
-        let pairs: usize = (0..packing.output_polys()).map(|o| packing.pairs(o).len()).sum();
-        8 * params.limbs() * params.n() * pairs
+        let hint = |o| {
+            let term = |j| {
+                let weights = packing.weight_terms(o, j, weights);
+                (j, RnsPoly::from_signed(params, &weights).into_ntt(params))
+            };
+            let terms: Vec<(usize, RnsPoly<Ntt>)> = packing.pairs(o).into_iter().map(term).collect();
+            let products: Vec<_> = terms.iter().map(|(j, w)| (w, &a[*j])).collect();
+            Hint::new(params, &products)
+        };
+        let hints = (0..packing.output_polys()).into_par_iter().map(hint).collect();
+        Ok(Self { hints, zeros, public_a: epoch.public_key_a(params, place) })
     }
 }
 
-/// The weight polynomials of output polynomial `o`, transformed.
-fn terms(params: &Params, layer: &LinearPlan, weights: &[i32], o: usize) -> Terms {
-    let packing = layer.packing();
-    let term = |j| {
-        let weights = packing.weight_terms(o, j, weights);
-        (j, RnsPoly::from_signed(params, &weights).into_ntt(params))
+/// A layer's weights prepared for a geometry, limb by limb.
+///
+/// # Errors
+/// [`ProtocolError::Caller`] where the convolution has no algorithm for it.
+pub fn prepared(
+    params: &Params,
+    geometry: &ConvGeometry,
+    weights: &[i32],
+) -> Result<Vec<PreparedConv>, ProtocolError> {
+    let limb = |q: &he_core::Modulus| {
+        PreparedConv::new(geometry.clone(), *q, weights, choose(geometry, q))
+            .map_err(|error| ProtocolError::Caller(error.to_string()))
     };
-    packing.pairs(o).into_iter().map(term).collect()
+    params.moduli().iter().map(limb).collect()
 }
 
 /// The deltas of a layer's slots as they came: of bound ones, and limb by limb of the others.
@@ -152,16 +166,8 @@ pub struct ServerLayer {
     pub deltas: Deltas,
 }
 
-/// A layer's private numbers.
-#[derive(Clone, Copy)]
-pub struct LayerNumbers<'a> {
-    /// As in the model.
-    pub weights: &'a [i32],
-    /// In Z_q, limb by limb: per output channel or per element of the result.
-    pub bias: &'a [Vec<u64>],
-}
-
-/// Server: replies to a layer's keys. Gives the message and its half.
+/// Server: replies to a layer's keys. Gives the message and its half. `bias` is in Z_q, limb by limb, per output channel or
+/// per element of the result.
 ///
 /// # Errors
 /// [`ProtocolError::Peer`] for keys that do not decode (a zero key, a coefficient out of range, …).
@@ -169,7 +175,7 @@ pub fn server_reply(
     plan: &Plan,
     layer: &LinearPlan,
     hints: &LayerHints,
-    numbers: LayerNumbers<'_>,
+    bias: &[Vec<u64>],
     keys: &[u8],
     seed: &Seed,
 ) -> Result<(Vec<u8>, ServerLayer), ProtocolError> {
@@ -186,60 +192,38 @@ pub fn server_reply(
     }
     let (groups, deltas) = keys.split_at(layer.groups * (key_len + zero_len));
     let deltas = Deltas::new(plan, layer, deltas)?;
-    let groups: Vec<(PublicKey, Vec<RnsPoly<Ntt>>)> = groups
+    let groups: Vec<(PublicKey, &[u8])> = groups
         .par_chunks(key_len + zero_len)
         .map(|part| {
             let key = PublicKey::from_bytes(params, &part[..key_len]).or_malformed("key polynomial")?;
-            Ok((key, known_zeros(plan, layer, &part[key_len..])?))
+            Ok((key, &part[key_len..]))
         })
         .collect::<Result<_, ProtocolError>>()?;
 
     let polys = layer.packing().output_polys();
-    // Output polynomial by output polynomial, so that weights that are not kept are transformed once for all groups.
-    let columns = (0..polys)
+    let (messages, masks): (Vec<Vec<u8>>, Vec<RnsPoly<Coeff>>) = (0..layer.groups * polys)
         .into_par_iter()
-        .map(|o| {
-            let anew;
-            let weights: &[_] = match &hints.kept {
-                _ if layer.zeros() == 0 => &[],
-                Some(kept) => &kept[o],
-                None => {
-                    anew = terms(params, layer, numbers.weights, o);
-                    &anew
-                }
-            };
-            groups
-                .par_iter()
-                .enumerate()
-                .map(|(g, (key, zeros))| {
-                    let fresh = seed.fork("server group", &[g as u64]).fork("reply", &[o as u64]);
-                    let (reply, mask) =
-                        masked_reply(params, &hints.hints[o], &hints.public_a, key, layer.reply_bits, fresh)
-                            .or_malformed("layer keys")?;
-                    let mut mask = mask.into_poly();
-                    if !zeros.is_empty() {
-                        let terms: Vec<_> = weights.iter().map(|(j, w)| (w, &zeros[*j])).collect();
-                        mask += &RnsPoly::dot(params, &terms).into_coeff(params);
-                    }
-                    Ok((reply.to_bytes(), mask))
-                })
-                .collect::<Result<Vec<_>, ProtocolError>>()
+        .map(|at| {
+            let (g, o) = (at / polys, at % polys);
+            let fresh = seed.fork("server group", &[g as u64]).fork("reply", &[o as u64]);
+            let (reply, mask) =
+                masked_reply(params, &hints.hints[o], &hints.public_a, &groups[g].0, layer.reply_bits, fresh)
+                    .or_malformed("layer keys")?;
+            Ok((reply.to_bytes(), mask.into_poly()))
         })
-        .collect::<Result<Vec<_>, ProtocolError>>()?;
+        .collect::<Result<Vec<_>, ProtocolError>>()?
+        .into_iter()
+        .unzip();
     let mut message = Vec::with_capacity(replies_bytes(plan, layer));
-    let mut masks = Vec::with_capacity(layer.groups * polys);
-    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-    for _ in 0..layer.groups {
-        for (bytes, mask) in columns.iter_mut().filter_map(Iterator::next) {
-            message.extend_from_slice(&bytes);
-            masks.push(mask);
-        }
-    }
+    messages.iter().for_each(|reply| message.extend_from_slice(reply));
     let mut mask = used(plan, layer, &masks);
     drop(masks);
     let plane = layer.geometry().out_height() * layer.geometry().out_width();
-    let per_channel = numbers.bias.iter().all(|bias| bias.len() == layer.geometry().shape().out_channels);
-    mask.add_repeated(params, numbers.bias, if per_channel { plane } else { 1 });
+    if let Some(zeros) = &hints.zeros {
+        add_zeros(plan, layer, zeros, &groups, &mut mask)?;
+    }
+    let per_channel = bias.iter().all(|bias| bias.len() == layer.geometry().shape().out_channels);
+    mask.add_repeated(params, bias, if per_channel { plane } else { 1 });
     add_dither(params, &mut mask, layer.ring_bits, seed)?;
     Ok((message, ServerLayer { mask, deltas }))
 }
@@ -261,14 +245,49 @@ fn add_dither(params: &Params, mask: &mut Raw, ring_bits: u32, seed: &Seed) -> R
         .map_err(|error: he_core::HeError| ProtocolError::Caller(error.to_string()))
 }
 
-/// The polynomials that hold only the lifted masks of the packing's known zeros, in NTT form; none if there are no such
-/// zeros.
-fn known_zeros(plan: &Plan, layer: &LinearPlan, bytes: &[u8]) -> Result<Vec<RnsPoly<Ntt>>, ProtocolError> {
+/// Adds what the packing's known zeros contribute, group by group.
+fn add_zeros(
+    plan: &Plan,
+    layer: &LinearPlan,
+    (correction, prepared): &ZeroProducts,
+    groups: &[(PublicKey, &[u8])],
+    mask: &mut Raw,
+) -> Result<(), ProtocolError> {
+    let (params, per_group) = (plan.params(), layer.packing().images());
+    let all = plan.images() * layer.tiling.tiles();
+    // Per group and limb the contribution to the outputs of its virtual images.
+    let products: Vec<Vec<Zeroizing<Vec<u64>>>> = groups
+        .iter()
+        .enumerate()
+        .map(|(g, (_, bytes))| {
+            let images = per_group.min(all - g * per_group);
+            let limbs = zip(known_zeros(plan, layer, bytes)?, zip(&**prepared, params.moduli()));
+            Ok(limbs.map(|(zeros, (conv, q))| correction.run(conv, q, &zeros, images).into()).collect())
+        })
+        .collect::<Result<_, ProtocolError>>()?;
+    let (length, whole) = (layer.tiling.tile().output_len(), layer.geometry().output_len());
+    mask.chunks_mut(whole).into_par_iter().enumerate().for_each(|(image, mut limbs)| {
+        for (limb, (mask, q)) in zip(&mut limbs, params.moduli()).enumerate() {
+            for (element, mask) in mask.iter_mut().enumerate() {
+                let place = layer.outputs.as_ref().map_or(element, |outputs| outputs[element] as usize);
+                let (at, index) = (image * layer.tiling.tiles() + place / length, place % length);
+                let product = products[at / per_group][limb][at % per_group * length + index];
+                *mask = q.add(*mask, product);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The lifted masks of the packing's known zeros in one group: per limb and input polynomial its coefficients, zero
+/// elsewhere.
+fn known_zeros(
+    plan: &Plan,
+    layer: &LinearPlan,
+    bytes: &[u8],
+) -> Result<Vec<Vec<Zeroizing<Vec<u64>>>>, ProtocolError> {
     const WHAT: &str = "masks of known zeros";
     let (params, count) = (plan.params(), layer.zeros());
-    if count == 0 {
-        return Ok(Vec::new());
-    }
     let (mut rest, mut limbs) = (bytes, Vec::with_capacity(params.limbs()));
     for (limb, bits) in layer.wide_bits(params).into_iter().enumerate() {
         let (own, more) = rest.split_at((count * bits as usize).div_ceil(8));
@@ -281,23 +300,16 @@ fn known_zeros(plan: &Plan, layer: &LinearPlan, bytes: &[u8]) -> Result<Vec<RnsP
         Some(bits) => Raw::up(params, &limbs[0], bits),
         None => Raw::new(limbs.iter_mut().map(|limb| std::mem::take(&mut **limb)).collect()),
     };
-    let starts = layer.zero_reads.iter().scan(0, |next, reads| {
-        let start = *next;
-        *next += reads.len();
-        Some(start)
-    });
-    let polys: Vec<(usize, &Vec<u32>)> = zip(starts, &layer.zero_reads).collect();
-    polys
-        .into_par_iter()
-        .map(|(start, reads)| {
-            let mut residues = vec![vec![0u64; params.n()]; params.limbs()];
-            for (coefficients, lifted) in zip(&mut residues, lifted.limbs()) {
-                for (&at, &value) in zip(reads, &lifted[start..]) {
-                    coefficients[at as usize] = value;
-                }
-            }
-            let poly: RnsPoly<Coeff> = RnsPoly::from_residues(params, residues).or_malformed(WHAT)?;
-            Ok(poly.into_ntt(params))
-        })
-        .collect()
+    let polys = |lifted: &Vec<u64>| {
+        let mut rest = lifted.as_slice();
+        let poly = |reads: &Vec<u32>| {
+            let (own, more) = rest.split_at(reads.len());
+            rest = more;
+            let mut coefficients = Zeroizing::new(vec![0u64; params.n()]);
+            zip(reads, own).for_each(|(&at, &value)| coefficients[at as usize] = value);
+            coefficients
+        };
+        layer.zero_reads.iter().map(poly).collect()
+    };
+    Ok(lifted.limbs().iter().map(polys).collect())
 }

@@ -15,7 +15,7 @@ use he_core::split::Epoch;
 
 use super::correlations::client_operands;
 use super::keys::{ClientLayer, client_keys, client_open, keys_bytes, replies_bytes};
-use super::replies::{LayerHints, LayerNumbers, server_reply};
+use super::replies::{LayerHints, server_reply};
 use super::rho::Rho;
 use super::{BundleId, ClientBundle, ServerBundle};
 use crate::channel::{Channel, Duplex, Kind, Traffic};
@@ -103,7 +103,7 @@ pub fn client(
     Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output: operands.output })
 }
 
-/// Server: prepares its half. `hints` and `numbers` are per layer.
+/// Server: prepares its half. `hints` and `biases` are per layer.
 ///
 /// # Errors
 /// What the channel or the peer did.
@@ -112,17 +112,17 @@ pub fn server(
     transfers: &mut Transfers,
     plan: &Arc<Plan>,
     hints: &[Arc<LayerHints>],
-    numbers: &[LayerNumbers<'_>],
+    biases: &[&[Vec<u64>]],
     seed: &Seed,
     report: &mut Report,
 ) -> Result<ServerBundle, ProtocolError> {
     let mut layers = Vec::with_capacity(plan.layers().len());
     channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
-        for ((layer, hints), numbers) in plan.layers().iter().zip(hints).zip(numbers) {
+        for ((layer, hints), bias) in plan.layers().iter().zip(hints).zip(biases) {
             let keys = link.receive(Kind::Keys, layer.node, keys_bytes(plan, layer))?;
             let seed = layer_seed(seed, layer);
-            let (replies, half) = server_reply(plan, layer, hints, *numbers, &keys, &seed)?;
+            let (replies, half) = server_reply(plan, layer, hints, bias, &keys, &seed)?;
             link.send(Kind::Replies, layer.node, &replies)?;
             link.flush()?;
             layers.push(half);

@@ -106,27 +106,24 @@ impl LinearPlan {
         let mut bound = Vec::with_capacity(tiling.slot_count());
         let mut deltas = [0; 2];
         let narrow = spec.masked_bits.is_some();
-        let slots: Vec<u32> = tiling
-            .slots()
-            .into_iter()
-            .zip(tiling.read())
-            .map(|(element, read)| {
-                let place = match element {
-                    Some(element) if read && narrow => arena.bind(places, element as usize),
-                    _ => None,
-                };
-                bound.push(place.unwrap_or(FREE));
-                deltas[usize::from(place.is_none())] += usize::from(read);
-                if read { element.unwrap_or(ZERO) } else { UNREAD }
-            })
-            .collect();
+        let mut slots = Vec::with_capacity(tiling.slot_count());
+        for (element, read) in tiling.slots().into_iter().zip(tiling.read()) {
+            let mut place = None;
+            if let Some(element) = element.filter(|_| read) {
+                arena.read_element(places, element as usize)?;
+                place = if narrow { arena.bind(places, element as usize) } else { None };
+            }
+            bound.push(place.unwrap_or(FREE));
+            deltas[usize::from(place.is_none())] += usize::from(read);
+            slots.push(if read { element.unwrap_or(ZERO) } else { UNREAD });
+        }
         let packing = tiling.packing();
         let (outputs, length) = (tiling.outputs(), tiling.output_slots());
         let same = outputs.len() == length && outputs.iter().enumerate().all(|(i, &o)| i == o as usize);
         let switch = |bits| Switch::new(params.modulus().value(), bits);
         Ok(Self {
             node: spec.node,
-            name: spec.name.to_owned(),
+            name: super::printable(spec.name),
             input: spec.input,
             width: spec.width,
             masked: spec.masked_bits.map(switch).transpose().or_malformed("manifest")?,

@@ -9,12 +9,15 @@
 //! bound to its first place that no slot has read before, unless one place occurs twice in it (its mask would count twice,
 //! and half a bit is no choice); from then on all its places are taken. The walk depends on public shapes alone.
 
+use std::sync::Arc;
+
 use nn_merge::model::{IndexMap, Kind, Tensor};
 
 use super::local::LocalPlan;
 use crate::error::{PeerFault, ProtocolError};
 
-/// Most sources of all composed maps of a plan together: sums of sums must not explode.
+/// Most sources of all composed maps of a plan and of all that read them, together: neither sums of sums nor their readers
+/// may explode.
 const MAX_SOURCES: usize = 1 << 26;
 
 /// A tensor whose masks the client chooses.
@@ -40,8 +43,8 @@ pub enum Places {
         /// Elements.
         length: usize,
     },
-    /// Composed.
-    Map(IndexMap),
+    /// Composed. Shared: whatever reads the tensor, or reads it in another shape, holds no copy.
+    Map(Arc<IndexMap>),
 }
 
 impl Places {
@@ -137,13 +140,26 @@ impl Arena {
                 )
             }
         };
-        Ok(Places::Map(composed))
+        Ok(Places::Map(Arc::new(composed)))
+    }
+
+    /// A sum reads a masked tensor: what adding up its places takes counts like a map of them.
+    pub(super) fn read(&mut self, places: &Places) -> Result<(), ProtocolError> {
+        match places {
+            Places::Range { .. } => Ok(()),
+            Places::Map(_) => self.count(places.sources()),
+        }
+    }
+
+    /// A slot reads an element; of several places.
+    pub(super) fn read_element(&mut self, places: &Places, element: usize) -> Result<(), ProtocolError> {
+        self.count(places.with(element, <[u32]>::len).saturating_sub(1))
     }
 
     fn count(&mut self, sources: usize) -> Result<(), ProtocolError> {
         self.sources = self.sources.saturating_add(sources);
         if self.sources > MAX_SOURCES {
-            let reason = format!("its local maps sum more than {MAX_SOURCES} elements");
+            let reason = format!("its local maps and what reads them sum more than {MAX_SOURCES} elements");
             return Err(PeerFault::Malformed { what: "manifest", reason }.into());
         }
         Ok(())
@@ -202,5 +218,21 @@ mod tests {
         let all = LocalPlan::Map(IndexMap::sums((0..1 << 12).map(|_| 0..1 << 12)));
         let once = arena.compose(&all, &[&wide]).unwrap();
         assert!(arena.compose(&all, &[&once]).is_err());
+    }
+
+    #[test]
+    fn readers_of_large_sums_do_not_explode() {
+        let mut arena = Arena::default();
+        let wide = arena.produce(0, &masked(1 << 12));
+        let all = LocalPlan::Map(IndexMap::sums((0..1 << 12).map(|_| 0..1 << 12)));
+        let sums = arena.compose(&all, &[&wide]).unwrap();
+        // Read in another shape it is the same map, not a second one.
+        let again = arena.compose(&LocalPlan::Same, &[&sums]).unwrap();
+        let (Places::Map(one), Places::Map(other)) = (&sums, &again) else { panic!("two maps") };
+        assert!(Arc::ptr_eq(one, other));
+        // A quarter of the sources are in the map, three sums take the rest, and then not even a slot may read one.
+        assert!((0..3).all(|_| arena.read(&again).is_ok()));
+        assert!(arena.read(&sums).is_err() && arena.read_element(&sums, 0).is_err());
+        assert!(arena.read(&wide).is_ok() || arena.sources > MAX_SOURCES);
     }
 }

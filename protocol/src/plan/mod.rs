@@ -195,7 +195,7 @@ impl Plan {
             images,
             mode,
             rounds,
-            names: manifest.nodes.iter().map(|node| node.name.clone()).collect(),
+            names: manifest.nodes.iter().map(|node| printable(&node.name)).collect(),
             nodes: Vec::with_capacity(tensors.len()),
             layers: Vec::new(),
             activations: Vec::new(),
@@ -242,6 +242,9 @@ impl Plan {
                     NodePlan::Linear(plan.layers.len() - 1)
                 }
                 OpSpec::Sum { factors } => {
+                    for places in inputs.iter().filter_map(|&input| plan.places[input].as_ref()) {
+                        arena.read(places)?;
+                    }
                     NodePlan::Sum(inputs.into_iter().zip(factors.iter().copied()).collect())
                 }
                 OpSpec::Activation(spec) => {
@@ -430,6 +433,11 @@ fn done(manifest: &Manifest) -> Vec<Vec<usize>> {
         }
     }
     done
+}
+
+/// A peer's name for reports: a terminal must not obey it.
+fn printable(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn unfit(what: &str) -> ProtocolError {

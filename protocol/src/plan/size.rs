@@ -4,7 +4,7 @@ use nn_merge::model::{LocalOp, Manifest, OpSpec, PoolGeometry, Tensor};
 
 use crate::error::{PeerFault, ProtocolError};
 
-/// Most tensor elements (results, slots of linear layers with their borders and halos, cells of pooling windows) that one
+/// Most tensor elements (results, further operands of sums, slots of linear layers with their borders and halos, cells of pooling windows) that one
 /// bundle may touch. The material of a bundle takes some hundred bytes for each, so beyond this it would not fit a machine;
 /// and a manifest of a few bytes that describes such a network must cost its reader nothing.
 pub const MAX_ELEMENTS: u64 = 1 << 27;
@@ -31,6 +31,10 @@ impl Budget {
                 }
                 OpSpec::Activation(spec) => spec.pool.as_ref().map_or(0, cells),
                 OpSpec::Local(LocalOp::SumPool(pool)) => cells(pool),
+                // What each further operand adds: an edge costs its sender two bytes, its reader a tensor.
+                OpSpec::Sum { factors } => {
+                    (factors.len() as u64 - 1).saturating_mul(tensor.elements() as u64)
+                }
                 _ => 0,
             };
             more.saturating_add(tensor.elements() as u64)

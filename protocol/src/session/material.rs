@@ -1,35 +1,30 @@
 //! What a server computes once per model and layout: hints and prepared convolutions.
 //!
 //! Layouts follow from the number of images in a bundle, which clients choose. So what is remembered is bounded: some
-//! layouts per layer ([`MOST_LAYOUTS`]), the one that was asked for longest ago going first, and the weights that are kept
-//! transformed for products with known zeros up to [`KEPT_BYTES`] over all layers (beyond it they are transformed
-//! anew for every bundle).
+//! layouts per layer ([`MOST_LAYOUTS`]), the one that was asked for longest ago going first. Weights that are prepared for
+//! the online convolution serve for the products with known zeros as well, where the geometry is the same.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use conv_fast::plan::choose;
 use conv_fast::{ConvGeometry, Layout, PreparedConv};
 use he_core::Params;
 use he_core::split::Epoch;
 
 use crate::error::ProtocolError;
-use crate::offline::replies::LayerHints;
+use crate::offline::replies::{LayerHints, prepared};
 use crate::plan::LinearPlan;
 
 /// Layouts of one layer that are remembered.
 const MOST_LAYOUTS: usize = 8;
-/// Bytes of transformed weights that are kept.
-const KEPT_BYTES: usize = 256 << 20;
 
 /// All that is remembered.
 #[derive(Default)]
 pub(super) struct Materials {
     hints: Memory<(ConvGeometry, Layout), LayerHints>,
     convolutions: Memory<ConvGeometry, Vec<PreparedConv>>,
-    kept: AtomicUsize,
 }
 
 impl Materials {
@@ -41,31 +36,32 @@ impl Materials {
         epoch: &Epoch,
         layer: &LinearPlan,
         weights: &[i32],
-    ) -> Arc<LayerHints> {
+    ) -> Result<Arc<LayerHints>, ProtocolError> {
         let key = (layer.tiling.tile().clone(), layer.packing().layout());
         self.hints.get(layer.node, key, || {
-            let bytes = LayerHints::kept_bytes(params, layer);
-            let keep = self.kept.fetch_add(bytes, Ordering::Relaxed) + bytes <= KEPT_BYTES;
-            LayerHints::new(params, epoch, layer, weights, keep)
+            let prepare = |geometry: &ConvGeometry| self.prepared(params, layer.node, geometry, weights);
+            LayerHints::new(params, epoch, layer, weights, prepare)
         })
     }
 
-    /// A layer's convolutions, one per limb.
+    /// A layer's convolutions of tiles, one per limb.
     pub(super) fn convolutions(
         &self,
         params: &Params,
         layer: &LinearPlan,
         weights: &[i32],
     ) -> Result<Arc<Vec<PreparedConv>>, ProtocolError> {
-        let tile = layer.tiling.tile();
-        let prepare = || {
-            let limb = |q: &he_core::Modulus| {
-                PreparedConv::new(tile.clone(), *q, weights, choose(tile, q))
-                    .map_err(|error| ProtocolError::Caller(error.to_string()))
-            };
-            params.moduli().iter().map(limb).collect::<Result<Vec<_>, _>>()
-        };
-        self.convolutions.try_get(layer.node, tile.clone(), prepare)
+        self.prepared(params, layer.node, layer.tiling.tile(), weights)
+    }
+
+    fn prepared(
+        &self,
+        params: &Params,
+        node: usize,
+        geometry: &ConvGeometry,
+        weights: &[i32],
+    ) -> Result<Arc<Vec<PreparedConv>>, ProtocolError> {
+        self.convolutions.get(node, geometry.clone(), || prepared(params, geometry, weights))
     }
 }
 
@@ -86,13 +82,8 @@ impl<K, V> Default for Memory<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Memory<K, V> {
-    /// The value of `node` for `key`, computed by whoever asks first; others wait.
-    fn get(&self, node: usize, key: K, compute: impl FnOnce() -> V) -> Arc<V> {
-        self.cell(node, key).get_or_init(|| Arc::new(compute())).clone()
-    }
-
-    /// As [`Memory::get`]; an error is not remembered, and two who ask first at once may both compute.
-    fn try_get<E>(&self, node: usize, key: K, compute: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
+    /// The value of `node` for `key`. An error is not remembered, and two who ask first at once may both compute.
+    fn get<E>(&self, node: usize, key: K, compute: impl FnOnce() -> Result<V, E>) -> Result<Arc<V>, E> {
         let cell = self.cell(node, key);
         if let Some(value) = cell.get() {
             return Ok(value.clone());
@@ -120,16 +111,18 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn the_longest_unused_layout_goes_first_and_per_layer() {
         let memory = Memory::<usize, usize>::default();
         let computed = AtomicUsize::new(0);
         let get = |node, key| {
-            *memory.get(node, key, || {
+            let value = memory.get(node, key, || {
                 computed.fetch_add(1, Ordering::Relaxed);
-                10 * key
-            })
+                Ok::<usize, ()>(10 * key)
+            });
+            *value.unwrap()
         };
         (0..MOST_LAYOUTS).for_each(|key| assert_eq!(get(1, key), 10 * key));
         get(2, 0);

@@ -15,7 +15,7 @@ use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
 use crate::link;
-use crate::offline::replies::{LayerHints, LayerNumbers};
+use crate::offline::replies::LayerHints;
 use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online::{self, NodeNumbers};
 use crate::plan::{OutputMode, Plan};
@@ -138,7 +138,7 @@ impl Server {
         };
         let plan = Plan::new(&server.model.manifest, 1, OutputMode::Label)
             .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
-        server.hints(&plan);
+        server.hints(&plan)?;
         server.convolutions(&plan)?;
         Ok(server)
     }
@@ -158,19 +158,16 @@ impl Server {
         &self.numbers
     }
 
-    /// The private numbers of every linear layer of `plan`.
-    pub fn layer_numbers(&self, plan: &Plan) -> Vec<LayerNumbers<'_>> {
-        plan.layers()
-            .iter()
-            .map(|layer| LayerNumbers {
-                weights: &self.model.nodes[layer.node].weights,
-                bias: self.numbers[layer.node].residues(),
-            })
-            .collect()
+    /// The biases of every linear layer of `plan`, in Z_q, limb by limb.
+    pub fn biases(&self, plan: &Plan) -> Vec<&[Vec<u64>]> {
+        plan.layers().iter().map(|layer| self.numbers[layer.node].residues()).collect()
     }
 
     /// Hints of every layer of `plan`, computed once per layout by whoever asks first.
-    pub fn hints(&self, plan: &Plan) -> Vec<Arc<LayerHints>> {
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] for a layer that no algorithm convolves.
+    pub fn hints(&self, plan: &Plan) -> Result<Vec<Arc<LayerHints>>, ProtocolError> {
         let of_layer = |layer| {
             self.materials.hints(&self.params, &self.epoch, layer, &self.model.nodes[layer.node].weights)
         };
@@ -249,7 +246,7 @@ impl Server {
                     let place = self.reserve(channel, &current)?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
-                    let hints = self.hints(&current);
+                    let hints = self.hints(&current)?;
                     let id = bundle_name(&session, bundles, images, rounds);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;
@@ -258,7 +255,7 @@ impl Server {
                         transfers,
                         &current,
                         &hints,
-                        &self.layer_numbers(&current),
+                        &self.biases(&current),
                         &seed,
                         &mut report,
                     )?;
@@ -290,12 +287,19 @@ impl Server {
                     channel.flush()?;
                 }
                 Request::Infer { id } => {
-                    // Claimed by taking it: from here on it is gone, whatever happens.
-                    let bundle = match own.take() {
-                        Some(own) if own.id == id => Some(own.bundle),
-                        _ => lock(&self.shelf).remove(&id),
+                    // Claimed by taking it: from here on it is gone, whatever happens. Its place stays taken until it has
+                    // run: a client that keeps us waiting now holds its memory all the same.
+                    let claimed = match own.take() {
+                        Some(own) if own.id == id => Some((own.bundle, own._place)),
+                        _ => {
+                            let kept = lock(&self.shelf).remove(&id);
+                            kept.map(|bundle| {
+                                let place = self.hold(bundle.plan()).0;
+                                (bundle, place)
+                            })
+                        }
                     };
-                    let Some(bundle) = bundle else { return Err(self.no_bundle(channel)) };
+                    let Some((bundle, _place)) = claimed else { return Err(self.no_bundle(channel)) };
                     if bundle.plan().mode() != mode {
                         let reason = "the prepared bundle gives another output than this session".to_owned();
                         return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
@@ -378,9 +382,7 @@ impl Server {
 
     /// A place for the images of a bundle until the session has used, kept or lost it.
     fn reserve(&self, channel: &mut Channel, plan: &Plan) -> Result<Place<'_>, ProtocolError> {
-        let place = Place { held: &self.held, taken: [plan.images(), plan.server_bytes()] };
-        let [images, bytes] =
-            [0, 1].map(|at| self.held[at].fetch_add(place.taken[at], Ordering::SeqCst) + place.taken[at]);
+        let (place, [images, bytes]) = self.hold(plan);
         let reason = if images > self.policy.preparing {
             format!(
                 "this server prepares at most {} images at once: try later, or fewer",
@@ -397,6 +399,14 @@ impl Server {
             return Ok(place);
         };
         Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
+    }
+
+    /// Counts a bundle as held; with what is held then.
+    fn hold(&self, plan: &Plan) -> (Place<'_>, [usize; 2]) {
+        let place = Place { held: &self.held, taken: [plan.images(), plan.server_bytes()] };
+        let held =
+            [0, 1].map(|at| self.held[at].fetch_add(place.taken[at], Ordering::SeqCst) + place.taken[at]);
+        (place, held)
     }
 
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {

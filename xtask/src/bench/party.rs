@@ -195,7 +195,7 @@ fn serve(args: &Args) -> Result<()> {
     let start = Instant::now();
     let server = Arc::new(Server::new(model, policy, Seed::from_os()?)?);
     // What depends on the layout is made at the first bundle otherwise; it serves all clients and is no part of theirs.
-    server.hints(&plan);
+    server.hints(&plan)?;
     server.convolutions(&plan)?;
     let model_seconds = start.elapsed().as_secs_f64();
     let listener =
