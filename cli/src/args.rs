@@ -194,7 +194,7 @@ pub(crate) struct Serve {
     /// Most images that are prepared together (1 to 256)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(256))]
     pub(crate) max_images: usize,
-    /// Most images of one session; aborted ones count
+    /// Most images for each network address while the server runs; aborted ones count
     #[arg(long, value_name = "N")]
     pub(crate) quota: Option<u64>,
     /// Most images in prepared bundles that are kept in memory, over all clients

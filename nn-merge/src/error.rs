@@ -63,9 +63,16 @@ pub enum NnError {
         /// Why, and what to do.
         what: String,
     },
-    /// The wanted precision cannot be reached or a build option is out of range.
+    /// A build option is out of range or names what is not there.
+    BuildOption {
+        /// Which.
+        option: String,
+        /// Why.
+        what: String,
+    },
+    /// The wanted precision cannot be reached.
     Quantize {
-        /// Layer (or option) name.
+        /// Layer name.
         layer: String,
         /// Why.
         what: String,
@@ -110,6 +117,7 @@ impl fmt::Display for NnError {
             Self::NotPrivate { node, what } => {
                 write!(f, "node {node} cannot be run privately: {what}")
             }
+            Self::BuildOption { option, what } => write!(f, "{option}: {what}"),
             Self::Quantize { layer, what } => write!(f, "layer {layer} cannot be quantised: {what}"),
             Self::Manifest { what } => write!(f, "the model's manifest is not valid: {what}"),
             Self::File { what } => write!(f, "not a usable model file: {what}"),
@@ -155,6 +163,10 @@ impl NnError {
 
     pub(crate) fn file(what: impl Into<String>) -> Self {
         Self::File { what: what.into() }
+    }
+
+    pub(crate) fn option(option: &str, what: impl Into<String>) -> Self {
+        Self::BuildOption { option: shown(option), what: what.into() }
     }
 
     pub(crate) fn quantize(layer: &str, what: impl Into<String>) -> Self {

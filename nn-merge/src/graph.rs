@@ -1,4 +1,4 @@
-//! The network between the ONNX file and the chain of private layers: a small graph in normal form.
+//! The network between the ONNX file and the program of private nodes: a small graph in normal form.
 //!
 //! A node has one output tensor; edges are node indices, and the list is in topological order (every node's
 //! inputs stand before it), so that a pass walks it once and nothing can be cyclic. Shapes carry the leading

@@ -133,6 +133,7 @@ impl NodeReport {
             ProgramOp::Local(_) | ProgramOp::Scale(_) => return None,
             ProgramOp::Input => report.kind = "input".into(),
             ProgramOp::Sum => report.kind = format!("sum of {}", node.inputs.len()),
+            ProgramOp::Shift(_) => report.kind = "shift".into(),
             ProgramOp::Linear(linear) => {
                 let g = &linear.geometry;
                 let s = g.shape();

@@ -80,13 +80,18 @@ fn agreement(graph: &Graph, model: &Model, images: &[Vec<f32>]) -> Agreement {
 /// A network that explodes on some images.
 const POLYNOMIAL: (&str, &str) = ("cifar10", "delphi_minionn_cifar10_poly");
 
-/// Networks, image count and limits per profile: share of labels, mean error relative to the largest logit.
-fn check(profile: Profile, networks: &[(&str, &str)], count: usize, allowed: usize, tolerance: f64) {
+/// Every shared network but one in one profile, on `count` images each: how many labels of each may differ, and the mean error
+/// relative to the largest logit.
+///
+/// What an error comes from: rounded weights, 12 bits for the largest of a layer (8 in tiny), a value's 2^(k−2) steps up to
+/// its bound, and the sign tests' 2^h of them, k − h = 12 (11 in tiny). So each layer is right to some 11 bits (7 in tiny), of
+/// what is largest in it; tens of layers, whose errors are independent, leave 10 (6). The limits are about twice that.
+fn check(profile: Profile, count: usize, allowed: usize, tolerance: f64) {
     let Some(data) = data() else { return };
-    for &(set, name) in networks.iter().filter(|network| **network != POLYNOMIAL) {
+    for (set, name) in NETWORKS.into_iter().filter(|network| *network != POLYNOMIAL) {
         let graph = import(&network(&data, set, name)).expect("imports");
         let options = BuildOptions::new(profile, name);
-        let calibration = calibration(&data, set, name, 40);
+        let calibration = calibration(&data, set, name, 32);
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let (model, report) = build(&graph, &calibration, &options, &mut rng)
             .unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
@@ -112,18 +117,22 @@ fn check(profile: Profile, networks: &[(&str, &str)], count: usize, allowed: usi
 
 #[test]
 fn real_networks_keep_their_labels_in_wide() {
-    check(Profile::Wide, &NETWORKS, 40, 0, 2e-3);
+    check(Profile::Wide, 12, 0, 2e-3);
 }
 
 #[test]
 fn real_networks_keep_their_labels_in_exact() {
-    check(Profile::Exact, &NETWORKS, 20, 0, 4e-3);
+    check(Profile::Exact, 8, 0, 2e-3);
 }
 
 #[test]
-fn real_networks_keep_most_labels_in_the_narrow_profiles() {
-    check(Profile::Narrow, &NETWORKS, 20, 1, 2e-2);
-    check(Profile::Tiny, &NETWORKS, 20, 4, 1e-1);
+fn real_networks_keep_their_labels_in_narrow() {
+    check(Profile::Narrow, 8, 0, 2.5e-3);
+}
+
+#[test]
+fn real_networks_keep_most_labels_in_tiny() {
+    check(Profile::Tiny, 12, 2, 4e-2);
 }
 
 #[test]
@@ -132,25 +141,40 @@ fn a_network_of_squares_keeps_its_labels_where_it_does_not_explode() {
     let (set, name) = POLYNOMIAL;
     let graph = import(&network(&data, set, name)).expect("imports");
     let float = Evaluator::<f32>::new(&graph).expect("prepares");
-    let images: Vec<Vec<f32>> = single(&images(&data, set, name, 60));
+    let images: Vec<Vec<f32>> = single(&images(&data, set, name, 40));
     let tame: Vec<Vec<f32>> = images
         .into_iter()
         .filter(|image| float.run(image).expect("fits").iter().all(|v| v.abs() < 60.0))
         .collect();
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let options = BuildOptions::new(Profile::Wide, name);
+    assert!(tame.len() > 20, "{} images", tame.len());
     let calibration = calibration(&data, set, name, 100);
-    let (model, report) = build(&graph, &calibration, &options, &mut rng).expect("builds");
-    println!("{report}");
-    let got = agreement(&graph, &model, &tame);
-    println!(
-        "{} of {} labels differ, error mean {:.3} worst {:.3}",
-        got.wrong,
-        tame.len(),
-        got.mean,
-        got.worst
-    );
-    assert!(got.wrong <= 1 && tame.len() > 30, "{} of {}", got.wrong, tame.len());
+    for profile in Profile::ALL {
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let options = BuildOptions::new(profile, name);
+        let (model, report) = build(&graph, &calibration, &options, &mut rng)
+            .unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
+        if profile == Profile::Wide {
+            println!("{report}");
+        }
+        let got = agreement(&graph, &model, &tame);
+        println!(
+            "{profile}: {} of {} labels differ, error mean {:.3} worst {:.3}, logits up to {:.1}",
+            got.wrong,
+            tame.len(),
+            got.mean,
+            got.worst,
+            got.largest
+        );
+        // A square's result has 2k bits: where w has no room for them and the weights, k is lowered, in all but wide; and
+        // every square doubles the relative error of what it gets.
+        let (allowed, tolerance) = match profile {
+            Profile::Tiny => (3, 5e-2),
+            Profile::Wide => (0, 1e-3),
+            _ => (1, 1e-2),
+        };
+        assert!(got.wrong <= allowed, "{profile}: {} labels differ", got.wrong);
+        assert!(got.mean <= tolerance * got.largest, "{profile}: mean error {}", got.mean);
+    }
 }
 
 #[test]
@@ -183,13 +207,14 @@ fn the_zoo_builds_in_every_profile() {
     for name in zoo::NAMES {
         // Small planes keep the test short; the shapes of the layers are the same.
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let graph = zoo::by_name(name, Some(64), &mut rng).expect("large enough");
+        let graph = zoo::by_name(name, Some(32), &mut rng).expect("large enough");
+        let mut pixel = || (rng.next_u32() >> 8) as f32 / (1 << 24) as f32;
+        let images: Vec<Vec<f32>> =
+            (0..3).map(|_| (0..graph.input_len()).map(|_| pixel()).collect()).collect();
         for profile in Profile::ALL {
-            let mut options = BuildOptions::new(profile, name);
-            // Random inputs, but of the range that it was calibrated on.
-            options.margin = Some(2.0);
-            let (model, report) =
-                build(&graph, &[], &options, &mut rng).unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
+            let options = BuildOptions::new(profile, name);
+            let (model, report) = build(&graph, &images, &options, &mut rng)
+                .unwrap_or_else(|e| panic!("{name} {profile}: {e}"));
             println!(
                 "{name} {profile}: {} nodes, error {:.4} of {:.2}, {} of {} labels",
                 model.manifest.nodes.len(),
@@ -198,7 +223,9 @@ fn the_zoo_builds_in_every_profile() {
                 report.fixed_point_labels,
                 report.compared_images
             );
-            let tolerance = if profile == Profile::Tiny { 0.25 } else { 0.03 };
+            // Random weights: nothing holds what a rounding moves, and errors grow with the depth.
+            let tolerance = if profile == Profile::Tiny { 0.1 } else { 0.01 };
+            assert_eq!(report.compared_images, images.len(), "{name} {profile}");
             assert!(
                 report.fixed_point_error <= tolerance * report.largest_logit,
                 "{name} {profile}\n{report}"

@@ -165,6 +165,50 @@ fn a_bundle_beyond_the_servers_memory_is_refused() {
     }
 }
 
+/// A client that runs a bundle slowly holds the server's memory as one does that prepares: own bundles and kept ones.
+#[test]
+fn a_bundle_that_runs_counts_as_held() {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let policy = Policy { preparing: 1, ..Policy::default() };
+    let server = Server::new(model(Profile::Tiny, &seed), policy, seed.fork("server", &[])).unwrap();
+    // Whether another client is refused a place for a bundle now.
+    let refused = |number: u64| {
+        let seeds = [seed.fork("another server", &[number]), seed.fork("another client", &[number])];
+        let [serving, own] = seeds;
+        let (result, _) = in_process(&server, serving, own, |client| {
+            client.agree(false)?.prepare(1, &mut |_, _| {}).map(drop)
+        });
+        match result {
+            Ok(()) => false,
+            Err(ProtocolError::Refused(refusal)) if refusal.code == RefusalCode::Busy => true,
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let (result, served) =
+        in_process(&server, seed.fork("serving", &[]), seed.fork("client", &[]), |client| {
+            let mut client = client.agree(false)?;
+            for keep in [false, true] {
+                let bundle = client.prepare(1, &mut |_, _| {})?;
+                if keep {
+                    client.keep(&bundle)?;
+                }
+                let number = 2 * u64::from(keep);
+                let mut seen = None;
+                let images = inputs(server.model(), 1, &seed);
+                client.infer(bundle, &images, &mut |at, _| {
+                    if at == 1 {
+                        seen = Some(refused(number));
+                    }
+                })?;
+                assert_eq!(seen, Some(true), "kept: {keep}");
+            }
+            client.finish().map(drop)
+        });
+    result.unwrap();
+    served.unwrap();
+    assert!(!refused(1), "the place is free again");
+}
+
 #[test]
 fn more_labels_than_the_server_gives_are_refused() {
     let seed = Seed::from_bytes(fresh_seed("session"));

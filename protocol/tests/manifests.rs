@@ -190,6 +190,21 @@ fn monsters(server: &Server) -> Vec<(&'static str, Manifest)> {
                 4,
             ),
         ),
+        // Few elements, each the sum of many, for many readers; and one tensor, added to itself all over again.
+        ("readers of large windows", {
+            let mut nodes = vec![node(OpSpec::Local(LocalOp::SumPool(pool(1, 2048, 512, 256, 0))), &[0])];
+            nodes.extend((0..10).map(|_| node(dense(49), &[1])));
+            build([1, 2048, 2048], nodes)
+        }),
+        ("sums that read large windows", {
+            let mut nodes = vec![node(OpSpec::Local(LocalOp::SumPool(pool(1, 2048, 512, 256, 0))), &[0])];
+            nodes.push(node(OpSpec::Sum { factors: vec![1; 10] }, &[1; 10]));
+            build([1, 2048, 2048], nodes)
+        }),
+        ("a sum of a thousand", {
+            let sum = OpSpec::Sum { factors: vec![1; 1000] };
+            build([1, 512, 512], vec![node(sum, &[0; 1000])])
+        }),
         ("many large sums", {
             let mut nodes: Vec<NodeSpec> = sums.collect();
             let last = nodes.len() as u32;

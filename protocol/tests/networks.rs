@@ -185,7 +185,7 @@ fn large_planes_are_cut_into_tiles() {
             },
         ];
         for build in conv {
-            check(&grown(profile, [2, 67, 71], build), 1, ClientOptions::new(), "tiles");
+            check(&grown(profile, [2, 67, 71], build), 3, ClientOptions::new(), "tiles");
         }
     }
 }

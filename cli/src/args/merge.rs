@@ -53,7 +53,7 @@ pub(crate) struct Merge {
     /// what it was calibrated with
     #[arg(long, value_name = "X", value_parser = at_least_one)]
     pub(crate) margin: Option<f64>,
-    /// Cheaper, faulty activations: sign tests ignore H low bits of a result (default 3, 4, 6 by profile), and
+    /// Cheaper, faulty activations: sign tests ignore H low bits of a result (default 3, 4, 7 by profile), and
     /// positive values below 2^H units may become zero. The report bounds their share of the positive values
     #[arg(long, value_name = "H", value_parser = clap::value_parser!(u32).range(1..=21))]
     pub(crate) stochastic: Option<u32>,
@@ -95,7 +95,7 @@ pub(crate) enum ProfileName {
     Narrow,
     /// N = 2048, q < 2^50: room for the noise that hides the weights
     Wide,
-    /// N = 4096, q of two primes: what a client sees can be simulated from the exact result
+    /// N = 4096, q of two primes: a client sees the fixed-point result with fresh rounding noise, up to 2^-40 and less
     Exact,
 }
 

@@ -11,23 +11,25 @@ use crate::model::InputSpec;
 /// How images become inputs of a network: the manifest's part that says so, units and limit still open (0).
 ///
 /// # Errors
-/// [`NnError::Quantize`] for means, deviations or a scale that do not fit it.
+/// [`NnError::BuildOption`] for means, deviations or a scale that do not fit it.
 pub fn input_spec(graph: &Graph, options: &BuildOptions) -> Result<InputSpec, NnError> {
     let shape = &graph.node(0).shape;
     let (channels, height, width) = match shape[..] {
         [1, c, h, w] => (c, h, w),
+        // A signal of several channels, or a table: arrays of its own shape are arrays of one channel.
+        [1, rows, columns] if rows > 1 && columns > 1 => (1, rows, columns),
         _ => image_of(graph.input_len()),
     };
     let spread = |what: &str, values: &[f64], default: f64| match values {
         [] => Ok(vec![default; channels]),
         [one] => Ok(vec![*one; channels]),
         many if many.len() == channels => Ok(many.to_vec()),
-        many => Err(NnError::quantize(what, format!("{} values for {channels} channels", many.len()))),
+        many => Err(NnError::option(what, format!("{} values for {channels} channels", many.len()))),
     };
     let (mean, std) = (spread("mean", &options.mean, 0.0)?, spread("std", &options.std, 1.0)?);
     let positive = |v: f64| v.is_finite() && v > 0.0;
     if !positive(options.scale) || !std.iter().all(|&s| positive(s)) || mean.iter().any(|m| !m.is_finite()) {
-        return Err(NnError::quantize(
+        return Err(NnError::option(
             "input scaling",
             "scale and std must be positive and all of them finite",
         ));
@@ -90,4 +92,27 @@ pub(super) fn synthetic_images(
                 .collect()
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use he_core::Profile;
+
+    #[test]
+    fn every_shape_of_input_is_some_image() {
+        let of = |shape: &[usize]| {
+            let spec =
+                input_spec(&Graph::new("x", shape).unwrap(), &BuildOptions::new(Profile::Wide, "x")).unwrap();
+            [spec.channels, spec.height, spec.width]
+        };
+        assert_eq!(of(&[1, 3, 5, 7]), [3, 5, 7]);
+        // Not an image of 8×8, whatever its length.
+        assert_eq!(of(&[1, 4, 16]), [1, 4, 16]);
+        assert_eq!(
+            (of(&[1, 784, 1]), of(&[1, 784]), of(&[1, 3072])),
+            ([1, 28, 28], [1, 28, 28], [3, 32, 32])
+        );
+        assert_eq!(of(&[1, 120]), [1, 1, 120]);
+    }
 }

@@ -54,7 +54,11 @@ pub fn build(
 
     let (merged, passes) = merge(&graph, &ranges)?;
     let shape = [input.channels, input.height, input.width];
-    let lowering = LowerOptions { leaky_as_pair: options.profile != Profile::Wide, input: Some(shape) };
+    let lowering = LowerOptions {
+        leaky_as_pair: options.profile != Profile::Wide,
+        split_joins: options.profile == Profile::Wide,
+        input: Some(shape),
+    };
     let program = lower(&merged, lowering)?;
     settings.check_names(&program)?;
 

@@ -77,12 +77,12 @@ impl ChannelRange {
 /// The graph with all replacements made, in their order; and how many activations (of single values) they changed.
 ///
 /// # Errors
-/// [`NnError::Private`](NnError::NotPrivate) for a layer that is no activation, and channels that it does not have.
+/// [`NnError::BuildOption`] for a layer that is no activation, and channels that it does not have.
 pub fn replace(graph: &Graph, list: &[Replacement]) -> Result<(Graph, usize), NnError> {
     let mut out = graph.clone();
     let mut changed = 0;
     for line in list {
-        let wrong = |what: String| NnError::private(&line.layer, what);
+        let wrong = |what: String| NnError::option(&format!("replacement of {}", line.layer), what);
         let found = out
             .nodes()
             .iter()

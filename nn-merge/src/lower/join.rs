@@ -7,7 +7,7 @@
 use super::activation::shortest;
 use super::local::joining;
 use super::walk::Walk;
-use super::{ProgramOp, canonical};
+use super::{ProgramNode, ProgramOp, canonical};
 use crate::error::NnError;
 use crate::graph::{Diagonal, Linear, NodeId, Op};
 use crate::model::LocalOp;
@@ -112,8 +112,12 @@ impl Walk<'_> {
             self.out[source].value = id;
             return Ok(source);
         }
-        let [channels, height, width] = self.out[source].shape;
+        let ProgramNode { shape: [channels, height, width], masked, gain, .. } = self.out[source];
         let spread = |v: &[f64]| if v.len() == 1 { vec![v[0]; channels] } else { v.to_vec() };
+        if !masked && scale == [1.0] {
+            let (op, shape) = (ProgramOp::Shift(spread(shift)), self.out[source].shape);
+            return Ok(self.push(id, "", op, vec![source], shape, false, gain));
+        }
         let source = self.masked(source)?;
         let map = Linear::per_channel(&node.name, [height, width], spread(&diagonal.scale), spread(shift))?;
         Ok(self.push(id, "", ProgramOp::Linear(map), vec![source], [channels, height, width], false, 1.0))

@@ -18,7 +18,7 @@ impl Walk<'_> {
             }
             ProgramOp::Scale(factors) => factors.len() == 1 && self.uniform(node.inputs[0]),
             ProgramOp::Local(_) => node.inputs.len() == 1 && self.uniform(node.inputs[0]),
-            ProgramOp::Linear(_) | ProgramOp::Sum => false,
+            ProgramOp::Linear(_) | ProgramOp::Sum | ProgramOp::Shift(_) => false,
         }
     }
 

@@ -13,7 +13,9 @@
 //! | average pool | sums over windows, the divisor in the units; with smaller windows at the border a sum of regions |
 //! | reshape, transpose, slice, pad, concat, enlargement | local maps of three axes |
 //! | scale left over | units per channel, the shift in the activation's private offset; else a 1×1 convolution |
+//! | shift of a raw tensor | the bias of a sum of one operand |
 //! | PReLU | two results, ReLU(y) and y; the slopes go into the weights behind |
+//! | linear map of a join of squares and others | where rings are wide, a map for each kind and their sum (module `split`) |
 //!
 //! # Values
 //! Every program node carries the float value of a graph node ([`ProgramNode::value`]), which is what calibration measures.
@@ -29,6 +31,7 @@ mod join;
 mod kind;
 mod local;
 mod pair;
+mod split;
 mod walk;
 
 #[cfg(test)]
@@ -75,6 +78,8 @@ pub enum ProgramOp {
     Linear(Linear),
     /// A sum of raw and masked tensors, raw.
     Sum,
+    /// A shift per channel of a raw tensor, in terms of the graph's value: the bias of a sum of one operand.
+    Shift(Vec<f64>),
     /// Raw to masked.
     Activation(RealActivation),
     /// A local map.
@@ -161,6 +166,8 @@ impl RealFunction {
 pub struct LowerOptions {
     /// Leaky ReLUs keep both ReLU(x) and x, with the slope in the next weights: for rings without room for integer slopes.
     pub leaky_as_pair: bool,
+    /// Linear maps of joins of different degrees are split: for rings so wide that k is not lowered for a square anyway.
+    pub split_joins: bool,
     /// Shape of the input where it is not [`canonical`] of the graph's: a vector that is taken from an image.
     pub input: Option<Shape>,
 }
@@ -170,7 +177,8 @@ pub struct LowerOptions {
 /// # Errors
 /// [`NnError::NotPrivate`] naming the node that no private protocol computes, and what to do.
 pub fn lower(graph: &Graph, options: LowerOptions) -> Result<Program, NnError> {
-    walk::Walk::new(graph, options).run()
+    let program = walk::Walk::new(graph, options).run()?;
+    if options.split_joins { split::split(program) } else { Ok(program) }
 }
 
 /// Three axes for a graph's shape: without the batch, channels first, missing sides 1, surplus ones joined.

@@ -37,6 +37,10 @@ fn run(program: &Program, input: &[f64]) -> Vec<Vec<f64>> {
                 }
                 sum
             }
+            ProgramOp::Shift(shift) => {
+                let shifted = |(e, v): (usize, &f64)| v + node.gain * shift[e / plane];
+                source(0).iter().enumerate().map(shifted).collect()
+            }
             ProgramOp::Activation(activation) => {
                 let before = &program.nodes[node.inputs[0]];
                 assert!(!before.masked, "{} reads a masked tensor", node.name);
@@ -104,7 +108,7 @@ fn apply(activation: &RealActivation, argument: &[f64], plane: usize) -> Vec<f64
 
 /// Lowers a graph as it is, and holds what activations and the output read to the graph's values.
 fn check(graph: &Graph, pair: bool, rng: &mut ChaCha8Rng) -> Result<Program, NnError> {
-    let program = lower(graph, LowerOptions { leaky_as_pair: pair, input: None })?;
+    let program = lower(graph, LowerOptions { leaky_as_pair: pair, split_joins: !pair, input: None })?;
     let input: Vec<f64> =
         (0..graph.input_len()).map(|_| f64::from(rng.next_u32()) / 2f64.powi(31) - 1.0).collect();
     let mut known = vec![Vec::new(); graph.nodes().len()];
@@ -145,6 +149,7 @@ fn words(program: &Program) -> Vec<&'static str> {
         ProgramOp::Input => "input",
         ProgramOp::Linear(_) => "linear",
         ProgramOp::Sum => "sum",
+        ProgramOp::Shift(_) => "shift",
         ProgramOp::Activation(a) if a.pool.is_some() => "pool",
         ProgramOp::Activation(a) => a.parts[0].function.name(),
         ProgramOp::Local(LocalOp::SumPool(_)) => "windows",
@@ -312,6 +317,87 @@ fn mixed_activations_and_joins_keep_their_units_apart() {
         false,
     );
     assert_eq!(words(&program).iter().filter(|w| **w == "identity").count(), 1, "{:?}", words(&program));
+}
+
+/// A ReLU, a cube and another ReLU of one tensor, joined.
+fn join_of_degrees(b: &mut Draw<'_>) -> Result<NodeId, NnError> {
+    b.conv(2, 3, 1, 1, 1)?;
+    let raw = b.last();
+    let cube = Function::Polynomial { coefficients: vec![vec![0.0, 0.5, 0.0, 1.0]] };
+    let mut made = Vec::new();
+    for function in [Function::Relu, cube, Function::Relu] {
+        b.at(raw)?.activation(function)?;
+        made.push(b.last());
+    }
+    let inner = b.push(Op::Concat { axis: 1 }, &made[..2])?.last();
+    b.push(Op::Concat { axis: 1 }, &[inner, made[2]]).map(|b| b.last())
+}
+
+#[test]
+fn maps_of_joins_are_split_by_degree() {
+    let conv = built(|b| join_of_degrees(b).and_then(|_| b.conv(3, 3, 2, 1, 1)?.relu().map(drop)), false);
+    let wanted =
+        ["input", "linear", "ReLU", "polynomial", "ReLU", "local", "linear", "linear", "sum", "ReLU", "sum"];
+    assert_eq!(words(&conv), wanted);
+    assert_eq!(conv.nodes[5].inputs, [2, 4], "both ReLUs, and no join of all");
+    // Behind sums over windows, as a flat map, and as planes laid out flat.
+    let flat = built(|b| join_of_degrees(b).and_then(|_| b.global_average()?.dense(3).map(drop)), false);
+    assert_eq!(words(&flat)[6..], ["windows", "scale", "linear", "windows", "scale", "linear", "sum"]);
+    let planes = built(|b| join_of_degrees(b).and_then(|_| b.dense(3).map(drop)), false);
+    assert_eq!(words(&planes)[5..], ["local", "linear", "linear", "sum"]);
+    // One degree, or several groups: one map.
+    let same = built(
+        |b| {
+            b.conv(2, 3, 1, 1, 1)?;
+            let raw = b.last();
+            let relu = b.relu()?.last();
+            b.at(raw)?.activation(Function::Smooth(SmoothName::Tanh))?;
+            let tanh = b.last();
+            b.push(Op::Concat { axis: 1 }, &[relu, tanh])?.conv(3, 3, 1, 1, 1).map(drop)
+        },
+        false,
+    );
+    assert_eq!(words(&same)[4..], ["local", "linear"]);
+    let grouped = built(|b| join_of_degrees(b).and_then(|_| b.conv(6, 3, 1, 1, 2).map(drop)), false);
+    assert_eq!(words(&grouped).iter().filter(|word| **word == "linear").count(), 2, "{:?}", words(&grouped));
+}
+
+#[test]
+fn a_shift_of_a_raw_tensor_is_a_bias() {
+    let shift = || Op::Scale(Diagonal { scale: vec![1.0; 2], shift: vec![0.5, -2.0] });
+    let program = built(|b| b.conv(2, 3, 1, 1, 1)?.op(shift())?.relu()?.dense(3).map(drop), false);
+    assert_eq!(words(&program), ["input", "linear", "shift", "ReLU", "linear"]);
+    // With the gain of what it shifts.
+    let program =
+        built(|b| b.conv(2, 3, 1, 1, 1)?.average_pool(2, 2, 0, false)?.op(shift())?.relu().map(drop), false);
+    assert_eq!(words(&program), ["input", "linear", "windows", "shift", "ReLU", "sum"]);
+    assert_eq!(program.nodes[3].gain, 4.0);
+}
+
+#[test]
+fn averages_beside_activations_do_not_take_their_bits() {
+    let program = |read: bool, side: usize| {
+        built(
+            |b| {
+                b.conv(2, 3, 1, 1, 1)?;
+                let raw = b.last();
+                b.activation(Function::Smooth(SmoothName::Tanh))?;
+                let plain = b.last();
+                b.at(if read { raw } else { plain })?.average_pool(side, side, 0, false)?;
+                let average = b.last();
+                b.at(plain)?.average_pool(side, side, 0, false)?.add(average)?.relu().map(drop)
+            },
+            false,
+        )
+    };
+    let lifts = |program: &Program| words(program).iter().filter(|word| **word == "identity").count();
+    // Of 36 cells, the sum would need room for 36 times what the tanh reads.
+    let shared = program(true, 6);
+    assert_eq!(lifts(&shared), 1, "{:?}", words(&shared));
+    assert!(shared.nodes.iter().all(|node| node.gain == 1.0));
+    // Two bits are not worth a round, and a masked tensor's sums cost none.
+    assert!(program(true, 2).nodes.iter().any(|node| node.gain == 4.0));
+    assert_eq!(lifts(&program(false, 6)), 0);
 }
 
 #[test]

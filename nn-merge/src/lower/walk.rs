@@ -256,7 +256,7 @@ impl<'g> Walk<'g> {
 }
 
 /// Nodes that the output does not need are dropped, all but the input.
-fn pruned(nodes: Vec<ProgramNode>, output: usize) -> Program {
+pub(super) fn pruned(nodes: Vec<ProgramNode>, output: usize) -> Program {
     let mut needed = vec![false; nodes.len()];
     needed[0] = true;
     needed[output] = true;

@@ -9,7 +9,7 @@
 //! | w | 8 ..= the profile's greatest width | masked tensors must fit below q, products of them 64 bits |
 //! | k | 6 ..= 24 | activation protocols are built for rings of at most 24 bits |
 //! | t | 12 ..= b−1 | k + 6 at least keeps the switch error near one unit of Z_2^k |
-//! | h | k−17 ..= k−2, from 0 | the sign test compares 2 to 16 bits below the sign |
+//! | h | k−17 ..= k−3, from 0 | the sign test compares 2 to 16 bits below the sign |
 //! | factor | 1 for raw, 0 < \|v\| < 2^31 for masked operands | v·z is a sum of at most 62 bits |
 //! | units · limit | < 2^(w−1) | an accepted input cannot wrap |
 
@@ -85,7 +85,7 @@ pub fn limits(profile: Profile) -> ProfileLimits {
         max_width: 46,
         ring_bits: 18,
         last_ring_bits: 18,
-        ignored_bits: 6,
+        ignored_bits: 7,
         weight_bits: 12,
     };
     match profile {

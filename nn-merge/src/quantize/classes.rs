@@ -116,7 +116,9 @@ fn layout(
         layout.ok_or_else(|| broken("it mixes masked and raw tensors"))
     };
     Ok(match &node.op {
-        ProgramOp::Linear(_) | ProgramOp::Sum => return Err(broken("its result is not masked")),
+        ProgramOp::Linear(_) | ProgramOp::Sum | ProgramOp::Shift(_) => {
+            return Err(broken("its result is not masked"));
+        }
         ProgramOp::Input => Layout::one(Class { producer: at, part: 0, factor: 1.0 }),
         ProgramOp::Activation(activation) => {
             let factor = |c: usize| activation.factor[if activation.factor.len() == 1 { 0 } else { c }];

@@ -46,6 +46,13 @@ pub(super) fn emit(
                 });
                 (OpSpec::Sum { factors: factors.collect::<Result<_, _>>()? }, NodeWeights::default())
             }
+            ProgramOp::Shift(shift) => {
+                let turn = bounds.turn(program, at);
+                let wrong = || NnError::quantize(&node.name, "a shift is not finite");
+                let bias = shift.iter().map(|t| turns(t / turn).ok_or_else(wrong));
+                let bias = bias.collect::<Result<_, _>>()?;
+                (OpSpec::Sum { factors: vec![1] }, NodeWeights { weights: vec![], bias })
+            }
             ProgramOp::Activation(activation) => {
                 let producer = plan.producer(at);
                 let parts = activation.parts.iter().zip(&producer.parts);
@@ -139,15 +146,15 @@ fn round_linear(
     let bias = linear
         .bias
         .iter()
-        .map(|b| {
-            let turns = b / turn;
-            if !turns.is_finite() {
-                return Err(wrong("a bias is not finite"));
-            }
-            Ok((((turns - turns.round()) * TURN).round() as i64).clamp(-BIAS_BOUND, BIAS_BOUND))
-        })
+        .map(|b| turns(b / turn).ok_or_else(|| wrong("a bias is not finite")))
         .collect::<Result<Vec<i64>, NnError>>()?;
     Ok((NodeWeights { weights, bias }, top.max(1.0).log2().ceil() as u32))
+}
+
+/// A bias of so many turns, the whole ones left out; none if it is not finite.
+fn turns(turns: f64) -> Option<i64> {
+    let part = ((turns - turns.round()) * TURN).round() as i64;
+    turns.is_finite().then(|| part.clamp(-BIAS_BOUND, BIAS_BOUND))
 }
 
 /// The factor of a masked operand.

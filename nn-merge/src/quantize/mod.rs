@@ -104,13 +104,13 @@ impl Settings {
         for (what, value, low, high) in rules.into_iter().chain(layers) {
             if let Some(value) = value.filter(|value| !(low..=high).contains(value)) {
                 let why = format!("{value} is not in {low}..={high} for this profile");
-                return Err(NnError::quantize(&what, why));
+                return Err(NnError::option(&what, why));
             }
         }
         let margins = self.layers.values().filter_map(|own| own.margin).chain([self.margin]);
         for margin in margins {
             if !(margin.is_finite() && (1.0..=1e6).contains(&margin)) {
-                return Err(NnError::quantize("margin", format!("{margin} is not in 1..=1000000")));
+                return Err(NnError::option("margin", format!("{margin} is not in 1..=1000000")));
             }
         }
         Ok(())
@@ -119,7 +119,7 @@ impl Settings {
     /// Every override names a node of the program.
     pub(crate) fn check_names(&self, program: &Program) -> Result<(), NnError> {
         match self.layers.keys().find(|name| program.nodes.iter().all(|node| node.name != **name)) {
-            Some(name) => Err(NnError::quantize(name, "options are given for it, but no node has that name")),
+            Some(name) => Err(NnError::option(&format!("options of {name}"), "no node has that name")),
             None => Ok(()),
         }
     }

@@ -6,7 +6,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::evaluate::Evaluator;
 use crate::fixed_point::{evaluate_exact, quantize_image};
-use crate::graph::Graph;
+use crate::graph::{Diagonal, Function, Graph, Op, Part};
+use crate::model::SmoothName;
 use crate::zoo;
 use crate::{BuildOptions, Model, NnError, build};
 
@@ -85,5 +86,104 @@ fn random_graphs_are_close_to_float_in_every_profile() {
         println!("{profile}: median {:.5}, 90 % {:.5}, worst {:.5}", at(50), at(90), at(100));
         let (median, most) = if *profile == Profile::Tiny { (0.03, 0.2) } else { (0.003, 0.03) };
         assert!(at(50) < median && at(90) < most, "{profile}");
+    }
+}
+
+/// Squares are in units a ring's size finer than ReLUs, and meet them in the weights of one layer.
+#[test]
+fn channels_of_different_functions_keep_their_bits() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut b = zoo::Builder::new(&[1, 3, 8, 8], &mut rng).expect("small");
+    let square = Function::Polynomial { coefficients: vec![vec![0.0, 0.5, 0.25]] };
+    let parts = vec![
+        Part { channels: vec![0, 2, 5], function: Function::Relu },
+        Part { channels: vec![1, 3, 4], function: square },
+    ];
+    let made = b.conv(6, 3, 1, 1, 1).and_then(|b| b.op(Op::Mixed(parts))).and_then(|b| b.dense(8));
+    made.expect("fits");
+    let graph = b.finish();
+    let images = images(&graph, 8, &mut rng);
+    for (profile, most) in Profile::ALL.into_iter().zip([0.05, 0.01, 0.002, 0.01]) {
+        let options = BuildOptions::new(profile, "mixed");
+        let (model, _) = build(&graph, &images, &options, &mut rng).expect("builds");
+        let (worst, largest) = distance(&graph, &model, &images).expect("in range");
+        println!("{profile}: {worst:.5} of {largest:.3}");
+        assert!(worst < most * largest, "{profile}: {worst} of {largest}");
+    }
+}
+
+#[test]
+fn a_global_average_beside_a_table_builds_in_every_profile() {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let mut b = zoo::Builder::new(&[1, 3, 16, 16], &mut rng).expect("small");
+    b.conv(4, 3, 1, 1, 1).expect("fits");
+    let raw = b.last();
+    let made = b
+        .activation(Function::Smooth(SmoothName::Tanh))
+        .and_then(|b| b.add(raw))
+        .and_then(|b| b.global_average())
+        .and_then(|b| b.dense(5));
+    made.expect("fits");
+    let graph = b.finish();
+    let images = images(&graph, 8, &mut rng);
+    for (profile, most) in Profile::ALL.into_iter().zip([0.1, 0.02, 0.01, 0.01]) {
+        let options = BuildOptions::new(profile, "averaged");
+        let (model, _) = build(&graph, &images, &options, &mut rng).expect("builds");
+        let (worst, largest) = distance(&graph, &model, &images).expect("in range");
+        println!("{profile}: {worst:.5} of {largest:.3}");
+        assert!(worst < most * largest, "{profile}: {worst} of {largest}");
+    }
+}
+
+/// Errors of a network in all profiles, relative to its largest logit.
+fn errors(graph: &Graph, rng: &mut ChaCha8Rng) -> Vec<f64> {
+    let images = images(graph, 8, rng);
+    let mut error = |profile| {
+        let (model, report) = build(graph, &images, &BuildOptions::new(profile, "net"), rng).expect("builds");
+        let (worst, largest) = distance(graph, &model, &images).expect("in range");
+        println!("{profile}: {worst:.5} of {largest:.3}\n{report}");
+        worst / largest
+    };
+    Profile::ALL.map(&mut error).to_vec()
+}
+
+/// One width for both would leave the square's weights two or three bits beside the clip's twenty, in wide.
+#[test]
+fn a_join_of_a_clip_and_a_square_keeps_the_bits_of_both() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut b = zoo::Builder::new(&[1, 3, 8, 8], &mut rng).expect("small");
+    b.conv(4, 3, 1, 1, 1).expect("fits");
+    let raw = b.last();
+    let clip = b.activation(Function::Clip { low: -0.25, high: 0.5 }).expect("fits").last();
+    let square = Function::Polynomial { coefficients: vec![vec![0.0, 0.0, 1.0]] };
+    let square = b.at(raw).and_then(|b| b.activation(square)).expect("fits").last();
+    let made = b.push(Op::Concat { axis: 1 }, &[clip, square]).and_then(|b| b.conv(4, 3, 1, 1, 1));
+    made.and_then(|b| b.relu()).and_then(|b| b.dense(5)).expect("fits");
+    let graph = b.finish();
+    for (error, most) in errors(&graph, &mut rng).into_iter().zip([0.1, 0.015, 0.003, 0.01]) {
+        assert!(error < most, "{error}");
+    }
+}
+
+#[test]
+fn constant_channels_and_shifts_of_raw_tensors_keep_their_values() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let mut b = zoo::Builder::new(&[1, 3, 8, 8], &mut rng).expect("small");
+    // Of four channels one is constant and one zero; they are read behind padding, and added.
+    let rows = vec![vec![0.5], vec![0.0, 1.0, 0.5], vec![0.0], vec![-0.25, 0.5]];
+    b.conv(4, 3, 1, 1, 1)
+        .and_then(|b| b.activation(Function::Polynomial { coefficients: rows }))
+        .expect("fits");
+    let mixed = b.last();
+    b.conv(4, 3, 1, 1, 1).and_then(|b| b.add(mixed)).expect("fits");
+    // Two readers of the sum, so that its shift has nowhere to go.
+    let sum = b.last();
+    let shift = Diagonal { scale: vec![1.0; 4], shift: vec![0.5, -0.25, 0.125, 1.0] };
+    let relu = b.op(Op::Scale(shift)).and_then(|b| b.relu()).expect("fits").last();
+    let tanh = b.at(sum).and_then(|b| b.activation(Function::Smooth(SmoothName::Tanh))).expect("fits").last();
+    b.push(Op::Concat { axis: 1 }, &[relu, tanh]).and_then(|b| b.dense(5)).expect("fits");
+    let graph = b.finish();
+    for (error, most) in errors(&graph, &mut rng).into_iter().zip([0.1, 0.015, 0.003, 0.01]) {
+        assert!(error < most, "{error}");
     }
 }

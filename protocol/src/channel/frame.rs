@@ -44,7 +44,7 @@ pub enum Kind {
     Agreed = 4,
     /// Base oblivious transfers.
     BaseTransfer = 5,
-    /// Key polynomials and masks of known zeros of a layer.
+    /// Key polynomials, masks of known zeros and deltas of a layer.
     Keys = 6,
     /// Masked replies of a layer.
     Replies = 7,
@@ -52,7 +52,7 @@ pub enum Kind {
     Extension = 8,
     /// Offline corrections of a gate.
     Corrections = 9,
-    /// The masked input of the first layer.
+    /// The masked input of the network.
     Input = 10,
     /// A gate's online message.
     Gate = 11,

@@ -233,6 +233,6 @@ mod tests {
         // A quarter of the sources are in the map, three sums take the rest, and then not even a slot may read one.
         assert!((0..3).all(|_| arena.read(&again).is_ok()));
         assert!(arena.read(&sums).is_err() && arena.read_element(&sums, 0).is_err());
-        assert!(arena.read(&wide).is_ok() || arena.sources > MAX_SOURCES);
+        assert!(arena.read(&wide).is_ok(), "a producer's own range sums nothing");
     }
 }

@@ -4,8 +4,8 @@ use nn_merge::model::{LocalOp, Manifest, OpSpec, PoolGeometry, Tensor};
 
 use crate::error::{PeerFault, ProtocolError};
 
-/// Most tensor elements (results, further operands of sums, slots of linear layers with their borders and halos, cells of pooling windows) that one
-/// bundle may touch. The material of a bundle takes some hundred bytes for each, so beyond this it would not fit a machine;
+/// Most tensor elements (results, further operands of sums, slots of linear layers with their borders and halos, cells of
+/// pooling windows, and eight for each window) that one bundle may touch. The material of a bundle takes some hundred bytes for each, so beyond this it would not fit a machine;
 /// and a manifest of a few bytes that describes such a network must cost its reader nothing.
 pub const MAX_ELEMENTS: u64 = 1 << 27;
 
@@ -18,7 +18,8 @@ impl Budget {
     pub(super) fn new(manifest: &Manifest, tensors: &[Tensor], images: usize) -> Result<Self, ProtocolError> {
         let cells = |pool: &PoolGeometry| {
             let [height, width] = pool.shape().kernel;
-            (pool.output_len() as u64).saturating_mul(height as u64 * width as u64)
+            // Planning a tournament takes a list per window.
+            (pool.output_len() as u64).saturating_mul(height as u64 * width as u64 + 8)
         };
         let node = |(node, tensor): (&nn_merge::model::NodeSpec, &Tensor)| {
             let more = match &node.op {

@@ -131,7 +131,8 @@ impl Check {
 }
 
 /// One row. A reference of a single number per input beside several results is the label itself (a network that ends in
-/// an arg-max); results of a softmax are compared by label, since ours are logits.
+/// an arg-max); results of a softmax or its logarithm are compared by label, since
+/// ours are logits.
 fn compare(form: &'static str, reference: &[Vec<f64>], results: &[Vec<f64>]) -> Comparison {
     let mut largest = Some(0.0f64);
     let mut same = 0;
@@ -142,7 +143,10 @@ fn compare(form: &'static str, reference: &[Vec<f64>], results: &[Vec<f64>]) -> 
         };
         same += usize::from(label == first_largest(got));
         let probabilities = |row: &[f64]| {
-            row.iter().all(|v| (0.0..=1.0).contains(v)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3
+            let exponentials = row.iter().map(|v| v.exp()).sum::<f64>();
+            let plain =
+                row.iter().all(|v| (0.0..=1.0).contains(v)) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+            plain || (row.iter().all(|v| *v <= 0.0) && (exponentials - 1.0).abs() < 1e-3)
         };
         if wanted.len() != got.len() || (wanted.len() > 1 && probabilities(wanted) && !probabilities(got)) {
             largest = None;
@@ -230,5 +234,7 @@ mod tests {
         let softmax = [vec![0.1, 0.8, 0.1], vec![0.2, 0.7, 0.1]];
         assert_eq!(compare("x", &softmax, &results).largest_difference, None);
         assert_eq!(compare("x", &softmax, &softmax).largest_difference, Some(0.0));
+        let logarithms: [Vec<f64>; 2] = softmax.map(|row| row.into_iter().map(f64::ln).collect());
+        assert_eq!(compare("x", &logarithms, &results).largest_difference, None);
     }
 }

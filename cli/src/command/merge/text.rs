@@ -31,6 +31,13 @@ pub(super) fn report_text(report: &MergeReport, console: &Console) -> String {
             report.margin
         ));
     }
+    if report.wild_images > 0 {
+        text.push_str(&format!(
+            "On {} of them values explode, far beyond what nine of ten images reach: they were left out, and their like\n\
+             will overflow and get wrong labels.\n",
+            report.wild_images
+        ));
+    }
     text.push_str(&format!(
         "Merging moved logits by at most {:.1e}; {} of {} labels stayed.\n\
          Fixed point moves logits of up to {:.2} by at most {:.3}; {} of {} labels stay.\n",
