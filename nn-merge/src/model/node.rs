@@ -31,7 +31,7 @@ use crate::error::NnError;
 /// Channels, height, width.
 pub type Shape = [usize; 3];
 
-/// How a tensor is shared; see the [module](self).
+/// How a tensor is shared; see [`model`](crate::model).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// In Z_2^width, the client's share being its free choice.
