@@ -166,15 +166,16 @@ fn merging_and_inspecting_report_what_they_say() {
     let path = folder.path().join("narrow.hush");
     let merge = ["merge", text(network()), "-o", text(&path), "--profile", "narrow", "--scale", "1/255"];
     let merged = hushnet(&[&merge[..], &["--json", "--name", "small"]].concat()).json();
-    assert_eq!(merged["schema"], "hushnet-merge/1");
+    assert_eq!(merged["schema"], "hushnet-merge/2");
     assert_eq!((&merged["name"], &merged["profile"]), (&"small".into(), &"narrow".into()));
     assert_eq!(merged["calibration_is_synthetic"], true);
     assert!(merged["passes"].as_array().is_some_and(|passes| !passes.is_empty()));
-    assert_eq!(merged["layers"].as_array().unwrap().len(), 4);
+    let linear = |node: &&serde_json::Value| node["weights"].as_u64() > Some(0);
+    assert_eq!(merged["nodes"].as_array().unwrap().iter().filter(linear).count(), 4);
     assert_eq!(merged["bytes"].as_u64().unwrap(), std::fs::metadata(&path).unwrap().len());
 
     let inspected = hushnet(&["inspect", text(&path), "--json", "--bundle", "16"]).json();
-    assert_eq!(inspected["schema"], "hushnet-inspect/1");
+    assert_eq!(inspected["schema"], "hushnet-inspect/2");
     assert_eq!(inspected["digest"], merged["digest"]);
     assert_eq!(inspected["security"]["ring_degree"], 2048);
     assert_eq!(inspected["security"]["gives_logits"], false);
@@ -192,11 +193,32 @@ fn merging_and_inspecting_report_what_they_say() {
         assert!(page.contains(word), "{word} in {page}");
     }
     let page = hushnet(&merge).success();
-    for word in ["batch-norm", "max-pool before relu", "random inputs", "written to"] {
+    for word in ["batch-norm", "max-pool before activation", "random inputs", "written to"] {
         assert!(page.contains(word), "{word} in {page}");
     }
 
     // Logits are not to be had in this profile.
     hushnet(&["serve", text(&path), "--listen", "127.0.0.1:0", "--output", "logits"])
         .failure(3, &["narrow", "wide"]);
+}
+
+#[test]
+fn activations_are_replaced_by_a_list_and_networks_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, list) = (folder.path().join("out.hush"), folder.path().join("list.json"));
+    let merge = ["merge", text(network()), "-o", text(&path), "--replace", text(&list)];
+    std::fs::write(&list, r#"[{"layer": "no such layer", "function": "square"}]"#).unwrap();
+    hushnet(&merge).failure(3, &["no such layer"]);
+    std::fs::write(&list, "{").unwrap();
+    hushnet(&merge).failure(2, &["list.json", "replacements"]);
+    assert!(!path.exists());
+
+    // Without Python the check is against our own float evaluation, and says so.
+    let check = ["merge", text(network()), "-o", text(&path), "--check", text(digits()), "--json"];
+    let checked = hushnet(&check).json();
+    let rows = checked["check"]["rows"].as_array().unwrap();
+    let fixed = rows.last().unwrap();
+    assert_eq!(fixed["form"], "merged, fixed point");
+    assert_eq!(fixed["same_labels"], checked["check"]["inputs"]);
+    assert!(fixed["largest_difference"].as_f64().unwrap() < 1.0);
 }
