@@ -463,6 +463,7 @@ fn the_oracle_bounds_hold_what_they_say_on_a_sample() {
     let integers = quantize_image(&model.manifest, &image).expect("in range");
     let exact = evaluate_exact(&model, &integers, None).expect("fits");
     let plain = evaluate_integers(&model, 1, &integers).expect("fits").concat();
-    assert!(exact.in_range);
+    // The worst noise, counted value by value, may leave a range that no real run leaves; then a node is named.
+    assert_eq!(exact.in_range, exact.overflow.is_none());
     assert!(exact.logits.iter().zip(&plain).zip(&exact.bounds).all(|((a, b), e)| (a - b).abs() <= *e));
 }
