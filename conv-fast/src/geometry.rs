@@ -125,16 +125,28 @@ impl ConvGeometry {
     /// # Errors
     /// As [`ConvGeometry::new`].
     pub fn fully_connected(inputs: usize, outputs: usize) -> Result<Self, ConvError> {
+        Self::pointwise([inputs, outputs], [1, 1], 1)
+    }
+
+    /// A 1×1 convolution of input to output channels, on planes with these rows and columns.
+    ///
+    /// # Errors
+    /// As [`ConvGeometry::new`].
+    pub fn pointwise(
+        [in_channels, out_channels]: [usize; 2],
+        [in_height, in_width]: [usize; 2],
+        groups: usize,
+    ) -> Result<Self, ConvError> {
         Self::new(ConvShape {
-            in_channels: inputs,
-            in_height: 1,
-            in_width: 1,
-            out_channels: outputs,
+            in_channels,
+            in_height,
+            in_width,
+            out_channels,
             kernel: [1, 1],
             stride: [1, 1],
             padding: [0; 4],
             dilation: [1, 1],
-            groups: 1,
+            groups,
         })
     }
 

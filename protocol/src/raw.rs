@@ -5,6 +5,7 @@
 //! rounded apart still add up within one unit of the finer ring: see [`he_core::basis`]).
 
 use he_core::Params;
+use nn_merge::model::Shape;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -89,9 +90,15 @@ impl Raw {
         }
     }
 
+    /// Adds a node's biases, limb by limb: one per channel of `shape`, one per element of an image, or none.
+    pub(crate) fn add_bias(&mut self, params: &Params, bias: &[Vec<u64>], [channels, height, width]: Shape) {
+        let per_channel = bias.iter().all(|bias| bias.len() == channels);
+        self.add_repeated(params, bias, if per_channel { height * width } else { 1 });
+    }
+
     /// Adds numbers that repeat every `numbers.len() · repeat` elements, each for `repeat` elements in a row; no numbers,
     /// no sum.
-    pub(crate) fn add_repeated(&mut self, params: &Params, numbers: &[Vec<u64>], repeat: usize) {
+    fn add_repeated(&mut self, params: &Params, numbers: &[Vec<u64>], repeat: usize) {
         for ((sum, numbers), q) in self.0.iter_mut().zip(numbers).zip(params.moduli()) {
             if numbers.is_empty() {
                 continue;

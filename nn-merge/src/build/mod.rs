@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::calibrate::{self, Interval};
 use crate::error::NnError;
 use crate::evaluate::Evaluator;
-use crate::fixed_point::{evaluate_exact, quantize_image};
+use crate::fixed_point::{evaluate_exact, first_largest, quantize_image};
 use crate::graph::Graph;
 use crate::lower::{LowerOptions, Program, ProgramOp, RealFunction, lower};
 use crate::model::{Manifest, Model, OutputSpec};
@@ -229,15 +229,14 @@ impl Comparison {
             let integers = quantize_image(&model.manifest, image)?;
             let exact = evaluate_exact(model, &integers, None)?;
             out.in_range += usize::from(exact.in_range);
-            let fixed = exact.logits;
             let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
             let (before, after) = (wide(before), wide(after));
-            let label = label(&before);
+            let label = first_largest(&before);
             out.merging_error = distance(&before, &after).max(out.merging_error);
-            out.fixed_point_error = distance(&after, &fixed).max(out.fixed_point_error);
+            out.fixed_point_error = distance(&after, &exact.logits).max(out.fixed_point_error);
             out.largest_logit = before.iter().fold(out.largest_logit, |m, v| m.max(v.abs()));
-            out.merged_labels += usize::from(self::label(&after) == label);
-            out.fixed_point_labels += usize::from(self::label(&fixed) == label);
+            out.merged_labels += usize::from(first_largest(&after) == label);
+            out.fixed_point_labels += usize::from(exact.label == label);
         }
         Ok(out)
     }
@@ -245,9 +244,4 @@ impl Comparison {
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
-}
-
-/// Index of the largest value, the first of equals.
-fn label(values: &[f64]) -> usize {
-    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
 }

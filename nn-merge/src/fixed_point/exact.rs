@@ -381,6 +381,7 @@ impl<'a> Bias<'a> {
     }
 }
 
-fn first_largest(values: &[f64]) -> usize {
+/// Index of the largest value, the first of equals.
+pub(crate) fn first_largest(values: &[f64]) -> usize {
     values.iter().enumerate().fold(0, |best, (i, &v)| if v > values[best] { i } else { best })
 }

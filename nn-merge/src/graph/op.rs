@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use conv_fast::{ConvGeometry, ConvShape};
+use conv_fast::ConvGeometry;
 
 use crate::error::NnError;
 use crate::model::{PoolGeometry, SmoothName};
@@ -32,18 +32,8 @@ impl Linear {
         shift: Vec<f64>,
     ) -> Result<Self, NnError> {
         let channels = scale.len();
-        let geometry = ConvGeometry::new(ConvShape {
-            in_channels: channels,
-            in_height: sides[0],
-            in_width: sides[1],
-            out_channels: channels,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0; 4],
-            dilation: [1, 1],
-            groups: channels,
-        })
-        .map_err(|e| NnError::shape(name, e.to_string()))?;
+        let geometry = ConvGeometry::pointwise([channels, channels], sides, channels)
+            .map_err(|e| NnError::shape(name, e.to_string()))?;
         Self::new(name, geometry, scale, shift)
     }
 
@@ -288,6 +278,19 @@ impl Op {
             Self::Mixed(parts) => parts.iter().all(|part| part.function.is_finite()),
             _ => true,
         }
+    }
+
+    /// Whether it only moves elements (and adds zeros): nothing is computed.
+    pub(crate) fn moves(&self) -> bool {
+        matches!(
+            self,
+            Self::Reshape(_)
+                | Self::Transpose(_)
+                | Self::Slice { .. }
+                | Self::Pad { .. }
+                | Self::Upsample(_)
+                | Self::Concat { .. }
+        )
     }
 
     /// The name used in messages and reports.

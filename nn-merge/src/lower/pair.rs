@@ -26,18 +26,8 @@ impl Walk<'_> {
             source = self.local(value, map, &[source])?;
         }
         let name = &self.graph.node(value).name;
-        let geometry = ConvGeometry::new(ConvShape {
-            in_channels: doubled,
-            in_height: height,
-            in_width: width,
-            out_channels: channels,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0; 4],
-            dilation: [1, 1],
-            groups: channels,
-        })
-        .map_err(|e| NnError::shape(name, e.to_string()))?;
+        let geometry = ConvGeometry::pointwise([doubled, channels], [height, width], channels)
+            .map_err(|e| NnError::shape(name, e.to_string()))?;
         let slope = |c: usize| if slopes.len() == 1 { slopes[0] } else { slopes[c] };
         let weights = (0..channels).flat_map(|c| [1.0 - slope(c), slope(c)]).collect();
         let map = Linear::new(name, geometry, weights, vec![0.0; channels])?;

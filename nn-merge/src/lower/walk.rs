@@ -201,16 +201,8 @@ impl<'g> Walk<'g> {
     pub(super) fn feeds_linear(&self, id: NodeId) -> bool {
         self.consumers[id].iter().any(|&reader| match &self.graph.node(reader).op {
             Op::Linear(_) => true,
-            Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Upsample(_)
-            | Op::Concat { .. }
-            | Op::AveragePool { .. }
-            | Op::Identity
-            | Op::Dropout => self.feeds_linear(reader),
-            _ => false,
+            Op::AveragePool { .. } | Op::Identity | Op::Dropout => self.feeds_linear(reader),
+            op => op.moves() && self.feeds_linear(reader),
         })
     }
 

@@ -262,18 +262,8 @@ impl Importer {
         let width: usize = shape[axis + 1..].iter().product();
         let x = self.transpose(&name("channels first"), x, order.clone())?;
         let x = self.reshape(&name("as an image"), x, vec![1, inner, height, width])?;
-        let geometry = ConvGeometry::new(ConvShape {
-            in_channels: inner,
-            in_height: height,
-            in_width: width,
-            out_channels: outputs,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0; 4],
-            dilation: [1, 1],
-            groups: 1,
-        })
-        .map_err(|e| view.shape(e.to_string()))?;
+        let geometry = ConvGeometry::pointwise([inner, outputs], [height, width], 1)
+            .map_err(|e| view.shape(e.to_string()))?;
         let layer = Linear::new(&view.name, geometry, weights, bias)?;
         let y = self.push(&view.name, Op::Linear(layer), &[x])?;
         let moved = order.iter().map(|&a| target[a]).collect();

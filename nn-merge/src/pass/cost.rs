@@ -183,18 +183,11 @@ fn roots(graph: &Graph, id: NodeId) -> BTreeSet<NodeId> {
             continue;
         }
         let node = graph.node(id);
-        match node.op {
-            Op::Reshape(_)
-            | Op::Transpose(_)
-            | Op::Slice { .. }
-            | Op::Pad { .. }
-            | Op::Upsample(_)
-            | Op::Concat { .. }
-            | Op::Identity
-            | Op::Dropout
-            | Op::Scale(_)
-            | Op::BatchNorm(_)
-            | Op::AveragePool { .. } => stack.extend(&node.inputs),
+        match &node.op {
+            Op::Identity | Op::Dropout | Op::Scale(_) | Op::BatchNorm(_) | Op::AveragePool { .. } => {
+                stack.extend(&node.inputs);
+            }
+            op if op.moves() => stack.extend(&node.inputs),
             _ => {
                 found.insert(id);
             }

@@ -183,15 +183,10 @@ fn only_linear_readers(graph: &Graph, consumers: &[Vec<NodeId>], id: NodeId) -> 
             return false;
         }
         for &reader in &consumers[id] {
-            match graph.node(reader).op {
+            match &graph.node(reader).op {
                 Op::Linear(_) => {}
-                Op::Reshape(_)
-                | Op::Transpose(_)
-                | Op::Slice { .. }
-                | Op::Pad { .. }
-                | Op::Upsample(_)
-                | Op::Concat { .. }
-                | Op::AveragePool { .. } => stack.push(reader),
+                Op::AveragePool { .. } => stack.push(reader),
+                op if op.moves() => stack.push(reader),
                 _ => return false,
             }
         }

@@ -98,7 +98,7 @@ fn activate(
     levels: Levels<'_>,
 ) -> Result<(), ProtocolError> {
     let mut values = vec![value];
-    for pool in &layer.pools {
+    if let Some(pool) = &layer.pool {
         play(pool, &[layer.ring], &mut values, rng, steps, levels);
     }
     let (images, masks) = (plan.images(), rho.of_producer(&layer.producer));

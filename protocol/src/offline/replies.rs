@@ -218,12 +218,10 @@ pub fn server_reply(
     messages.iter().for_each(|reply| message.extend_from_slice(reply));
     let mut mask = used(plan, layer, &masks);
     drop(masks);
-    let plane = layer.geometry().out_height() * layer.geometry().out_width();
     if let Some(zeros) = &hints.zeros {
         add_zeros(plan, layer, zeros, &groups, &mut mask)?;
     }
-    let per_channel = bias.iter().all(|bias| bias.len() == layer.geometry().shape().out_channels);
-    mask.add_repeated(params, bias, if per_channel { plane } else { 1 });
+    mask.add_bias(params, bias, plan.tensors()[layer.node].shape);
     add_dither(params, &mut mask, layer.ring_bits, seed)?;
     Ok((message, ServerLayer { mask, deltas }))
 }

@@ -157,10 +157,7 @@ pub fn server(
                 let mut sum = sum(&plan, index, operands, &raw, |node, _| {
                     masked[node].as_ref().map(|values| Zeroizing::new(values.to_vec())).ok_or_else(missing)
                 })?;
-                let [channels, height, width] = plan.tensors()[index].shape;
-                let bias = biases[index].residues();
-                let per_channel = bias.iter().all(|bias| bias.len() == channels);
-                sum.add_repeated(params, bias, if per_channel { height * width } else { 1 });
+                sum.add_bias(params, biases[index].residues(), plan.tensors()[index].shape);
                 raw[index] = Some(sum);
                 report.add(Stage::Online, plan.name(index), "sum", &start, channel);
             }
@@ -223,7 +220,7 @@ fn activate<'a>(
 ) -> Result<Zeroizing<Vec<u64>>, ProtocolError> {
     let (images, length) = (plan.images(), layer.length);
     let mut values = vec![value];
-    for pool in &layer.pools {
+    if let Some(pool) = &layer.pool {
         play(channel, plan, pool, &[layer.ring], &mut values, gates, report)?;
     }
     let mut out = Zeroizing::new(vec![0; images * layer.output_len()]);

@@ -1,5 +1,7 @@
 //! The server's private numbers as the online stage takes them.
 
+use std::iter::zip;
+
 use he_core::Params;
 use nn_merge::model::{Kind, NodeWeights, Tensor};
 
@@ -9,21 +11,20 @@ pub struct NodeNumbers {
     offsets: Vec<u64>,
 }
 
-/// Fraction bits of a bias: turns of the torus in units of 2^-62.
-const BIAS_BITS: u32 = 62;
-
 impl NodeNumbers {
     /// The numbers of a node that gives `tensor`.
     pub fn new(params: &Params, tensor: &Tensor, own: &NodeWeights) -> Self {
-        let mask = |bits: u32| (1u64 << bits) - 1;
         match tensor.kind {
             Kind::Raw => {
-                // Whole turns vanish.
-                let turns: Vec<u64> = own.bias.iter().map(|&bias| bias as u64 & mask(BIAS_BITS)).collect();
-                Self { residues: params.up(&turns, BIAS_BITS), offsets: Vec::new() }
+                let mut residues = vec![Vec::with_capacity(own.bias.len()); params.limbs()];
+                for &bias in &own.bias {
+                    zip(&mut residues, params.torus(bias)).for_each(|(limb, residue)| limb.push(residue));
+                }
+                Self { residues, offsets: Vec::new() }
             }
             Kind::Masked { width } => {
-                let offsets = own.bias.iter().map(|&bias| bias as u64 & mask(width)).collect();
+                let full = (1u64 << width) - 1;
+                let offsets = own.bias.iter().map(|&bias| bias as u64 & full).collect();
                 Self { residues: Vec::new(), offsets }
             }
         }

@@ -29,8 +29,8 @@ pub struct ActivationLayer {
     pub ring: Z2k,
     /// Z_2^w.
     pub output: Z2k,
-    /// Maximum pooling over all images of the bundle, one stage after the other.
-    pub pools: Vec<Tournament>,
+    /// Maximum pooling over all images of the bundle.
+    pub pool: Option<Tournament>,
     /// Functions, in order.
     pub parts: Vec<Part>,
     /// Elements per image after pooling.
@@ -62,7 +62,7 @@ impl ActivationLayer {
         rounds: RoundChoice,
         gates: &mut Vec<GateStep>,
     ) -> Result<Self, ProtocolError> {
-        let (mut pools, mut plane) = (Vec::new(), shape[1] * shape[2]);
+        let (mut maxima, mut plane) = (None, shape[1] * shape[2]);
         if let Some(pool) = &spec.pool {
             let comparison = Comparison::new(spec.ring_bits, spec.ignored_bits).or_malformed("manifest")?;
             let maximum = GateSpec::maximum(comparison, None).or_malformed("manifest")?;
@@ -74,7 +74,7 @@ impl ActivationLayer {
                 elements: level.gates(),
             }));
             plane = pool.out_height() * pool.out_width();
-            pools.push(tournament);
+            maxima = Some(tournament);
         }
         let mut parts = Vec::with_capacity(spec.parts.len());
         for part in &spec.parts {
@@ -117,7 +117,7 @@ impl ActivationLayer {
             input,
             ring: Z2k::new(spec.ring_bits).or_malformed("manifest")?,
             output: Z2k::new(spec.width).or_malformed("manifest")?,
-            pools,
+            pool: maxima,
             parts,
             length: shape[0] * plane,
             outputs: spec.outputs(),

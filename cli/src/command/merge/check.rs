@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::counted;
+use crate::session::first_largest;
 use crate::terminal::table;
 
 /// Runs every input alone, since networks are checked for one image at a time.
@@ -155,10 +156,6 @@ fn compare(form: &'static str, reference: &[Vec<f64>], results: &[Vec<f64>]) -> 
         largest = largest.map(|so_far| so_far.max(difference));
     }
     Comparison { form, largest_difference: largest, same_labels: same }
-}
-
-fn first_largest(values: &[f64]) -> usize {
-    (0..values.len()).rev().max_by(|&a, &b| values[a].total_cmp(&values[b])).unwrap_or(0)
 }
 
 /// A version, and one row of results per input.
