@@ -17,7 +17,8 @@
 //! Any geometry is supported. Work: one product per weight, output position and digit; memory: 4·D bytes per padded pixel
 //! and pair of channels.
 
-use crate::matmul::{Columns, Digits, Kernel, LANES, Rows, TILE_ROWS, Totals};
+use crate::Kernel;
+use crate::matmul::{Columns, Digits, LANES, Rows, TILE_ROWS, Totals};
 use crate::{ConvError, ConvGeometry};
 use he_core::Modulus;
 use rayon::prelude::*;

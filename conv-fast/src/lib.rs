@@ -29,11 +29,15 @@ mod direct;
 mod error;
 mod geometry;
 mod im2col;
+mod kernel;
+mod lanes;
+mod layout;
 pub mod matmul;
 mod ntt;
 pub mod packing;
 pub mod plan;
 mod prepared;
+mod ring;
 #[cfg(test)]
 mod testing;
 pub mod tiling;
@@ -43,8 +47,10 @@ pub use direct::{direct, direct_f64, direct_wrapping};
 pub use error::ConvError;
 pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
 pub use packing::{Layout, Packing, PackingCost};
+pub use kernel::Kernel;
 pub use plan::Algorithm;
 pub use prepared::PreparedConv;
+pub use ring::Ring;
 pub use tiling::Tiling;
 
 /// The programs of the README, compiled and run as tests.

@@ -6,7 +6,8 @@
 //! pays sooner. [`explain`] prints the candidates, for reports and for arguing with the model.
 
 use crate::ConvGeometry;
-use crate::matmul::{Kernel, LANES};
+use crate::Kernel;
+use crate::matmul::LANES;
 use crate::ntt::NttConv;
 use crate::winograd::Winograd;
 use he_core::Modulus;
@@ -73,9 +74,9 @@ fn estimates(geometry: &ConvGeometry, modulus: &Modulus) -> Vec<(Algorithm, f64)
         return list;
     }
     let lanes = match Kernel::best() {
-        Kernel::Avx512Vnni => 1.0,
+        Kernel::Avx512 => 1.0,
         Kernel::Avx2 => 4.0,
-        Kernel::Portable => 12.0,
+        _ => 12.0,
     };
     let s = geometry.shape();
     let digits = f64::from(modulus.bits().div_ceil(13));

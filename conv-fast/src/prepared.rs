@@ -4,7 +4,7 @@
 //! bit; [`crate::plan::choose`] picks one.
 
 use crate::im2col::Im2col;
-use crate::matmul::Kernel;
+use crate::Kernel;
 use crate::ntt::NttConv;
 use crate::plan::Algorithm;
 use crate::winograd::Winograd;

@@ -18,7 +18,8 @@
 //! Per tile and pair of channels n² products replace m²r². Supported: square kernels of 2 to 7 taps a side, stride 1,
 //! dilation 1, any padding and groups, tiles up to n = 8 (beyond, the sums of the transforms would leave 64 bits).
 
-use crate::matmul::{Columns, Digits, Kernel, LANES, Rows, TILE_ROWS, Totals};
+use crate::Kernel;
+use crate::matmul::{Columns, Digits, LANES, Rows, TILE_ROWS, Totals};
 use crate::{ConvError, ConvGeometry};
 use he_core::Modulus;
 use rayon::prelude::*;

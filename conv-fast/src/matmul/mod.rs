@@ -25,7 +25,7 @@
 //! digits. B is never gathered: the kernel reads, for pair k and digit d, the `LANES` words from
 //! `start + offsets[k] + d·digit_stride` on. A plain matrix and the shifted images of a convolution are both of this form.
 //!
-//! One kernel is chosen at run time ([`Kernel::best`]); [`Kernel::Portable`] is the twin the others are tested against.
+//! One kernel is chosen at run time ([`crate::Kernel::best`]); [`crate::Kernel::Portable`] is the twin the others are tested against.
 //! Run time depends on shapes and on the greatest weight only.
 
 #[cfg(target_arch = "x86_64")]
@@ -37,7 +37,7 @@ mod product;
 
 pub use product::{SmallMatrix, multiply_slow};
 
-use crate::ConvError;
+use crate::{ConvError, Kernel};
 use he_core::Modulus;
 
 /// Columns that one kernel call computes.
@@ -51,44 +51,6 @@ const MAX_BITS: u32 = 52;
 
 /// Low and high totals of one tile: `[row][low or high][lane]`.
 pub(crate) type Totals = [[[i64; LANES]; 2]; TILE_ROWS];
-
-/// An instruction set for the multiply-add kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// Plain Rust; the twin of the others.
-    Portable,
-    /// `vpmaddwd` on 256 bits.
-    Avx2,
-    /// `vpdpwssd` on 512 bits.
-    Avx512Vnni,
-}
-
-impl Kernel {
-    /// The kernels that this machine can run, slowest first.
-    pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "only some architectures add to it")]
-        let mut kernels = vec![Self::Portable];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                kernels.push(Self::Avx2);
-            }
-            if is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vnni")
-            {
-                kernels.push(Self::Avx512Vnni);
-            }
-        }
-        kernels
-    }
-
-    /// The fastest kernel of this machine.
-    pub fn best() -> Self {
-        Self::available().last().copied().unwrap_or(Self::Portable)
-    }
-}
 
 /// Residues as digits: how many, and the way there and back.
 #[derive(Clone, Copy, Debug)]
@@ -267,12 +229,10 @@ impl<'a> Columns<'a> {
     ) {
         let panel = self.panel(weights, start);
         match kernel {
-            Kernel::Portable => portable::accumulate::<D>(&panel, block, totals),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => avx2::run::<D>(&panel, block, totals),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Vnni => avx512::run::<D>(&panel, block, totals),
-            #[cfg(not(target_arch = "x86_64"))]
+            Kernel::Avx512 => avx512::run::<D>(&panel, block, totals),
             _ => portable::accumulate::<D>(&panel, block, totals),
         }
     }

@@ -1,6 +1,7 @@
 //! The exact modular matrix product as an operation of its own.
 
-use super::{Columns, Digits, Kernel, LANES, Rows, TILE_ROWS, Totals};
+use super::{Columns, Digits, LANES, Rows, TILE_ROWS, Totals};
+use crate::Kernel;
 use crate::ConvError;
 use he_core::Modulus;
 use rayon::prelude::*;

@@ -136,7 +136,7 @@ fn products(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
         let mut values = vec![0; depth * columns];
         sample::uniform(&mut rng, &modulus, &mut values);
         let matrix = SmallMatrix::new(rows, depth, &weights, modulus)?;
-        let portable = SmallMatrix::with_kernel(rows, depth, &weights, modulus, matmul::Kernel::Portable)?;
+        let portable = SmallMatrix::with_kernel(rows, depth, &weights, modulus, conv_fast::Kernel::Portable)?;
         bench.row(
             format!("modular product {rows}×{depth}×{columns}"),
             &profile.to_string(),
