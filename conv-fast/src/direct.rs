@@ -1,22 +1,34 @@
 //! The slow, obvious convolution: seven nested loops, one per symbol of the definition in [`crate::geometry`].
 //!
-//! Three coefficient domains share the loops: Z_q ([`direct`], the twin that every fast algorithm of this crate is held
-//! to), `f64` ([`direct_f64`], the oracle for float networks) and Z_2^64 ([`direct_wrapping`], for fixed-point oracles).
+//! Three coefficient domains share the loops: a [`Ring`] ([`direct`], the twin that every fast algorithm of this crate is held
+//! to), `f64` ([`direct_f64`], the oracle for float networks) and wrapping words ([`direct_wrapping`], for fixed-point oracles).
 //! Nothing here is meant to be fast.
 
-use crate::ConvGeometry;
-use he_core::Modulus;
+use crate::{ConvGeometry, Ring};
 
-/// Convolution over Z_q of one image or a batch of them.
+/// Convolution over a ring of one image or a batch of them.
 ///
-/// `weights` are signed integers, flat as in [`ConvGeometry`]; `input` holds values below q, `batch·input_len` of
-/// them. Returns `batch·output_len` values below q.
+/// `weights` are signed integers, flat as in [`ConvGeometry`]; `input` holds elements in canonical form, `batch·input_len`
+/// of them. Returns `batch·output_len` elements.
 ///
 /// # Panics
 /// If `weights` or `input` do not have the lengths that the geometry asks for.
-pub fn direct(geometry: &ConvGeometry, modulus: &Modulus, weights: &[i64], input: &[u64]) -> Vec<u64> {
+pub fn direct(
+    geometry: &ConvGeometry,
+    ring: impl Into<Ring>,
+    weights: &[i64],
+    input: &[u64],
+) -> Vec<u64> {
+    let ring = ring.into();
+    if weights.iter().all(|weight| weight.unsigned_abs() <= 1 << 32) {
+        // At most 2^28 products below 2^96: one reduction at the end.
+        let sums = walk(geometry, weights, input, 0i128, |sum, weight, value: u64| {
+            sum + i128::from(weight) * i128::from(value)
+        });
+        return sums.into_iter().map(|sum| ring.from_i128(sum)).collect();
+    }
     walk(geometry, weights, input, 0, |sum, weight, value| {
-        modulus.add(sum, modulus.mul(modulus.from_i64(weight), value))
+        ring.add(sum, ring.mul(ring.from_i64(weight), value))
     })
 }
 
@@ -38,13 +50,13 @@ pub fn direct_wrapping(geometry: &ConvGeometry, weights: &[i64], input: &[u64]) 
     })
 }
 
-fn walk<W: Copy, X: Copy>(
+fn walk<W: Copy, X: Copy, S: Copy>(
     geometry: &ConvGeometry,
     weights: &[W],
     input: &[X],
-    zero: X,
-    multiply_add: impl Fn(X, W, X) -> X,
-) -> Vec<X> {
+    zero: S,
+    multiply_add: impl Fn(S, W, X) -> S,
+) -> Vec<S> {
     assert_eq!(weights.len(), geometry.weights_len(), "number of weights");
     assert!(input.len().is_multiple_of(geometry.input_len()), "number of input values");
     let s = geometry.shape();
@@ -93,6 +105,7 @@ fn walk<W: Copy, X: Copy>(
 mod tests {
     use super::*;
     use crate::ConvShape;
+    use he_core::Modulus;
 
     fn small() -> ConvGeometry {
         ConvGeometry::new(ConvShape {

@@ -18,6 +18,12 @@ impl From<Modulus> for Ring {
     }
 }
 
+impl From<&Modulus> for Ring {
+    fn from(modulus: &Modulus) -> Self {
+        Self::Prime(*modulus)
+    }
+}
+
 impl Ring {
     /// Z_2^bits.
     ///
