@@ -4,7 +4,7 @@
 //! to), `f64` ([`direct_f64`], the oracle for float networks) and wrapping words ([`direct_wrapping`], for fixed-point oracles).
 //! Nothing here is meant to be fast.
 
-use crate::{ConvGeometry, Ring};
+use crate::{ConvGeometry, Float, Ring};
 
 /// Convolution over a ring of one image or a batch of them.
 ///
@@ -37,7 +37,15 @@ pub fn direct(
 /// # Panics
 /// As [`direct`].
 pub fn direct_f64(geometry: &ConvGeometry, weights: &[f64], input: &[f64]) -> Vec<f64> {
-    walk(geometry, weights, input, 0.0, |sum, weight, value| sum + weight * value)
+    direct_float(geometry, weights, input)
+}
+
+/// As [`direct_f64`] for any floating-point type.
+///
+/// # Panics
+/// As [`direct`].
+pub fn direct_float<T: Float>(geometry: &ConvGeometry, weights: &[T], input: &[T]) -> Vec<T> {
+    walk(geometry, weights, input, T::default(), |sum, weight, value| sum + weight * value)
 }
 
 /// Convolution over Z_2^64: all sums and products wrap.

@@ -81,6 +81,11 @@ pub enum ConvError {
         /// Greatest absolute value allowed.
         limit: u32,
     },
+    /// A weight of a float convolution is infinite or not a number.
+    NotFinite {
+        /// Index in the flat weight tensor.
+        index: usize,
+    },
     /// The algorithm cannot compute this geometry.
     Unsupported {
         /// The algorithm's name.
@@ -118,6 +123,7 @@ impl fmt::Display for ConvError {
             Self::Weight { index, limit } => {
                 write!(f, "weight number {index} exceeds {limit} in absolute value")
             }
+            Self::NotFinite { index } => write!(f, "weight number {index} is infinite or not a number"),
             Self::Unsupported { algorithm, condition } => {
                 write!(f, "{algorithm} convolution needs {condition}")
             }

@@ -1,240 +1,321 @@
 //! Convolution as one matrix product, without ever writing the matrix down.
 //!
-//! The matrix "image to column" would hold each pixel once per tap. Here the zero-padded image is written once, as digit
-//! pairs (see [`crate::matmul`]), and the kernel reads it at shifted positions:
+//! The matrix "image to column" would hold each pixel once per tap. Here the zero-padded pixels are written once, as 16-bit
+//! digits with channels innermost ([`gather`]), and a column of the matrix is nothing but an address: the terms of an
+//! output are runs of consecutive words at fixed distances from it, one per tap, or one per kernel row where pixels follow
+//! each other without gaps. So every geometry costs the same: strides, dilations and paddings are only addresses. The
+//! products are those of [`crate::matmul`].
 //!
-//! ```text
-//! words[group][phase][channel pair][digit][image][row][column]     one i32: two channels' 16-bit digits
-//! ```
+//! Work is cut into jobs, a rectangle of outputs (or some small images) times some panels of output channels. A job's digits fit
+//! half of a core's second-level cache, and it needs nothing but them, the weights, and its part of the output. One
+//! panel of weights is taken past all pixels of a job before the next. Which jobs there are never changes a result.
 //!
-//! - Two neighbouring *channels* of a group form a pair of terms, so that a tap is nothing but an offset.
-//! - Output positions are taken in the padded image's own pitch; the few positions beyond the last output column are
-//!   computed and dropped. That keeps all loads contiguous.
-//! - A stride splits rows and columns by residue (phases), after which every phase has stride one. Phases that no tap
-//!   meets are not written.
-//! - Small planes of a batch share panels; large ones start a panel each.
-//!
-//! Any geometry is supported. Work: one product per weight, output position and digit; memory: 4·D bytes per padded pixel
-//! and pair of channels.
+//! Any geometry and both rings are supported. Work per image: D/32 instructions (sixteen lanes, two terms each) per weight
+//! and output position; memory: 2 bytes per weight, and per thread 2·D bytes per stored pixel and channel of a job.
 
-use crate::Kernel;
-use crate::matmul::{Columns, Digits, LANES, Rows, TILE_ROWS, Totals};
-use crate::{ConvError, ConvGeometry};
-use he_core::Modulus;
+#![expect(unsafe_code, reason = "disjoint writes from parallel jobs")]
+
+mod gather;
+mod scatter;
+mod view;
+
+pub(crate) use view::View;
+
+use crate::kernel::{Kernel, Task};
+use crate::lanes::LANES;
+use crate::matmul::{Buffer, Panels, Segments, Sums};
+use crate::{ConvError, ConvGeometry, Ring};
+use gather::Gather;
 use rayon::prelude::*;
+use scatter::Target;
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use view::{Extent, Job};
 
-/// Panels that one task computes.
-const TASK_PANELS: usize = 32;
-/// Marks a lane without an output.
-const DROPPED: usize = usize::MAX;
+/// Words of digits of a job, half of a usual second-level cache.
+const JOB_WORDS: usize = 1 << 17;
+/// Outputs of a job that are worth loading a panel of weights for.
+const ENOUGH_PIXELS: usize = 192;
+/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 30 µs.
+const ENOUGH_WORK: usize = 200_000;
+/// Jobs per thread, so that threads finish together.
+const JOBS_PER_THREAD: usize = 3;
+/// Outputs between two transposes.
+const BATCH: usize = 48;
+/// Blocks of eight outputs in a panel, at most.
+const BLOCKS: usize = 4;
 
 pub(crate) struct Im2col {
-    geometry: ConvGeometry,
-    digits: Digits,
-    kernel: Kernel,
-    groups: Vec<Rows>,
-    /// Stride residues (row, column) that have taps.
-    phases: Vec<[usize; 2]>,
-    /// For each pair of terms: block (phase and channel pair), row and column of the tap within its phase.
-    terms: Vec<(usize, usize, usize)>,
-    /// Rows and columns of one phase's plane.
-    plane: [usize; 2],
+    view: View,
+    panels: Panels,
 }
 
-/// Sixteen consecutive positions, and where their results go within the batch's output, for output channel 0.
-struct Panel {
-    start: usize,
-    targets: [usize; LANES],
+/// Buffers of a thread.
+#[derive(Default)]
+struct Scratch {
+    words: Buffer,
+    line: Vec<u64>,
+    starts: Vec<usize>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 impl Im2col {
+    /// Prepares `weights`, flat as in [`ConvGeometry`].
+    ///
+    /// # Errors
+    /// [`ConvError::Modulus`] for primes above 2^52, [`ConvError::TooLarge`] if the weights of one output sum to more than
+    /// 2^45.
     pub(crate) fn new(
         geometry: &ConvGeometry,
-        modulus: Modulus,
+        ring: impl Into<Ring>,
         weights: &[i32],
         kernel: Kernel,
     ) -> Result<Self, ConvError> {
-        let s = geometry.shape();
-        let inputs = geometry.group_inputs();
-        let channel_pairs = inputs.div_ceil(2);
-        let mut phases = Vec::new();
-        // (phase, row, column, kernel index) of each tap
-        let mut taps = Vec::new();
-        for i in 0..s.kernel[0] {
-            for j in 0..s.kernel[1] {
-                let (y, x) = (i * s.dilation[0], j * s.dilation[1]);
-                let residue = [y % s.stride[0], x % s.stride[1]];
-                let phase = phases.iter().position(|&known| known == residue).unwrap_or_else(|| {
-                    phases.push(residue);
-                    phases.len() - 1
-                });
-                taps.push((phase, y / s.stride[0], x / s.stride[1], i * s.kernel[1] + j));
-            }
-        }
-        let reach = [0, 1].map(|axis| (s.kernel[axis] - 1) * s.dilation[axis] / s.stride[axis]);
-        let plane = [geometry.out_height() + reach[0], geometry.out_width() + reach[1]];
-        let mut terms = Vec::new();
-        let mut sources = Vec::new();
-        for &(phase, row, column, index) in &taps {
-            for pair in 0..channel_pairs {
-                terms.push((phase * channel_pairs + pair, row, column));
-                sources.push((pair, index));
-            }
-        }
-        let kernel_len = s.kernel[0] * s.kernel[1];
-        let groups = (0..s.groups)
-            .map(|group| {
-                let first = group * geometry.group_outputs();
-                Rows::new(geometry.group_outputs(), sources.len(), |output, term| {
-                    let (pair, index) = sources[term / 2];
-                    let channel = 2 * pair + term % 2;
-                    if channel < inputs {
-                        i64::from(weights[((first + output) * inputs + channel) * kernel_len + index])
-                    } else {
-                        0
-                    }
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            geometry: geometry.clone(),
-            digits: Digits::new(modulus)?,
-            kernel,
-            groups,
-            phases,
-            terms,
-            plane,
-        })
+        Self::with_weights(geometry, &ring.into(), &|index| i64::from(weights[index]), kernel)
     }
 
+    /// As [`Im2col::new`] with the weight of each flat index, up to 2^36.
+    ///
+    /// # Errors
+    /// As [`Im2col::new`], and [`ConvError::TooLarge`] for a weight beyond 2^36.
+    pub(crate) fn with_weights(
+        geometry: &ConvGeometry,
+        ring: &Ring,
+        weight: &dyn Fn(usize) -> i64,
+        kernel: Kernel,
+    ) -> Result<Self, ConvError> {
+        let view = View::new(geometry);
+        let panels = pack(&view, ring, geometry.terms(), weight, kernel)?;
+        Ok(Self { view: view.spaced(panels.cut.digits), panels })
+    }
+
+    /// Bytes of the prepared weights.
+    pub(crate) fn bytes(&self) -> usize {
+        self.panels.bytes()
+    }
+
+    /// Convolves `batch` images.
+    ///
+    /// # Panics
+    /// Unless `input` has the length that the geometry and `batch` ask for.
     pub(crate) fn run(&self, input: &[u64], batch: usize) -> Vec<u64> {
-        let g = &self.geometry;
-        let cells = self.plane[0] * self.plane[1];
-        let stride = batch * cells;
-        let blocks = self.phases.len() * g.group_inputs().div_ceil(2);
-        let block = self.digits.count * stride;
-        let reach = (self.plane[0] + 1) * self.plane[1] + 2 * LANES;
-        let mut words = vec![0i32; self.groups.len() * blocks * block + reach];
-        // Small layers are not worth a task for each block.
-        let least = (4096 / block).max(1);
-        words[..self.groups.len() * blocks * block]
-            .par_chunks_mut(block)
-            .with_min_len(least)
-            .enumerate()
-            .for_each(|(at, words)| {
-                self.spread(input, at / blocks, at % blocks, batch, words);
-            });
-        let offsets: Vec<usize> =
-            self.terms.iter().map(|&(at, row, column)| at * block + row * self.plane[1] + column).collect();
-        let panels = self.panels(batch);
-        // One task: one group of output rows at some panels. Its results are in order of (panel, output, lane).
-        let mut tasks = Vec::new();
-        for (group, rows) in self.groups.iter().enumerate() {
-            for first in (0..rows.outputs).step_by(rows.outputs_per_group()) {
-                for panels in panels.chunks(TASK_PANELS) {
-                    tasks.push((group, first, panels));
-                }
-            }
-        }
-        let results: Vec<Vec<u64>> = tasks
-            .par_iter()
-            .map(|&(group, first, panels)| {
-                let columns =
-                    Columns::new(&words[group * blocks * block..], &offsets, stride, self.digits.count);
-                self.task(&self.groups[group], first, &columns, panels)
-            })
-            .collect();
-        let mut output = vec![0; batch * g.output_len()];
-        let pixels = g.out_height() * g.out_width();
-        for (&(group, first, panels), result) in tasks.iter().zip(&results) {
-            let base = (group * g.group_outputs() + first) * pixels;
-            let outputs = result.len() / (panels.len() * LANES);
-            for (panel, result) in panels.iter().zip(result.chunks_exact(outputs * LANES)) {
-                for (row, result) in result.chunks_exact(LANES).enumerate() {
-                    for (&target, &value) in panel.targets.iter().zip(result) {
-                        if target != DROPPED {
-                            output[target + base + row * pixels] = value;
-                        }
-                    }
-                }
-            }
-        }
-        output
-    }
-
-    fn task(&self, rows: &Rows, first: usize, columns: &Columns<'_>, panels: &[Panel]) -> Vec<u64> {
-        let outputs = rows.outputs_per_group().min(rows.outputs - first);
-        let mut totals: Vec<Totals> = vec![[[[0; LANES]; 2]; TILE_ROWS]; rows.tiles_per_group()];
-        let mut results = vec![0; panels.len() * outputs * LANES];
-        for (panel, results) in panels.iter().zip(results.chunks_exact_mut(outputs * LANES)) {
-            rows.panel(self.kernel, first / rows.outputs_per_group(), columns, panel.start, &mut totals);
-            let flat = totals.as_flattened();
-            for (row, results) in results.chunks_exact_mut(LANES).enumerate() {
-                for (lane, result) in results.iter_mut().enumerate() {
-                    if panel.targets[lane] == DROPPED {
-                        continue;
-                    }
-                    *result = self.digits.reduce(&flat[row * rows.parts..][..rows.parts], lane);
-                }
-            }
-        }
-        results
-    }
-
-    /// Writes the digits of one phase of one pair of channels, all images; `words` is zero on entry.
-    fn spread(&self, input: &[u64], group: usize, at: usize, batch: usize, words: &mut [i32]) {
-        let g = &self.geometry;
-        let s = g.shape();
-        let channel_pairs = g.group_inputs().div_ceil(2);
-        let (phase, pair) = (self.phases[at / channel_pairs], at % channel_pairs);
-        let stride = words.len() / self.digits.count;
-        for image in 0..batch {
-            for half in 0..2.min(g.group_inputs() - 2 * pair) {
-                let channel = group * g.group_inputs() + 2 * pair + half;
-                let source = image * g.input_len() + channel * s.in_height * s.in_width;
-                for row in 0..self.plane[0] {
-                    // Rows and columns of the image; what wraps below zero is out of range and stays zero.
-                    let y = (row * s.stride[0] + phase[0]).wrapping_sub(s.padding[0]);
-                    if y >= s.in_height {
-                        continue;
-                    }
-                    let line = &input[source + y * s.in_width..][..s.in_width];
-                    let base = (image * self.plane[0] + row) * self.plane[1];
-                    for column in 0..self.plane[1] {
-                        let x = (column * s.stride[1] + phase[1]).wrapping_sub(s.padding[1]);
-                        if let Some(&value) = line.get(x) {
-                            self.digits.write(value, words, base + column, stride, half);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn panels(&self, batch: usize) -> Vec<Panel> {
-        let g = &self.geometry;
-        let [height, width] = self.plane;
-        let cells = height * width;
-        let span = (g.out_height() - 1) * width + g.out_width();
-        let target = |position: usize| {
-            let (image, cell) = (position / cells, position % cells);
-            let (y, x) = (cell / width, cell % width);
-            if image < batch && y < g.out_height() && x < g.out_width() {
-                image * g.output_len() + y * g.out_width() + x
-            } else {
-                DROPPED
-            }
-        };
-        // In the second case a panel never reaches the next image, so that no output is computed twice.
-        let starts: Vec<usize> = if cells < span.next_multiple_of(LANES) {
-            (0..batch * cells).step_by(LANES).collect()
-        } else {
-            (0..batch).flat_map(|image| (0..span).step_by(LANES).map(move |at| image * cells + at)).collect()
-        };
-        starts
-            .into_iter()
-            .map(|start| Panel { start, targets: std::array::from_fn(|lane| target(start + lane)) })
-            .filter(|panel| panel.targets.iter().any(|&target| target != DROPPED))
-            .collect()
+        convolve(&self.view, &self.panels, input, batch)
     }
 }
+
+/// The panels of a view; `weight` takes indices [group][output][term], `terms` per output.
+pub(crate) fn pack(
+    view: &View,
+    ring: &Ring,
+    terms: usize,
+    weight: &dyn Fn(usize) -> i64,
+    kernel: Kernel,
+) -> Result<Panels, ConvError> {
+    let sources = view.sources();
+    let weight = |group: usize, output: usize, term: usize| match sources[term] {
+        Some(source) => weight((group * view.outputs + output) * terms + source),
+        None => 0,
+    };
+    Panels::new(ring, kernel, [view.groups, view.outputs, view.pairs()], &weight)
+}
+
+/// Convolves `batch` images with weights packed for `view`.
+///
+/// # Panics
+/// Unless `input` has the length that the view and `batch` ask for.
+pub(crate) fn convolve(view: &View, panels: &Panels, input: &[u64], batch: usize) -> Vec<u64> {
+    let lens = view.lens();
+    assert_eq!(input.len(), batch * lens[0], "number of values");
+    let len = batch * lens[1];
+    let mut output = Vec::with_capacity(len);
+    if len > 0 {
+        convolve_into(view, panels, input, batch, &mut output.spare_capacity_mut()[..len]);
+    }
+    // SAFETY: the jobs partition images, outputs and channels, and each writes all words of its part.
+    unsafe { output.set_len(len) };
+    output
+}
+
+fn convolve_into(view: &View, panels: &Panels, input: &[u64], batch: usize, output: &mut [MaybeUninit<u64>]) {
+    let (jobs, extent) = jobs(view, panels, batch);
+    let segments = panels.segments(view.runs(extent, panels.cut.digits));
+    let spread = *panels.spread();
+    let gather = Gather { view, spread, kernel: panels.kernel(), input };
+    let output = Target::new(output);
+    let layer = Layer { view, panels, segments: &segments, extent, gather, output: &output };
+    // Jobs that are parts of one are run by one task where they are too small to be worth more.
+    let work =
+        view.pairs() * view.outputs.div_ceil(16) * view.groups * view.planes()[1] * batch * panels.cut.digits;
+    let least = (jobs.len() * ENOUGH_WORK).div_ceil(work.max(1)).max(1);
+    if least >= jobs.len() || rayon::current_num_threads() == 1 {
+        jobs.iter().for_each(|job| layer.job(job));
+    } else {
+        jobs.par_iter().with_min_len(least).for_each(|job| layer.job(job));
+    }
+}
+
+/// Cuts a layer into jobs, and says how their digits are laid out.
+fn jobs(view: &View, panels: &Panels, batch: usize) -> (Vec<Job>, Extent) {
+    let digits = panels.cut.digits;
+    let [height, width] = view.out;
+    let work = view.pairs() * view.outputs.div_ceil(16) * view.groups * height * width * batch * digits;
+    let threads = rayon::current_num_threads().min(work / ENOUGH_WORK + 1);
+    let wanted = if threads == 1 { 1 } else { threads * JOBS_PER_THREAD };
+    // Rows and columns that fit the cache.
+    let words = |rows: usize, columns: usize| {
+        let extent = view.extent(rows, columns, digits);
+        extent.stored[0] * extent.pitch
+    };
+    let fitting = |most: usize, words: &dyn Fn(usize) -> usize| {
+        let count = (1..=most.ilog2())
+            .map(|i| most.div_ceil(1 << i))
+            .fold(most, |fits, next| if words(fits) > JOB_WORDS { next } else { fits });
+        // Equal parts instead of full ones and a rest.
+        most.div_ceil(most.div_ceil(count))
+    };
+    let mut columns = fitting(width, &|columns| words(1, columns));
+    if columns < width && columns > BATCH {
+        columns = columns.next_multiple_of(BATCH);
+    }
+    let mut rows = if columns < width { 1 } else { fitting(height, &|rows| words(rows, width)) };
+    let mut images = 1;
+    if rows == height && columns == width {
+        let fit = JOB_WORDS / words(rows, columns);
+        images = ENOUGH_PIXELS.div_ceil(height * width).min(fit).clamp(1, batch);
+    }
+    // More, smaller jobs where threads would be idle: pixels first, then output channels.
+    let count = |rows: usize, columns: usize, images: usize| {
+        view.groups * batch.div_ceil(images) * height.div_ceil(rows) * width.div_ceil(columns)
+    };
+    while count(rows, columns, images) < wanted && rows * columns * images >= ENOUGH_PIXELS {
+        if images > 1 {
+            images = images.div_ceil(2);
+        } else if rows > 1 {
+            rows = rows.div_ceil(2);
+        } else {
+            columns = columns.div_ceil(2);
+        }
+    }
+    let parts = wanted.div_ceil(count(rows, columns, images)).min(panels.count());
+    let some = panels.count().div_ceil(parts);
+    let mut jobs = Vec::new();
+    for group in 0..view.groups {
+        for images in parts_of(batch, images) {
+            for rows in parts_of(height, rows) {
+                for columns in parts_of(width, columns) {
+                    for panels in parts_of(panels.count(), some) {
+                        let (images, rows, columns) = (images.clone(), rows.clone(), columns.clone());
+                        jobs.push(Job { group, images, rows, columns, panels });
+                    }
+                }
+            }
+        }
+    }
+    (jobs, view.extent(rows, columns, digits))
+}
+
+fn parts_of(whole: usize, part: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..whole).step_by(part).map(move |first| first..whole.min(first + part))
+}
+
+/// A layer on its inputs.
+struct Layer<'a> {
+    view: &'a View,
+    panels: &'a Panels,
+    segments: &'a Segments,
+    extent: Extent,
+    gather: Gather<'a>,
+    output: &'a Target<'a>,
+}
+
+impl Layer<'_> {
+    fn job(&self, job: &Job) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let part = Part { layer: self, job, scratch };
+            let kernel = self.panels.kernel();
+            match (self.panels.cut.digits, self.panels.is_prime()) {
+                (1, true) => kernel.run(Digits::<1, true>(part)),
+                (2, true) => kernel.run(Digits::<2, true>(part)),
+                (3, true) => kernel.run(Digits::<3, true>(part)),
+                (_, true) => kernel.run(Digits::<4, true>(part)),
+                (1, false) => kernel.run(Digits::<1, false>(part)),
+                (2, false) => kernel.run(Digits::<2, false>(part)),
+                (3, false) => kernel.run(Digits::<3, false>(part)),
+                (_, false) => kernel.run(Digits::<4, false>(part)),
+            }
+        });
+    }
+
+    /// Writes `[block][output of the batch][8]` to the planes. The batch are outputs number `first` and following of the job.
+    #[inline(always)]
+    fn place(&self, job: &Job, panel: usize, first: usize, count: usize, blocks: &[[u64; LANES]]) {
+        let view = self.view;
+        let [_, plane] = view.planes();
+        let (width, each) = (view.out[1], job.rows.len() * job.columns.len());
+        let whole = job.columns.len() == width;
+        let channels = panel * self.panels.panel_outputs();
+        let mut at = 0;
+        while at < count {
+            // Outputs that follow each other in a plane: to the end of the image or of the row.
+            let (image, inside) = ((first + at) / each, (first + at) % each);
+            let (row, column) = (inside / job.columns.len(), inside % job.columns.len());
+            let run = if whole { each - inside } else { job.columns.len() - column };
+            let run = run.min(count - at);
+            let pixel = (job.rows.start + row) * width + job.columns.start + column;
+            let base = (job.images.start + image) * view.lens()[1] + job.group * view.outputs * plane + pixel;
+            for block in 0..self.panels.blocks(panel) {
+                let channel = channels + block * LANES;
+                let pixels = &blocks[block * BATCH + at..][..run];
+                let place = [base + channel * plane, plane, LANES.min(view.outputs - channel)];
+                // SAFETY: jobs are disjoint in images, outputs or channels, so nobody else writes these words.
+                unsafe { self.output.write(self.panels.kernel(), pixels, place) };
+            }
+            at += run;
+        }
+    }
+}
+
+struct Part<'a, 'b> {
+    layer: &'a Layer<'b>,
+    job: &'a Job,
+    scratch: &'a mut Scratch,
+}
+
+struct Digits<'a, 'b, const D: usize, const PRIME: bool>(Part<'a, 'b>);
+
+impl<const D: usize, const PRIME: bool> Task for Digits<'_, '_, D, PRIME> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Part { layer, job, scratch } = self.0;
+        let (view, extent) = (layer.view, layer.extent);
+        let Scratch { words, line, starts } = scratch;
+        // The last term of a flat row of odd length is paired with what follows.
+        let words = words.words(job.images.len() * extent.stored[0] * extent.pitch + D);
+        layer.gather.job::<D>(job, extent, words, line);
+        starts.clear();
+        for image in 0..job.images.len() {
+            for row in 0..job.rows.len() {
+                let row = (image * extent.stored[0] + row * view.step(0)) * extent.pitch;
+                starts.extend((0..job.columns.len()).map(|column| row + view.column(column, extent, D)));
+            }
+        }
+        let mut out = [[0; LANES]; BLOCKS * BATCH];
+        let mut sums = Sums::new();
+        for panel in job.panels.clone() {
+            for (at, starts) in starts.chunks(BATCH).enumerate() {
+                let columns = (&*words, layer.segments);
+                let room = (out.as_flattened_mut(), BATCH);
+                layer.panels.columns::<D, PRIME>([job.group, panel], columns, starts, room, &mut sums);
+                layer.place(job, panel, at * BATCH, starts.len(), &out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

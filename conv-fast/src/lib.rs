@@ -8,6 +8,9 @@
 //! - **cutting** it into tiles that fit a polynomial: [`Tiling`];
 //! - **packing** it into products of polynomials modulo X^N + 1: [`Packing`], index maps from tensors to coefficients.
 //!
+//! Beside them stands the *float twin*, [`FloatConv`]: the same convolutions over f32 and f64, for networks in the clear and
+//! for the floating mode.
+//!
 //! [`ConvGeometry`] is the checked shape that everything starts from. Nothing here draws randomness or talks to anyone;
 //! the run time depends on shapes, not on values.
 //!
@@ -25,8 +28,10 @@
 //! # }
 //! ```
 
+mod depthwise;
 mod direct;
 mod error;
+pub mod float;
 mod geometry;
 mod im2col;
 mod kernel;
@@ -36,19 +41,22 @@ pub mod matmul;
 mod ntt;
 pub mod packing;
 pub mod plan;
+mod polyphase;
 mod prepared;
 mod ring;
 #[cfg(test)]
 mod testing;
 pub mod tiling;
+mod wide;
 mod winograd;
 
-pub use direct::{direct, direct_f64, direct_wrapping};
+pub use direct::{direct, direct_f64, direct_float, direct_wrapping};
 pub use error::ConvError;
+pub use float::{Float, FloatAlgorithm, FloatConv};
 pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
-pub use packing::{Layout, Packing, PackingCost};
+pub use packing::{Density, Layout, Packing, PackingCost};
 pub use kernel::Kernel;
-pub use plan::Algorithm;
+pub use plan::{Algorithm, Planner, Products};
 pub use prepared::PreparedConv;
 pub use ring::Ring;
 pub use tiling::Tiling;

@@ -45,6 +45,14 @@ impl Ring {
         }
     }
 
+    /// Whether the fast algorithms serve it: Z_2^k, and Z_q with q < 2^52.
+    pub fn is_fast(&self) -> bool {
+        match self {
+            Self::Prime(modulus) => modulus.bits() <= 52,
+            Self::PowerOfTwo(_) => true,
+        }
+    }
+
     /// Greatest element.
     pub fn greatest(&self) -> u64 {
         match self {

@@ -31,6 +31,7 @@ const SMOKES: &[Smoke] = &[
         json: &["schema"],
     },
     bench("bench kernels", &["bench", "kernels", "--effort", "smoke", "--json"]),
+    bench("bench conv", &["bench", "conv", "--effort", "smoke", "--json"]),
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
     bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),

@@ -1,57 +1,80 @@
-//! The multiply-add kernel on 256-bit vectors: eight lanes, two rows at a time, all digits in registers.
+//! The multiply-add kernel on 256-bit vectors with `vpmaddwd`: half a vector of outputs at a time, sums in registers.
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::{DIGIT_BITS, LANES, Panel, TILE_ROWS, Totals};
+use super::panels::{Sums, Tile};
 use std::arch::x86_64::*;
 
-const ROWS: usize = 2;
-const WIDTH: usize = 8;
+/// Sums per half of a vector that fit the sixteen registers beside weights, words and products.
+const SUMS: usize = 8;
 
-/// Safe entrance. Lengths are checked by the [`Panel`]; only [`super::Kernel::available`] offers this
-/// kernel; the feature is asserted again since the enum's variants can be named by anyone.
-pub(super) fn run<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
-    assert!(is_x86_feature_detected!("avx2"), "AVX2 is missing");
-    // SAFETY: the feature is there; a `Panel` has words for all loads of at most its D digits.
-    unsafe { accumulate::<D>(panel, block, totals) }
+/// The sums of `width` vectors of weights with the columns of the tile.
+#[inline(always)]
+pub(super) fn run<const D: usize>(tile: &Tile<'_>, width: usize, sums: &mut Sums) {
+    let (count, mut at) = (tile.starts.len(), 0);
+    while at < count {
+        // SAFETY: only machines with the features run this kernel; a `Tile` has weights and words for all loads.
+        unsafe {
+            if SUMS >= 6 * D && count - at >= 6 {
+                at += accumulate::<6, D>(tile, width, at, sums);
+            } else if SUMS >= 4 * D && count - at >= 4 {
+                at += accumulate::<4, D>(tile, width, at, sums);
+            } else if count - at >= 2 {
+                at += accumulate::<2, D>(tile, width, at, sums);
+            } else {
+                at += accumulate::<1, D>(tile, width, at, sums);
+            }
+        }
+    }
 }
 
+/// P columns from number `first` on; returns P.
 #[target_feature(enable = "avx2")]
-unsafe fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
-    let &Panel { weights, words, offsets, digit_stride } = panel;
-    for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
-        for lane in (0..LANES).step_by(WIDTH) {
-            for row in (0..TILE_ROWS).step_by(ROWS) {
-                let mut sums = [[_mm256_setzero_si256(); D]; ROWS];
-                for (k, &offset) in offsets.iter().enumerate() {
-                    // SAFETY: offset + (D−1)·stride + LANES ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `Panel`.
-                    unsafe {
-                        let column = words.as_ptr().add(offset + lane);
-                        let values: [__m256i; D] =
-                            std::array::from_fn(|d| _mm256_loadu_si256(column.add(d * digit_stride).cast()));
-                        for (r, sums) in sums.iter_mut().enumerate() {
-                            let weight = _mm256_set1_epi32(*weights.get_unchecked(k * TILE_ROWS + row + r));
-                            for (sum, value) in sums.iter_mut().zip(values) {
-                                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(weight, value));
-                            }
+unsafe fn accumulate<const P: usize, const D: usize>(
+    tile: &Tile<'_>,
+    width: usize,
+    first: usize,
+    out: &mut Sums,
+) -> usize {
+    let starts: [usize; P] = std::array::from_fn(|p| tile.starts[first + p]);
+    for half in 0..2 * width {
+        let mut sums = [[_mm256_setzero_si256(); D]; P];
+        let mut highs = sums;
+        // SAFETY: by `Tile`, start + offset + D·pairs ≤ words.len(), and there are `width` vectors for each pair.
+        unsafe {
+            let mut weights = tile.weights.as_ptr().cast::<__m256i>().add(half);
+            for segment in tile.segments {
+                let columns: [*const i32; P] =
+                    std::array::from_fn(|p| tile.words.as_ptr().add(starts[p] + segment.offset));
+                for at in (0..segment.pairs * D).step_by(D) {
+                    let weight = _mm256_load_si256(weights);
+                    for (sums, column) in sums.iter_mut().zip(columns) {
+                        for (d, sum) in sums.iter_mut().enumerate() {
+                            let word = _mm256_set1_epi32(*column.add(at + d));
+                            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(weight, word));
                         }
                     }
+                    weights = weights.add(2 * width);
                 }
-                for (r, sums) in sums.iter().enumerate() {
-                    for (d, &sum) in sums.iter().enumerate() {
-                        let shift = _mm_cvtsi32_si128((d as u32 % 2 * DIGIT_BITS) as i32);
-                        let halves = [_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum)];
-                        for (half, part) in halves.into_iter().enumerate() {
-                            let wide = _mm256_sll_epi64(_mm256_cvtepi32_epi64(part), shift);
-                            let total = totals[row + r][d / 2][lane + 4 * half..][..4].as_mut_ptr();
-                            // SAFETY: the slice above has four elements.
-                            unsafe {
-                                let old = _mm256_loadu_si256(total.cast());
-                                _mm256_storeu_si256(total.cast(), _mm256_add_epi64(old, wide));
-                            }
-                        }
+                if segment.spill {
+                    let low = _mm256_set1_epi32(0xffff);
+                    for (high, sum) in highs.as_flattened_mut().iter_mut().zip(sums.as_flattened_mut()) {
+                        *high = _mm256_add_epi32(*high, _mm256_srai_epi32::<16>(*sum));
+                        *sum = _mm256_and_si256(*sum, low);
                     }
                 }
             }
         }
+        for p in 0..P {
+            for d in 0..D {
+                let at = ((first + p) * width + half / 2) * D + d;
+                // SAFETY: eight of the sixteen words of a vector.
+                unsafe {
+                    let from = 8 * (half % 2);
+                    _mm256_storeu_si256(out.sums[at].0[from..][..8].as_mut_ptr().cast(), sums[p][d]);
+                    _mm256_storeu_si256(out.highs[at].0[from..][..8].as_mut_ptr().cast(), highs[p][d]);
+                }
+            }
+        }
     }
+    P
 }

@@ -1,54 +1,84 @@
-//! The multiply-add kernel on 512-bit vectors with `vpdpwssd`: sixteen lanes, four rows, all digits in registers.
+//! The multiply-add kernel on 512-bit vectors with `vpdpwssd`: all sums in registers.
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::{DIGIT_BITS, Panel, TILE_ROWS, Totals};
+use super::buffer::Vector;
+use super::panels::{MAX_SUMS, Sums, Tile};
 use std::arch::x86_64::*;
 
-/// Safe entrance; see the AVX2 twin.
-pub(super) fn run<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
-    assert!(
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vnni"),
-        "AVX-512 VNNI is missing"
-    );
-    // SAFETY: the features are there; a `Panel` has words for all loads of at most its D digits.
-    unsafe { accumulate::<D>(panel, block, totals) }
+/// The sums of `width` vectors of weights with the columns of the tile: 1, 2, 3, 4, 6, 8 or 12 of them.
+#[inline(always)]
+pub(super) fn run<const D: usize>(tile: &Tile<'_>, width: usize, sums: &mut Sums) {
+    macro_rules! columns {
+        ($width:literal, $($count:literal)*) => {
+            match tile.starts.len() {
+                // SAFETY: only machines with the features run this kernel; a `Tile` has weights and words for all loads.
+                $($count => unsafe { accumulate::<$width, $count, D>(tile, sums) },)*
+                count => unreachable!("{count} columns"),
+            }
+        };
+    }
+    match (width, D) {
+        (1, 1) => columns!(1, 1 2 3 4 6 8 12),
+        (1, 2) => columns!(1, 1 2 3 4 6),
+        (1, _) => columns!(1, 1 2 3 4),
+        (2, 1) => columns!(2, 1 2 3 4 6 8 12),
+        (2, 2) => columns!(2, 1 2 3 4 6),
+        (2, _) => columns!(2, 1 2 3 4),
+        (3, 1) => columns!(3, 1 2 3 4 6 8),
+        (3, _) => columns!(3, 1 2 3 4),
+        _ => unreachable!("{width} vectors"),
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
-    let &Panel { weights, words, offsets, digit_stride } = panel;
-    for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
-        let mut sums = [[_mm512_setzero_si512(); D]; TILE_ROWS];
-        for (k, &offset) in offsets.iter().enumerate() {
-            // SAFETY: offset + (D−1)·stride + 16 ≤ words.len() and (k+1)·TILE_ROWS ≤ weights.len(), by `Panel`.
-            unsafe {
-                let column = words.as_ptr().add(offset);
-                let values: [__m512i; D] =
-                    std::array::from_fn(|d| _mm512_loadu_si512(column.add(d * digit_stride).cast()));
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let weight = _mm512_set1_epi32(*weights.get_unchecked(k * TILE_ROWS + r));
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum = _mm512_dpwssd_epi32(*sum, weight, value);
+unsafe fn accumulate<const V: usize, const P: usize, const D: usize>(tile: &Tile<'_>, out: &mut Sums) {
+    if V * P * D > MAX_SUMS {
+        unreachable!("more sums than registers");
+    }
+    let mut sums = [[[_mm512_setzero_si512(); D]; V]; P];
+    let highs: *mut Vector = out.highs.as_mut_ptr();
+    let mut spilled = false;
+    let mut weights: *const Vector = tile.weights.as_ptr();
+    for segment in tile.segments {
+        // SAFETY: by `Tile`, start + offset + D·pairs ≤ words.len(), and there are V vectors for each pair.
+        unsafe {
+            let columns: [*const i32; P] = std::array::from_fn(|p| {
+                tile.words.as_ptr().add(*tile.starts.get_unchecked(p) + segment.offset)
+            });
+            let mut at = 0;
+            for _ in 0..segment.pairs {
+                let vectors: [__m512i; V] = std::array::from_fn(|v| _mm512_load_si512(weights.add(v).cast()));
+                for (sums, column) in sums.iter_mut().zip(columns) {
+                    for d in 0..D {
+                        let word = _mm512_set1_epi32(*column.add(at + d));
+                        for (sums, &vector) in sums.iter_mut().zip(&vectors) {
+                            sums[d] = _mm512_dpwssd_epi32(sums[d], vector, word);
+                        }
                     }
                 }
+                weights = weights.add(V);
+                at += D;
             }
         }
-        for (totals, sums) in totals.iter_mut().zip(&sums) {
-            for (d, &sum) in sums.iter().enumerate() {
-                let shift = _mm_cvtsi32_si128((d as u32 % 2 * DIGIT_BITS) as i32);
-                let halves = [_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64::<1>(sum)];
-                for (half, part) in halves.into_iter().enumerate() {
-                    let wide = _mm512_sll_epi64(_mm512_cvtepi32_epi64(part), shift);
-                    let total = totals[d / 2][8 * half..][..8].as_mut_ptr();
-                    // SAFETY: the slice above has eight elements.
-                    unsafe {
-                        let old = _mm512_loadu_si512(total.cast());
-                        _mm512_storeu_si512(total.cast(), _mm512_add_epi64(old, wide));
+        if segment.spill {
+            let low = _mm512_set1_epi32(0xffff);
+            for (i, sum) in sums.as_flattened_mut().as_flattened_mut().iter_mut().enumerate() {
+                let mut high = _mm512_srai_epi32::<16>(*sum);
+                // SAFETY: there are MAX_SUMS vectors.
+                unsafe {
+                    let at = highs.add(i).cast();
+                    if spilled {
+                        high = _mm512_add_epi32(high, _mm512_load_si512(at));
                     }
+                    _mm512_store_si512(at, high);
                 }
+                *sum = _mm512_and_si512(*sum, low);
             }
+            spilled = true;
         }
+    }
+    for (vector, &sum) in out.sums.iter_mut().zip(sums.as_flattened().as_flattened()) {
+        // SAFETY: one vector is one cache line.
+        unsafe { _mm512_store_si512(vector.0.as_mut_ptr().cast(), sum) };
     }
 }

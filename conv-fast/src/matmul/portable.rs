@@ -1,27 +1,42 @@
 //! The multiply-add kernel in plain Rust; compilers turn its inner loop into the target's 16-bit multiply-adds.
 
-use super::{DIGIT_BITS, LANES, Panel, TILE_ROWS, Totals};
+use super::buffer::Vector;
+use super::decode::WIDTH;
+use super::panels::{Sums, Tile};
 
-pub(super) fn accumulate<const D: usize>(panel: &Panel<'_>, block: usize, totals: &mut Totals) {
-    let &Panel { weights, words, offsets, digit_stride } = panel;
-    for (weights, offsets) in weights.chunks(block * TILE_ROWS).zip(offsets.chunks(block)) {
-        for d in 0..D {
-            let mut sums = [[0i32; LANES]; TILE_ROWS];
-            for (weights, offset) in weights.chunks_exact(TILE_ROWS).zip(offsets) {
-                let column = &words[offset + d * digit_stride..][..LANES];
-                for (sums, &weight) in sums.iter_mut().zip(weights) {
-                    let (w0, w1) = (i32::from(weight as i16), weight >> 16);
-                    for (sum, &word) in sums.iter_mut().zip(column) {
-                        // The block length keeps this below 2^31.
-                        *sum += w0 * i32::from(word as i16) + w1 * (word >> 16);
+/// The sums of `width` vectors of weights with the columns of the tile.
+#[inline(always)]
+pub(super) fn run<const D: usize>(tile: &Tile<'_>, width: usize, sums: &mut Sums) {
+    for (column, &start) in tile.starts.iter().enumerate() {
+        for v in 0..width {
+            for d in 0..D {
+                let (mut low, mut high) = ([0i32; WIDTH], [0i32; WIDTH]);
+                let mut weights = tile.weights.chunks_exact(width);
+                for segment in tile.segments {
+                    let words = &tile.words[start + segment.offset..][..segment.pairs * D];
+                    for (words, weights) in words.chunks_exact(D).zip(&mut weights) {
+                        low = add(low, &weights[v], words[d]);
+                    }
+                    if segment.spill {
+                        for (high, low) in high.iter_mut().zip(&mut low) {
+                            *high += *low >> 16;
+                            *low &= 0xffff;
+                        }
                     }
                 }
-            }
-            for (totals, sums) in totals.iter_mut().zip(&sums) {
-                for (total, &sum) in totals[d / 2].iter_mut().zip(sums) {
-                    *total += i64::from(sum) << (d as u32 % 2 * DIGIT_BITS);
-                }
+                let at = (column * width + v) * D + d;
+                (sums.sums[at], sums.highs[at]) = (Vector(low), Vector(high));
             }
         }
     }
+}
+
+/// Adds both products of each lane; the segments keep the sums below 2^31.
+#[inline(always)]
+fn add(mut sums: [i32; WIDTH], weights: &Vector, word: i32) -> [i32; WIDTH] {
+    let (x0, x1) = (i32::from(word as i16), word >> 16);
+    for (sum, &weight) in sums.iter_mut().zip(&weights.0) {
+        *sum += i32::from(weight as i16) * x0 + (weight >> 16) * x1;
+    }
+    sums
 }

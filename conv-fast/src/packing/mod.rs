@@ -38,12 +38,14 @@ mod axis;
 mod bits;
 mod choose;
 mod correction;
+mod density;
 mod plane;
 mod zeros;
 
 pub use choose::{PackingCost, choose};
 pub(crate) use choose::{Search, plane_len};
 pub use correction::ZeroCorrection;
+pub use density::Density;
 
 use crate::{ConvError, ConvGeometry};
 use plane::Plane;
@@ -166,11 +168,6 @@ impl Packing {
     /// Output polynomials per G images.
     pub fn output_polys(&self) -> usize {
         self.geometry.shape().out_channels.div_ceil(self.layout.outputs)
-    }
-
-    /// Output values per coefficient of the output polynomials, between 0 and 1.
-    pub fn density(&self) -> f64 {
-        (self.layout.images * self.geometry.output_len()) as f64 / (self.output_polys() * self.degree) as f64
     }
 
     /// Polynomial and coefficient of one element of the input tensor of image `image` < G.

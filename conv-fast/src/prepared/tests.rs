@@ -1,27 +1,42 @@
-//! Every algorithm, on every kernel, against the direct convolution.
+//! Every algorithm, on every kernel and in both rings, against the direct convolution.
 
 use super::*;
+use crate::plan::{self, Products};
 use crate::testing::{Random, random_geometry};
-use crate::{ConvShape, plan};
+use crate::ConvShape;
+use he_core::Modulus;
 
-/// The primes of the three profiles.
-const MODULI: [u64; 3] = [67_104_769, 4_294_828_033, 1_125_899_906_826_241];
+/// The primes of the profiles, and rings of words.
+fn rings() -> Vec<Ring> {
+    let primes = [67_084_289, 4_294_828_033, 281_474_976_694_273, 1_125_899_906_826_241];
+    let primes = primes.into_iter().map(|q| Ring::Prime(Modulus::new(q).unwrap()));
+    primes.chain([1, 20, 32, 57, 64].map(|bits| Ring::power_of_two(bits).unwrap())).collect()
+}
 
+fn words(random: &mut Random, ring: &Ring, count: usize) -> Vec<u64> {
+    let mut words = random.words(count, ring.greatest());
+    // The ends of the range, too.
+    for word in words.iter_mut().step_by(7) {
+        *word = ring.greatest();
+    }
+    words
+}
+
+/// Whether the algorithm computes the layer; if so, what it computes was compared.
 fn check(
     random: &mut Random,
     geometry: &ConvGeometry,
-    q: u64,
+    ring: Ring,
     bound: i32,
     batch: usize,
     algorithm: Algorithm,
 ) -> bool {
-    let modulus = Modulus::new(q).unwrap();
     let weights = random.weights(geometry.weights_len(), bound);
-    let input = random.words(batch * geometry.input_len(), q);
-    let wide: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
-    let expected = direct(geometry, &modulus, &wide, &input);
+    let input = words(random, &ring, batch * geometry.input_len());
+    let signed: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
+    let expected = direct(geometry, ring, &signed, &input);
     for kernel in Kernel::available() {
-        let Ok(prepared) = PreparedConv::with_kernel(geometry.clone(), modulus, &weights, algorithm, kernel)
+        let Ok(prepared) = PreparedConv::with_kernel(geometry.clone(), ring, &weights, algorithm, kernel)
         else {
             return false;
         };
@@ -31,52 +46,43 @@ fn check(
     true
 }
 
+fn pick<T: Copy>(random: &mut Random, list: &[T]) -> T {
+    list[random.between(0, list.len() - 1)]
+}
+
 #[test]
 fn im2col_supports_every_geometry() {
     let mut random = Random::new("im2col");
-    for round in 0..300 {
+    for _ in 0..300 {
         let geometry = random_geometry(&mut random);
-        let bound = [2047, 8192, 1 << 20, i32::MAX - 1][random.between(0, 3)];
+        let bound = pick(&mut random, &[127, 2047, 4096, 8192, 1 << 15, 1 << 20, i32::MAX - 1]);
         let batch = random.between(1, 4);
-        assert!(check(&mut random, &geometry, MODULI[round % 3], bound, batch, Algorithm::Im2col));
+        let ring = pick(&mut random, &rings());
+        assert!(check(&mut random, &geometry, ring, bound, batch, Algorithm::Im2col), "{geometry:?} {ring}");
     }
 }
 
 #[test]
-fn winograd_tiles_of_any_size() {
-    let mut random = Random::new("winograd");
-    let mut done = 0;
-    for round in 0..120 {
-        let kernel = random.between(2, 5);
-        let tile = random.between(2, 9 - kernel);
-        let groups = random.between(1, 2);
-        let shape = ConvShape {
-            in_channels: groups * random.between(1, 5),
-            in_height: random.between(1, 12),
-            in_width: random.between(1, 12),
-            out_channels: groups * random.between(1, 20),
-            kernel: [kernel; 2],
-            stride: [1; 2],
-            padding: std::array::from_fn(|_| random.between(0, kernel)),
-            dilation: [1; 2],
-            groups,
-        };
-        let Ok(geometry) = ConvGeometry::new(shape) else { continue };
-        let bound = [2047, 1 << 15][random.between(0, 1)];
-        let batch = random.between(1, 3);
-        assert!(check(&mut random, &geometry, MODULI[round % 3], bound, batch, Algorithm::Winograd { tile }));
-        done += 1;
-    }
-    assert!(done >= 40);
-}
-
-#[test]
-fn transforms_where_the_modulus_allows() {
-    let mut random = Random::new("ntt");
-    for round in 0..80 {
+fn every_algorithm_on_every_geometry_it_takes() {
+    let mut random = Random::new("algorithms");
+    let mut done = [0; 4];
+    for _ in 0..400 {
         let geometry = random_geometry(&mut random);
-        assert!(check(&mut random, &geometry, MODULI[round % 3], 2047, 2, Algorithm::Ntt));
+        let ring = pick(&mut random, &rings());
+        let tile = [random.between(1, 6), random.between(1, 6)];
+        let products = pick(&mut random, &[Products::Digits, Products::Words]);
+        let algorithms = [
+            Algorithm::Depthwise,
+            Algorithm::Winograd { tile, products: Products::Words },
+            Algorithm::Winograd { tile, products },
+            Algorithm::Ntt,
+        ];
+        let at = random.between(0, 3);
+        let bound = pick(&mut random, &[2047, 4096, 1 << 15]);
+        let batch = random.between(1, 3);
+        done[at] += usize::from(check(&mut random, &geometry, ring, bound, batch, algorithms[at]));
     }
+    assert!(done.iter().all(|&done| done >= 8), "{done:?}");
 }
 
 /// Inputs and weights at the ends of their ranges, all of one sign, many channels.
@@ -94,57 +100,106 @@ fn extreme_values_in_every_algorithm() {
         groups: 1,
     };
     let geometry = ConvGeometry::new(shape).unwrap();
-    let q = MODULI[2];
-    let modulus = Modulus::new(q).unwrap();
-    for weight in [-2048, 8192, 1 << 20, -(1 << 20)] {
-        for value in [q / 2, q / 2 + 1, q - 1] {
-            let input = vec![value; geometry.input_len()];
-            let expected =
-                direct(&geometry, &modulus, &vec![i64::from(weight); geometry.weights_len()], &input);
-            for algorithm in [
-                Algorithm::Im2col,
-                Algorithm::Winograd { tile: 4 },
-                Algorithm::Winograd { tile: 6 },
-                Algorithm::Ntt,
-            ] {
+    for ring in rings() {
+        let top = ring.greatest();
+        for weight in [-2048, 4096, 8192, 1 << 20, -(1 << 20)] {
+            for value in [top / 2, top / 2 + 1, top] {
+                let value = value.min(top);
+                let input = vec![value; geometry.input_len()];
+                let expected = direct(&geometry, ring, &vec![i64::from(weight); geometry.weights_len()], &input);
                 let weights = vec![weight; geometry.weights_len()];
-                let prepared = PreparedConv::new(geometry.clone(), modulus, &weights, algorithm).unwrap();
-                assert!(prepared.run(&input, 1) == expected, "{algorithm} {weight} {value}");
+                let mut done = 0;
+                for candidate in Planner::default().weight_bits(22).candidates(&geometry, ring) {
+                    let algorithm = candidate.algorithm;
+                    // Some transforms have no room for such weights over Z_2^k.
+                    let Ok(prepared) = PreparedConv::new(geometry.clone(), ring, &weights, algorithm) else {
+                        continue;
+                    };
+                    assert!(prepared.run(&input, 1) == expected, "{algorithm} {ring} {weight} {value}");
+                    done += 1;
+                }
+                assert!(done >= 3, "{ring} {weight}");
+                let best = PreparedConv::best(geometry.clone(), ring, &weights, 1).unwrap();
+                assert!(best.run(&input, 1) == expected, "{best:?} {weight} {value}");
             }
         }
+    }
+}
+
+/// What a layer computes must not depend on how many threads compute it.
+#[test]
+fn threads_change_nothing() {
+    let mut random = Random::new("threads");
+    let geometry = ConvGeometry::new(ConvShape {
+        in_channels: 24,
+        in_height: 30,
+        in_width: 29,
+        out_channels: 40,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [1; 4],
+        dilation: [1; 2],
+        groups: 1,
+    })
+    .unwrap();
+    let ring = rings()[3];
+    let weights = random.weights(geometry.weights_len(), 2047);
+    let input = words(&mut random, &ring, 2 * geometry.input_len());
+    for candidate in plan::candidates(&geometry, ring) {
+        let layer = PreparedConv::new(geometry.clone(), ring, &weights, candidate.algorithm).unwrap();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| layer.run(&input, 2))
+        };
+        assert!(with(1) == with(3), "{}", candidate.algorithm);
     }
 }
 
 #[test]
 fn the_plan_can_always_be_carried_out() {
     let mut random = Random::new("plan");
-    for round in 0..60 {
+    for _ in 0..60 {
         let geometry = random_geometry(&mut random);
-        let q = MODULI[round % 3];
-        let algorithm = plan::choose(&geometry, &Modulus::new(q).unwrap());
-        assert!(check(&mut random, &geometry, q, 2047, 1, algorithm), "{algorithm} {geometry:?}");
+        let ring = pick(&mut random, &rings());
+        for candidate in plan::candidates(&geometry, ring) {
+            let algorithm = candidate.algorithm;
+            assert!(check(&mut random, &geometry, ring, 2047, 1, algorithm), "{algorithm} {geometry:?}");
+        }
     }
     let dense = ConvGeometry::fully_connected(256, 100).unwrap();
-    let modulus = Modulus::new(MODULI[2]).unwrap();
+    let ring = rings()[3];
     // What is chosen depends on the machine's kernels; that the explanation agrees with it does not.
-    let chosen = plan::choose(&dense, &modulus).to_string();
-    let explained = plan::explain(&dense, &modulus);
+    let chosen = plan::choose(&dense, ring).to_string();
+    let explained = plan::explain(&dense, ring);
     assert!(explained.starts_with(&chosen) && explained.contains("direct"), "{chosen}: {explained}");
+    let best = PreparedConv::best(dense.clone(), ring, &vec![3; dense.weights_len()], 1).unwrap();
+    assert!(best.bytes() > 0);
 }
 
 #[test]
 fn refusals() {
     let geometry = ConvGeometry::fully_connected(4, 3).unwrap();
-    let modulus = Modulus::new(MODULI[0]).unwrap();
-    let new = |count: usize, modulus, algorithm| {
-        PreparedConv::new(geometry.clone(), modulus, &vec![1; count], algorithm).unwrap_err()
+    let modulus = Modulus::new(67_084_289).unwrap();
+    let new = |count: usize, ring: Ring, algorithm| {
+        PreparedConv::new(geometry.clone(), ring, &vec![1; count], algorithm).unwrap_err()
     };
-    assert!(matches!(new(11, modulus, Algorithm::Im2col), ConvError::Length { expected: 12, .. }));
-    assert!(matches!(new(12, modulus, Algorithm::Winograd { tile: 2 }), ConvError::Unsupported { .. }));
+    let winograd = Algorithm::Winograd { tile: [2, 2], products: Products::Words };
+    assert!(matches!(new(11, modulus.into(), Algorithm::Im2col), ConvError::Length { expected: 12, .. }));
+    assert!(matches!(new(12, modulus.into(), winograd), ConvError::Unsupported { .. }));
     let odd = Modulus::new(1_000_003).unwrap();
-    assert!(matches!(new(12, odd, Algorithm::Ntt), ConvError::Modulus { .. }));
+    assert!(matches!(new(12, odd.into(), Algorithm::Ntt), ConvError::Modulus { .. }));
     let big = Modulus::new((1 << 60) - 93).unwrap();
-    assert!(matches!(new(12, big, Algorithm::Im2col), ConvError::Modulus { .. }));
+    assert!(matches!(new(12, big.into(), Algorithm::Im2col), ConvError::Modulus { .. }));
+    assert!(Ring::power_of_two(65).is_err() && Ring::power_of_two(0).is_err());
     let secret = PreparedConv::new(geometry.clone(), modulus, &[123_456; 12], Algorithm::Direct).unwrap();
     assert!(!format!("{secret:?}").contains("123456"));
+    let foreign = Kernel::available().len() < 4;
+    assert!(foreign, "no machine has both NEON and AVX");
+    for kernel in [Kernel::Neon, Kernel::Avx2, Kernel::Avx512] {
+        if !kernel.is_available() {
+            let refused =
+                PreparedConv::with_kernel(geometry.clone(), modulus, &[1; 12], Algorithm::Im2col, kernel);
+            assert!(refused.unwrap_err().to_string().contains("kernel"));
+        }
+    }
 }

@@ -5,12 +5,14 @@
 //! | `kernels` | transforms, samplers, transfers, matrix products | the portable kernel, or the slow twin |
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
 //! | `network` | whole networks, two processes, over loopback or modelled links | the same network in plain f32, this crate's evaluation |
+//! | `conv` | every linear layer of six networks, in this process | the same layer in f32 under ONNX Runtime and tract; direct |
 //! | `activation` | one activation each, two processes, also over modelled links | the same function in plain f32 |
 //!
 //! Machines and moments differ: quote ratios. Times are medians. `--json` prints one document with the machine and the
 //! commit; without it a table.
 
 pub(crate) mod activation;
+mod conv;
 mod kernels;
 mod layers;
 mod machine;
@@ -37,6 +39,8 @@ enum What {
     Layers(Options),
     /// Whole networks, two processes, over loopback or modelled links
     Network(network::Args),
+    /// Linear layers of whole networks, beside float engines, in this process
+    Conv(conv::Args),
     /// Activations one at a time, two processes, over loopback and modelled links
     Activation(activation::Args),
     /// One party of an activation: started by that bench itself
@@ -135,6 +139,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::Kernels(options) => ("hushnet-bench-kernels/1", options, kernels::run(options)?),
         What::Layers(options) => ("hushnet-bench-layers/1", options, layers::run(options)?),
         What::Network(args) => return network::run(args),
+        What::Conv(args) => return conv::run(args),
         What::Activation(args) => ("hushnet-bench-activation/1", &args.options, activation::run(args)?),
         What::ActivationParty(args) => return activation::party::run(args).map(|()| true),
         What::Party(args) => return party::run(args).map(|()| true),

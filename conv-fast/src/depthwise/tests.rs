@@ -1,0 +1,142 @@
+//! Depthwise convolutions against the definition.
+
+use super::*;
+use crate::testing::{Random, random_geometry};
+use crate::{ConvShape, direct, direct_wrapping};
+use he_core::Modulus;
+
+const MODULI: [u64; 6] =
+    [97, 67_104_769, 4_294_828_033, 281_474_976_546_817, 1_125_899_906_826_241, 4_503_599_627_370_449];
+
+/// All kernels against the loops, over a prime field and over Z_2^bits.
+fn check(random: &mut Random, geometry: &ConvGeometry, q: u64, bound: i32, ends: bool) {
+    let batch = random.between(0, 3);
+    let mut weights = random.weights(geometry.weights_len(), bound);
+    let mut input = random.words(batch * geometry.input_len(), q);
+    if ends {
+        weights.iter_mut().for_each(|weight| *weight = if *weight < 0 { -bound } else { bound });
+        input.iter_mut().for_each(|word| *word = [0, q / 2, q / 2 + 1, q - 1][*word as usize % 4]);
+    }
+    let long: Vec<i64> = weights.iter().map(|&weight| i64::from(weight)).collect();
+    let modulus = Modulus::new(q).unwrap();
+    let expected = direct(geometry, modulus, &long, &input);
+    let bits = random.between(1, 64) as u32;
+    let ring = Ring::power_of_two(bits).unwrap();
+    let words = random.words(input.len(), ring.greatest());
+    let wrapping: Vec<u64> =
+        direct_wrapping(geometry, &long, &words).into_iter().map(|word| word & ring.greatest()).collect();
+    for kernel in Kernel::available() {
+        let layer = Depthwise::new(geometry, modulus.into(), &weights, kernel).unwrap();
+        assert!(layer.run(&input, batch) == expected, "{kernel:?} {q} bound {bound} {:?}", geometry.shape());
+        let layer = Depthwise::new(geometry, ring, &weights, kernel).unwrap();
+        assert!(
+            layer.run(&words, batch) == wrapping,
+            "{kernel:?} {ring} bound {bound} {:?}",
+            geometry.shape()
+        );
+        assert!(layer.bytes() > 0);
+    }
+}
+
+#[test]
+fn geometries_of_small_groups() {
+    let mut random = Random::new("depthwise");
+    let mut done = 0;
+    while done < 300 {
+        let geometry = random_geometry(&mut random);
+        if !Depthwise::supports(&geometry) {
+            continue;
+        }
+        let bound = [2047, 8191, 1 << 20, i32::MAX - 1][random.between(0, 3)];
+        let ends = random.below(3) == 0;
+        check(&mut random, &geometry, MODULI[done % MODULI.len()], bound, ends);
+        done += 1;
+    }
+}
+
+/// Wider planes, larger kernels, all parts of padding.
+#[test]
+fn depthwise_planes() {
+    let mut random = Random::new("depthwise planes");
+    for round in 0..60 {
+        let channels = random.between(1, 9);
+        let shape = ConvShape {
+            in_channels: channels,
+            in_height: random.between(1, 30),
+            in_width: random.between(1, 40),
+            out_channels: channels * random.between(1, 2),
+            kernel: [random.between(1, 7), random.between(1, 7)],
+            stride: [random.between(1, 3), random.between(1, 3)],
+            padding: std::array::from_fn(|_| random.between(0, 8)),
+            dilation: [random.between(1, 2), random.between(1, 3)],
+            groups: channels,
+        };
+        let Ok(geometry) = ConvGeometry::new(shape) else { continue };
+        let bound = [2047, 1 << 14, i32::MAX - 1][random.between(0, 2)];
+        check(&mut random, &geometry, MODULI[round % MODULI.len()], bound, round % 3 == 0);
+    }
+}
+
+#[test]
+fn refusals() {
+    let geometry = ConvGeometry::fully_connected(5, 2).unwrap();
+    let ring = Ring::from(Modulus::new(97).unwrap());
+    let new = |geometry: &ConvGeometry, ring, count| {
+        Depthwise::new(geometry, ring, &vec![1; count], Kernel::Portable).map(|_| ()).unwrap_err()
+    };
+    assert!(matches!(new(&geometry, ring, 10), ConvError::Unsupported { .. }));
+    let geometry = ConvGeometry::fully_connected(3, 2).unwrap();
+    assert!(matches!(new(&geometry, ring, 5), ConvError::Length { expected: 6, .. }));
+    let big = Ring::from(Modulus::new((1 << 60) - 93).unwrap());
+    assert!(matches!(new(&geometry, big, 6), ConvError::Modulus { .. }));
+}
+
+#[test]
+#[ignore]
+fn bench() {
+    let mut random = Random::new("bench");
+    for kernel in Kernel::available() {
+        for q in [67_104_769u64, 1_125_899_906_826_241] {
+            print!("{kernel:?} {q}");
+            for (c, size, stride, k) in [
+                (8, 112, 1, 3),
+                (4, 112, 2, 3),
+                (32, 56, 1, 3),
+                (16, 56, 2, 3),
+                (64, 28, 1, 3),
+                (64, 28, 2, 3),
+                (128, 14, 1, 3),
+                (128, 14, 2, 3),
+                (512, 7, 1, 3),
+                (16, 28, 1, 7),
+            ] {
+                let shape = ConvShape {
+                    in_channels: c,
+                    in_height: size,
+                    in_width: size,
+                    out_channels: c,
+                    kernel: [k; 2],
+                    stride: [stride; 2],
+                    padding: [k / 2; 4],
+                    dilation: [1; 2],
+                    groups: c,
+                };
+                let geometry = ConvGeometry::new(shape).unwrap();
+                let weights = random.weights(geometry.weights_len(), 127);
+                let ring: Ring = Modulus::new(q).unwrap().into();
+                let layer = Depthwise::new(&geometry, ring, &weights, kernel).unwrap();
+                let input = random.words(geometry.input_len(), q);
+                let mut best = f64::MAX;
+                let start = std::time::Instant::now();
+                while start.elapsed().as_secs_f64() < 0.1 {
+                    let now = std::time::Instant::now();
+                    std::hint::black_box(layer.run(&input, 1));
+                    best = best.min(now.elapsed().as_secs_f64());
+                }
+                let outs = geometry.output_len() as f64;
+                print!("  {c}@{size}/{stride} {:.1} us {:.2} ns", best * 1e6, best * 1e9 / outs);
+            }
+            println!();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Nanoseconds per unit of work, for each kernel, and their measurement on the machine at hand.
+
+use super::{Algorithm, Planner, Products, Unit};
+use crate::{ConvError, ConvGeometry, ConvShape, Kernel, PreparedConv};
+use he_core::Modulus;
+use std::time::{Duration, Instant};
+
+const UNITS: usize = Unit::ALL.len();
+
+/// Nanoseconds of one core per [`Unit`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Speed {
+    nanoseconds: [f64; UNITS],
+}
+
+/// Fitted to `cargo xtask bench conv --algorithms` on one core of an AMD EPYC (Zen 5) at 3.75 GHz.
+const AVX512: [f64; UNITS] =
+    [0.7, 0.145, 1.2, 0.15, 0.8, 0.145, 2.5, 3.5, 1.0, 0.3, 3.0, 1.3, 0.4, 40.0, 2000.0];
+
+impl Speed {
+    /// The built-in constants of a kernel: fitted for [`Kernel::Avx512`], scaled from those for the others.
+    pub fn of(kernel: Kernel) -> Self {
+        // By how much plain arithmetic and products are slower than on 512 bits.
+        let (plain, digits, words) = match kernel {
+            Kernel::Avx512 => (1.0, 1.0, 1.0),
+            Kernel::Avx2 => (3.5, 4.0, 5.0),
+            Kernel::Neon => (5.0, 8.0, 10.0),
+            Kernel::Portable => (6.0, 12.0, 12.0),
+        };
+        let factor = |unit| match unit {
+            Unit::Multiply | Unit::Weights | Unit::Call => 1.0,
+            Unit::Digits | Unit::Spill => digits,
+            Unit::Words | Unit::Pointwise => words,
+            _ => plain,
+        };
+        let mut nanoseconds = AVX512;
+        for (unit, value) in Unit::ALL.into_iter().zip(&mut nanoseconds) {
+            *value *= factor(unit);
+        }
+        Self { nanoseconds }
+    }
+
+    /// Nanoseconds per unit.
+    pub fn per(&self, unit: Unit) -> f64 {
+        self.nanoseconds[unit as usize]
+    }
+
+    /// The constants of a kernel on this machine: a few small layers are timed, and the units that each algorithm stands
+    /// for are scaled by what they took against what was expected. Takes about a tenth of a second.
+    ///
+    /// # Errors
+    /// None in practice: the layers are fixed. [`ConvError`] if the kernel's algorithms refuse one all the same.
+    pub fn measured(kernel: Kernel) -> Result<Self, ConvError> {
+        let mut speed = Self::of(kernel);
+        let words = Products::Words;
+        let dense = ConvGeometry::new(plain(32, 64, 1))?;
+        let grouped = ConvGeometry::new(plain(64, 64, 64))?;
+        let cases = [
+            (&dense, Algorithm::Direct, &[Unit::Multiply][..]),
+            (&dense, Algorithm::Im2col, &[Unit::Digits, Unit::Spill, Unit::Encode, Unit::Decode]),
+            (
+                &dense,
+                Algorithm::Winograd { tile: [4, 4], products: words },
+                &[Unit::Words, Unit::TileIn, Unit::TileOut, Unit::Move],
+            ),
+            (&grouped, Algorithm::Depthwise, &[Unit::Tap, Unit::Reduce]),
+            (&dense, Algorithm::Ntt, &[Unit::Butterfly, Unit::Pointwise]),
+        ];
+        for (geometry, algorithm, units) in cases {
+            let modulus = Modulus::new(MODULUS).map_err(|_| ConvError::Modulus {
+                modulus: MODULUS,
+                wanted: "prime",
+            })?;
+            let candidates = Planner::new(kernel).speed(speed.clone()).candidates(geometry, modulus);
+            let Some(candidate) = candidates.iter().find(|candidate| candidate.algorithm == algorithm) else {
+                continue;
+            };
+            let took = time(geometry, modulus, algorithm, kernel)?;
+            let share: f64 = candidate
+                .work
+                .iter()
+                .filter(|(unit, _)| units.contains(unit))
+                .map(|&(unit, count)| count * speed.per(unit))
+                .sum();
+            let rest = candidate.nanoseconds - share;
+            // A disturbed measurement must not make an algorithm look free.
+            let factor = ((took - rest) / share).max(0.1);
+            for &unit in units {
+                speed.nanoseconds[unit as usize] *= factor;
+            }
+        }
+        Ok(speed)
+    }
+}
+
+/// A prime of the default profile.
+const MODULUS: u64 = 1_125_899_906_826_241;
+
+fn plain(inputs: usize, outputs: usize, groups: usize) -> ConvShape {
+    ConvShape {
+        in_channels: inputs,
+        in_height: 16,
+        in_width: 16,
+        out_channels: outputs,
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1; 4],
+        dilation: [1, 1],
+        groups,
+    }
+}
+
+/// Least nanoseconds of a few runs.
+fn time(
+    geometry: &ConvGeometry,
+    modulus: Modulus,
+    algorithm: Algorithm,
+    kernel: Kernel,
+) -> Result<f64, ConvError> {
+    let weights: Vec<i32> = (0..geometry.weights_len()).map(|i| (i * 977 % 4095) as i32 - 2047).collect();
+    let input: Vec<u64> = (0..geometry.input_len() as u64)
+        .map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % modulus.value())
+        .collect();
+    let layer = PreparedConv::with_kernel(geometry.clone(), modulus, &weights, algorithm, kernel)?;
+    let start = Instant::now();
+    let mut least = f64::INFINITY;
+    while start.elapsed() < Duration::from_millis(15) {
+        let before = Instant::now();
+        std::hint::black_box(layer.run(std::hint::black_box(&input), 1));
+        least = least.min(before.elapsed().as_nanos() as f64);
+    }
+    Ok(least)
+}

@@ -1,0 +1,204 @@
+//! Our side: layers prepared as a server prepares them, and the direct convolution that they replace.
+//!
+//! Residues are uniform modulo q, as masked tensors are. Weights are uniform between −2^b and 2^b, b the greatest number
+//! of bits that the profile's quantisation gives a layer ([`nn_merge::model::limits`]), both ends included: no layer of a
+//! model has larger ones. Profiles with several primes compute once for each; their time is the sum.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::Result;
+use conv_fast::{Algorithm, ConvGeometry, ConvShape, PreparedConv, direct, plan};
+use he_core::{Modulus, Params, Profile, Seed, sample};
+use nn_merge::model::limits;
+use rand_core::Rng;
+
+use super::contest::{Rules, turn};
+
+/// Candidates that the planner's model believes to be slower than its choice by more than this are not measured.
+const WORTH_TRYING: f64 = 6.0;
+/// Multiplications of the part of a layer that the direct convolution runs.
+const DIRECT_PART: u64 = 4_000_000;
+
+/// A profile's arithmetic.
+#[derive(Debug)]
+pub(super) struct Arithmetic {
+    pub(super) profile: Profile,
+    pub(super) moduli: Vec<Modulus>,
+    /// Greatest absolute value of a weight.
+    largest: i32,
+}
+
+/// A layer ready to run: one convolution per prime.
+pub(super) struct Prepared {
+    convolutions: Vec<PreparedConv>,
+    pub(super) algorithm: Algorithm,
+    /// What preparing took, all primes.
+    pub(super) seconds: f64,
+}
+
+impl Arithmetic {
+    pub(super) fn new(profile: Profile) -> Self {
+        let moduli = Params::new(profile).moduli().to_vec();
+        Self { profile, moduli, largest: 1 << limits(profile).weight_bits }
+    }
+
+    /// Bits of each prime.
+    pub(super) fn bits(&self) -> Vec<u32> {
+        self.moduli.iter().map(Modulus::bits).collect()
+    }
+
+    /// Random weights of a layer, the greatest among them.
+    pub(super) fn weights(&self, geometry: &ConvGeometry, rng: &mut impl Rng) -> Vec<i32> {
+        let span = 2 * self.largest as u32 + 1;
+        let mut weights: Vec<i32> =
+            (0..geometry.weights_len()).map(|_| (rng.next_u32() % span) as i32 - self.largest).collect();
+        if let Some(first) = weights.first_mut() {
+            *first = self.largest;
+        }
+        weights
+    }
+
+    /// Uniform residues, one list per prime.
+    pub(super) fn inputs(&self, length: usize, seed: &Seed) -> Vec<Vec<u64>> {
+        let mut rng = seed.fork("inputs", &[length as u64]).stream();
+        let fill = |modulus: &Modulus| {
+            let mut values = vec![0; length];
+            sample::uniform(&mut rng, modulus, &mut values);
+            values
+        };
+        self.moduli.iter().map(fill).collect()
+    }
+
+    /// Prepares a layer for one algorithm.
+    pub(super) fn prepare(
+        &self,
+        geometry: &ConvGeometry,
+        weights: &[i32],
+        algorithm: Algorithm,
+    ) -> Result<Prepared> {
+        let start = Instant::now();
+        let prepare = |modulus: &Modulus| PreparedConv::new(geometry.clone(), *modulus, weights, algorithm);
+        let convolutions = self.moduli.iter().map(prepare).collect::<Result<_, _>>()?;
+        Ok(Prepared { convolutions, algorithm, seconds: start.elapsed().as_secs_f64() })
+    }
+
+    /// Prepares a layer as the planner chooses.
+    pub(super) fn prepare_chosen(&self, geometry: &ConvGeometry, weights: &[i32]) -> Result<Prepared> {
+        self.prepare(geometry, weights, plan::choose(geometry, &self.moduli[0]))
+    }
+
+    /// The other algorithms that could be the best, each with the model's seconds of one image.
+    pub(super) fn others(&self, geometry: &ConvGeometry, chosen: Algorithm) -> Vec<(Algorithm, f64)> {
+        let all = candidates(geometry, &self.moduli[0]);
+        let bound = all.first().map_or(f64::INFINITY, |best| WORTH_TRYING * best.1);
+        let worth = |&(algorithm, time): &(Algorithm, f64)| algorithm != chosen && time <= bound;
+        all.into_iter().filter(worth).map(|(algorithm, time)| (algorithm, time * 1e-9)).collect()
+    }
+
+    /// Least seconds of one image by the direct convolution, all primes, and the share of the layer that was run for it.
+    pub(super) fn direct(&self, geometry: &ConvGeometry, rules: &Rules, seed: &Seed) -> Result<(f64, f64)> {
+        let part = part(geometry)?;
+        let mut rng = seed.fork("direct", &[]).stream();
+        let weights: Vec<i64> = self.weights(&part, &mut rng).into_iter().map(i64::from).collect();
+        let inputs = self.inputs(part.input_len(), seed);
+        let share = part.macs() as f64 / geometry.macs() as f64;
+        let mut seconds = 0.0;
+        for (modulus, input) in self.moduli.iter().zip(&inputs) {
+            let run = &mut || drop(black_box(direct(&part, *modulus, &weights, input)));
+            seconds += turn(rules, run).least / share;
+        }
+        Ok((seconds, share))
+    }
+}
+
+impl Prepared {
+    /// One run on a batch; `inputs` as [`Arithmetic::inputs`] gives them, at least as long.
+    pub(super) fn run(&self, inputs: &[Vec<u64>], batch: usize) {
+        for (convolution, input) in self.convolutions.iter().zip(inputs) {
+            let input = &input[..batch * convolution.geometry().input_len()];
+            drop(black_box(convolution.run(black_box(input), batch)));
+        }
+    }
+}
+
+/// The planner's list for a geometry, best first, with nanoseconds of one image; without the direct convolution.
+fn candidates(geometry: &ConvGeometry, modulus: &Modulus) -> Vec<(Algorithm, f64)> {
+    let tiles = (2..=8).map(|tile| Algorithm::Winograd { tile });
+    let known: Vec<Algorithm> = [Algorithm::Im2col, Algorithm::Ntt].into_iter().chain(tiles).collect();
+    let text = plan::explain(geometry, modulus);
+    let read = |line: &str| {
+        let (name, time) = line.split_once(": ")?;
+        let algorithm = known.iter().find(|algorithm| algorithm.to_string() == name)?;
+        Some((*algorithm, 1e3 * time.trim_end_matches(" µs").parse::<f64>().ok()?))
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// A layer with fewer output channels (or groups) and about [`DIRECT_PART`] multiplications: each costs the direct
+/// convolution the same.
+fn part(geometry: &ConvGeometry) -> Result<ConvGeometry> {
+    let s = geometry.shape();
+    let pieces = if s.groups == 1 { s.out_channels } else { s.groups };
+    let wanted = pieces as u64 * DIRECT_PART / geometry.macs().max(1);
+    let kept = (wanted as usize).clamp(1, pieces);
+    Ok(ConvGeometry::new(match s.groups {
+        1 => ConvShape { out_channels: kept, ..*s },
+        groups => ConvShape {
+            groups: kept,
+            in_channels: s.in_channels / groups * kept,
+            out_channels: s.out_channels / groups * kept,
+            ..*s
+        },
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn geometry(in_channels: usize, out_channels: usize, groups: usize) -> ConvGeometry {
+        ConvGeometry::new(ConvShape {
+            in_channels,
+            in_height: 56,
+            in_width: 56,
+            out_channels,
+            kernel: [3, 3],
+            stride: [1, 1],
+            padding: [1; 4],
+            dilation: [1, 1],
+            groups,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_part_is_small_and_keeps_what_an_output_costs() {
+        for geometry in
+            [geometry(64, 64, 1), geometry(512, 512, 1), geometry(3, 8, 1), geometry(960, 960, 960)]
+        {
+            let part = part(&geometry).unwrap();
+            assert_eq!(part.terms(), geometry.terms());
+            let one = part.macs() / part.shape().out_channels as u64;
+            assert!(part.macs() <= DIRECT_PART.max(one), "{}", part.macs());
+            assert!(part == geometry || 2 * (part.macs() + one) > DIRECT_PART, "{}", part.macs());
+        }
+    }
+
+    #[test]
+    fn weights_and_residues_reach_their_ends_and_no_further() {
+        let seed = Seed::from_os().unwrap();
+        for profile in Profile::ALL {
+            let arithmetic = Arithmetic::new(profile);
+            let largest = 1 << limits(profile).weight_bits;
+            let weights = arithmetic.weights(&geometry(8, 8, 1), &mut seed.stream());
+            assert_eq!(weights.iter().max(), Some(&largest));
+            assert!(weights.iter().all(|weight| weight.abs() <= largest));
+            let inputs = arithmetic.inputs(100, &seed);
+            assert_eq!(inputs.len(), arithmetic.bits().len());
+            for (modulus, values) in arithmetic.moduli.iter().zip(&inputs) {
+                assert!(values.len() == 100 && values.iter().all(|&value| value < modulus.value()));
+            }
+        }
+    }
+}
