@@ -6,7 +6,7 @@
 //! RAYON_NUM_THREADS=1 cargo run --release -p conv-fast --example algorithms
 //! ```
 
-use conv_fast::{Algorithm, ConvGeometry, ConvShape, FloatConv, PreparedConv, plan};
+use conv_fast::{Algorithm, ConvGeometry, ConvShape, FloatConv, PreparedConv, Products, plan};
 use he_core::Modulus;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -48,7 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map(|i| modulus.reduce(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
             .collect();
         let mut algorithms = vec![Algorithm::Im2col, Algorithm::Ntt];
-        algorithms.extend((2..=6).map(|tile| Algorithm::Winograd { tile }));
+        for products in [Products::Digits, Products::Words] {
+            algorithms.extend((2..=6).map(|tile| Algorithm::Winograd { tile: [tile; 2], products }));
+        }
         println!("  measured:");
         for algorithm in algorithms {
             // Not every algorithm takes every layer.

@@ -34,9 +34,6 @@ mod error;
 pub mod float;
 mod geometry;
 mod im2col;
-mod kernel;
-mod lanes;
-mod layout;
 pub mod matmul;
 mod ntt;
 pub mod packing;
@@ -44,11 +41,14 @@ pub mod plan;
 mod polyphase;
 mod prepared;
 mod ring;
+mod simd;
 #[cfg(test)]
 mod testing;
 pub mod tiling;
 mod wide;
 mod winograd;
+
+use simd::{kernel, lanes, layout};
 
 pub use direct::{direct, direct_f64, direct_float, direct_wrapping};
 pub use error::ConvError;

@@ -77,6 +77,37 @@ fn depthwise_planes() {
     }
 }
 
+/// Large enough for several tasks, whose shares do not end with an image.
+#[test]
+fn tasks_share_a_batch() {
+    let mut random = Random::new("depthwise tasks");
+    for stride in [1, 2] {
+        let shape = ConvShape {
+            in_channels: 7,
+            in_height: 56,
+            in_width: 56,
+            out_channels: 14,
+            kernel: [3; 2],
+            stride: [stride; 2],
+            padding: [1; 4],
+            dilation: [1; 2],
+            groups: 7,
+        };
+        let geometry = ConvGeometry::new(shape).unwrap();
+        let q = MODULI[4];
+        let modulus = Modulus::new(q).unwrap();
+        let weights = random.weights(geometry.weights_len(), 2047);
+        let long: Vec<i64> = weights.iter().map(|&weight| i64::from(weight)).collect();
+        let input = random.words(5 * geometry.input_len(), q);
+        let expected = direct(&geometry, modulus, &long, &input);
+        let layer = Depthwise::new(&geometry, modulus.into(), &weights, Kernel::best()).unwrap();
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(|| layer.run(&input, 5)) == expected, "{threads} threads");
+        }
+    }
+}
+
 #[test]
 fn refusals() {
     let geometry = ConvGeometry::fully_connected(5, 2).unwrap();
@@ -89,54 +120,4 @@ fn refusals() {
     assert!(matches!(new(&geometry, ring, 5), ConvError::Length { expected: 6, .. }));
     let big = Ring::from(Modulus::new((1 << 60) - 93).unwrap());
     assert!(matches!(new(&geometry, big, 6), ConvError::Modulus { .. }));
-}
-
-#[test]
-#[ignore]
-fn bench() {
-    let mut random = Random::new("bench");
-    for kernel in Kernel::available() {
-        for q in [67_104_769u64, 1_125_899_906_826_241] {
-            print!("{kernel:?} {q}");
-            for (c, size, stride, k) in [
-                (8, 112, 1, 3),
-                (4, 112, 2, 3),
-                (32, 56, 1, 3),
-                (16, 56, 2, 3),
-                (64, 28, 1, 3),
-                (64, 28, 2, 3),
-                (128, 14, 1, 3),
-                (128, 14, 2, 3),
-                (512, 7, 1, 3),
-                (16, 28, 1, 7),
-            ] {
-                let shape = ConvShape {
-                    in_channels: c,
-                    in_height: size,
-                    in_width: size,
-                    out_channels: c,
-                    kernel: [k; 2],
-                    stride: [stride; 2],
-                    padding: [k / 2; 4],
-                    dilation: [1; 2],
-                    groups: c,
-                };
-                let geometry = ConvGeometry::new(shape).unwrap();
-                let weights = random.weights(geometry.weights_len(), 127);
-                let ring: Ring = Modulus::new(q).unwrap().into();
-                let layer = Depthwise::new(&geometry, ring, &weights, kernel).unwrap();
-                let input = random.words(geometry.input_len(), q);
-                let mut best = f64::MAX;
-                let start = std::time::Instant::now();
-                while start.elapsed().as_secs_f64() < 0.1 {
-                    let now = std::time::Instant::now();
-                    std::hint::black_box(layer.run(&input, 1));
-                    best = best.min(now.elapsed().as_secs_f64());
-                }
-                let outs = geometry.output_len() as f64;
-                print!("  {c}@{size}/{stride} {:.1} us {:.2} ns", best * 1e6, best * 1e9 / outs);
-            }
-            println!();
-        }
-    }
 }

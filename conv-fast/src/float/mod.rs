@@ -50,6 +50,15 @@ pub enum FloatAlgorithm {
     /// A matrix product with the implicit matrix of shifted images.
     Im2col,
     /// Winograd's minimal filtering, in both directions.
+    ///
+    /// An output is off by at most c₀·c₁·ε·S, with ε = 2^-23 (f32) or 2^-52 (f64), S the greatest Σ|w·x| among the
+    /// outputs, and c for each direction, measured over random layers (the others stay near 4·ε·S):
+    ///
+    /// | tile, taps | 2, 3 | 4, 3 | 6, 3 | 2, 5 | 4, 5 | 6, 5 |
+    /// |---|---|---|---|---|---|---|
+    /// | c | 2 | 5 | 10 | 4 | 10 | 20 |
+    ///
+    /// Infinities and NaN in the input spread over the tiles that read them.
     Winograd {
         /// Outputs per tile, rows and columns: 2, 4 or 6 each.
         tile: [usize; 2],
@@ -160,7 +169,7 @@ impl<T: Float> FloatConv<T> {
     /// Convolves `batch` images back to back, `batch·input_len` numbers, into `batch·output_len` numbers.
     ///
     /// The error of a sum of t products is at most about t·ε·Σ|w·x| for direct, im2col and depthwise (in practice some
-    /// ε·√t); the module `winograd` has the table for Winograd.
+    /// ε·√t); for Winograd see [`FloatAlgorithm::Winograd`].
     ///
     /// # Panics
     /// If `input` does not hold `batch·input_len` values.

@@ -158,7 +158,7 @@ impl Decode {
                 for i in 0..LANES {
                     sum[i] = sum[i].wrapping_add(value[i] << shift);
                     if PRIME {
-                        estimate[i] += value[i] as f64 * factor;
+                        estimate[i] += float(value[i]) * factor;
                     }
                 }
             };
@@ -180,9 +180,36 @@ impl Decode {
     }
 }
 
+/// The nearest double, by operations that vectors of all machines have: the two halves are converted by standing them into
+/// the low bits of 2^52, the upper one (its sign flipped) less 2^31.
+#[inline(always)]
+fn float(x: i64) -> f64 {
+    const TWO_52: f64 = 4_503_599_627_370_496.0;
+    let bits = x as u64 ^ 1 << 63;
+    let high = f64::from_bits(bits >> 32 | TWO_52.to_bits()) - (TWO_52 + 2_147_483_648.0);
+    let low = f64::from_bits(bits & 0xffff_ffff | TWO_52.to_bits()) - TWO_52;
+    high * 4_294_967_296.0 + low
+}
+
 /// Eight words of a vector, extended.
 #[inline(always)]
 fn eight(vector: &Vector, lane: usize) -> Signed {
     let words: &[i32; LANES] = vector.0[lane..lane + LANES].try_into().expect("eight words");
     words.map(i64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    #[test]
+    fn doubles_are_the_nearest() {
+        let mut random = Random::new("doubles");
+        let random: Vec<i64> = (0..1000).map(|_| random.below(u64::MAX) as i64 >> random.below(63)).collect();
+        for x in [0, 1, -1, i64::MAX, i64::MIN, 1 << 32, -(1 << 32), (1 << 53) + 1].into_iter().chain(random)
+        {
+            assert_eq!(float(x), x as f64, "{x}");
+        }
+    }
 }

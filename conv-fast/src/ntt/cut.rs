@@ -33,10 +33,11 @@ impl NttCost {
     /// bits, two steps each.
     pub(crate) fn cycles(&self, both: bool) -> f64 {
         let product = if both { 1.0 } else { 0.5 };
-        // Weights from the second-level cache, the third, or memory.
+        // Weights from the second-level cache, from a third-level one shared with others, or from memory: 0.5, 8, 16 MB.
         let weight = match self.weights {
             0..=0x1fff => 0.5,
-            0x2000..=0x4_0000 => 2.0,
+            0x2000..=0x2_0000 => 2.0,
+            0x2_0001..=0x4_0000 => 4.0,
             _ => 8.0,
         };
         2.8 * self.butterflies as f64

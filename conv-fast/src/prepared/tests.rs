@@ -118,7 +118,7 @@ fn extreme_values_in_every_algorithm() {
                     assert!(prepared.run(&input, 1) == expected, "{algorithm} {ring} {weight} {value}");
                     done += 1;
                 }
-                assert!(done >= 3, "{ring} {weight}");
+                assert!(done >= 2, "{ring} {weight}");
                 let best = PreparedConv::best(geometry.clone(), ring, &weights, 1).unwrap();
                 assert!(best.run(&input, 1) == expected, "{best:?} {weight} {value}");
             }

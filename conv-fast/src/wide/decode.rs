@@ -14,7 +14,7 @@
 //! Without conversions of 64-bit integers (AVX2, portable), a part is converted by the same addition, which needs
 //! |p| < 2^51, so that more sums are cut.
 
-use super::{Choice, Form};
+use super::form::{Choice, Form};
 use crate::Ring;
 use crate::kernel::Kernel;
 use crate::lanes::{LANES, LaneRing, PowerLanes, PrimeLanes, Signed, Words};
@@ -282,6 +282,7 @@ impl Decoder {
             let (mut value, mut quotient) = ([0; LANES], [0.0; LANES]);
             let first = rows[0][p].map(|word| word.wrapping_sub(correction) as i64);
             self.parts[0].add::<L, CUT>(last, first, &mut value, &mut quotient);
+            #[expect(clippy::needless_range_loop, reason = "a chain of iterators is not unrolled here")]
             for j in 1..SUMS {
                 let sum = rows[j][p].map(|word| word as i64);
                 self.parts[j].add::<L, CUTS>(last, sum, &mut value, &mut quotient);

@@ -27,6 +27,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod decode;
+mod form;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -35,11 +36,10 @@ use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, LaneRing, PrimeLanes, Words};
 use crate::{ConvError, MAX_ELEMENTS, Ring};
 use decode::{Decoder, Last, PowerLast, PrimeLast};
+use form::{Choice, Form};
 
 /// Columns that pass all panels together.
 const COLUMNS: usize = 96;
-/// Weights up to which a matrix takes no bias, at twice the bytes if need be.
-const SMALL: usize = 4096;
 /// Sums of one tile: at most 24 vectors.
 const SUMS: usize = 24;
 type Sums = [Words; SUMS];
@@ -57,85 +57,6 @@ struct Long([i64; LANES]);
 enum Weights {
     Narrow(Vec<Narrow>),
     Long(Vec<Long>),
-}
-
-/// How products are split into sums; the table of the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Low,
-    Single,
-    LowHigh,
-    Once,
-    Halves,
-    Quarters,
-}
-
-impl Form {
-    /// Weight of each sum, as the exponent of a power of two.
-    fn shifts(self) -> &'static [u32] {
-        match self {
-            Self::Low | Self::Single | Self::Once => &[0],
-            Self::LowHigh => &[0, 52],
-            Self::Halves => &[0, 26],
-            Self::Quarters => &[0, 26, 52],
-        }
-    }
-}
-
-/// What the weights and the ring decide: the form, and the bounds that make it exact.
-struct Choice {
-    form: Form,
-    /// Whether weights take 8 bytes.
-    long: bool,
-    /// Added to every weight.
-    bias: u64,
-    /// Words of x lie below 2^input_bits.
-    input_bits: u32,
-    /// Greatest contribution of one term to each sum.
-    term: [u128; 3],
-}
-
-impl Choice {
-    fn new(ring: &Ring, kernel: Kernel, greatest: u64, size: usize) -> Self {
-        let bits = ring.bits();
-        let m = u128::from(greatest.max(1));
-        let wide = kernel == Kernel::Avx512;
-        let choice = |form, long, bias: u128, input_bits, term| Self {
-            form,
-            long,
-            bias: bias as u64,
-            input_bits,
-            term,
-        };
-        if let Ring::PowerOfTwo(_) = ring {
-            return choice(Form::Single, m >> 31 != 0, 0, 64, [0; 3]);
-        }
-        if wide {
-            // A sum of 64 terms or more, with a bit of slack over the ring's bits.
-            let single = m >> 31 == 0 && m << (bits + 1 + 6) <= 1 << 61;
-            // Σx costs as much as some thousand products: a small matrix goes without a bias.
-            let small = size <= SMALL;
-            if !(single && small)
-                && let Some(free) = (bits..=bits + 2).rev().find(|&free| m << (free + 1) <= 1 << 52)
-            {
-                return choice(Form::Low, false, m, free, [m << (free + 1), 0, 0]);
-            }
-            if single {
-                return choice(Form::Single, false, 0, bits + 1, [m << (bits + 1), 0, 0]);
-            }
-            if m >> 31 == 0 && !small {
-                return choice(Form::LowHigh, false, m, 52, [1 << 52, 2 * m, 0]);
-            }
-            return choice(Form::LowHigh, true, 0, 52, [1 << 52, 1 << bits, 0]);
-        }
-        if m >> 31 == 0 && bits <= 30 {
-            choice(Form::Once, false, 0, bits + 1, [m << (bits + 1), 0, 0])
-        } else if m >> 31 == 0 {
-            choice(Form::Halves, false, 0, 52, [m << 26, m << 26, 0])
-        } else {
-            choice(Form::Quarters, false, 0, 52, [1 << 51, 1 << 52, 1 << 51])
-        }
-    }
 }
 
 /// A prepared matrix of `outputs` × `terms` weights over a ring. It has no `Debug`: weights are the server's secret.
@@ -330,7 +251,8 @@ fn pack(
 #[inline(always)]
 fn even(count: usize, most: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let pieces = count.div_ceil(most);
-    let (length, longer) = if pieces == 0 { (0, 0) } else { (count / pieces, count % pieces) };
+    let length = count.checked_div(pieces).unwrap_or(0);
+    let longer = count - length * pieces;
     (0..pieces).map(move |piece| (piece * length + piece.min(longer), length + usize::from(piece < longer)))
 }
 

@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use anyhow::Result;
-use conv_fast::matmul::{self, SmallMatrix};
-use conv_fast::{Algorithm, ConvGeometry, ConvShape, PreparedConv, direct};
+use conv_fast::matmul::SmallMatrix;
+use conv_fast::{Algorithm, ConvGeometry, ConvShape, PreparedConv, Products, direct};
 use he_core::split::{ClientSecret, Epoch, Hint, masked_reply};
 use he_core::{Kernel, Modulus, NttTable, Params, Profile, RnsPoly, Seed, sample};
 use rand_core::Rng;
@@ -168,7 +168,7 @@ fn convolutions(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
     let slow: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
     let mut input = vec![0; geometry.input_len()];
     sample::uniform(&mut rng, &modulus, &mut input);
-    for algorithm in [Algorithm::Im2col, Algorithm::Winograd { tile: 4 }, Algorithm::Ntt] {
+    for algorithm in [Algorithm::Im2col, Algorithm::Winograd { tile: [4, 4], products: Products::Words }, Algorithm::Ntt] {
         let layer = PreparedConv::new(geometry.clone(), modulus, &weights, algorithm)?;
         bench.row(
             format!("convolution 3×3 16→16 32×32 {algorithm}"),

@@ -82,10 +82,10 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     let (mut rows, mut networks) = (Vec::new(), Vec::new());
     for name in names {
         let network = Network::new(name, &mut bench.seed.fork("network", &[]).stream())?;
-        let layers = bench.prepare(&network)?;
-        for &threads in &threads {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-            for &batch in &batches {
+        for &batch in &batches {
+            let layers = bench.prepare(&network, batch)?;
+            for &threads in &threads {
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
                 let measured = bench.layers(&network, &layers, batch, &pool)?;
                 if args.only.is_none() {
                     networks.extend(bench.network(&network, &layers, &measured, batch, &pool)?);

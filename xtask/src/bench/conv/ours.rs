@@ -1,14 +1,15 @@
 //! Our side: layers prepared as a server prepares them, and the direct convolution that they replace.
 //!
-//! Residues are uniform modulo q, as masked tensors are. Weights are uniform between −2^b and 2^b, b the greatest number
-//! of bits that the profile's quantisation gives a layer ([`nn_merge::model::limits`]), both ends included: no layer of a
-//! model has larger ones. Profiles with several primes compute once for each; their time is the sum.
+//! Residues are uniform modulo q, as masked tensors are. Weights are normal, as those of trained
+//! layers nearly are, clipped at four deviations, which is 2^b, b the greatest number of bits that the profile's quantisation
+//! gives a layer ([`nn_merge::model::limits`]); one weight has that value. No layer of a model has larger ones. Profiles with several primes compute once for each; their time is the sum.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::Result;
-use conv_fast::{Algorithm, ConvGeometry, ConvShape, PreparedConv, direct, plan};
+use conv_fast::plan::Candidate;
+use conv_fast::{Algorithm, ConvGeometry, ConvShape, Planner, PreparedConv, direct};
 use he_core::{Modulus, Params, Profile, Seed, sample};
 use nn_merge::model::limits;
 use rand_core::Rng;
@@ -17,6 +18,7 @@ use super::contest::{Rules, turn};
 
 /// Candidates that the planner's model believes to be slower than its choice by more than this are not measured.
 const WORTH_TRYING: f64 = 6.0;
+const TWO_32: f64 = 4_294_967_296.0;
 /// Multiplications of the part of a layer that the direct convolution runs.
 const DIRECT_PART: u64 = 4_000_000;
 
@@ -48,11 +50,20 @@ impl Arithmetic {
         self.moduli.iter().map(Modulus::bits).collect()
     }
 
+    /// For weights of this size and a batch.
+    fn planner(&self, batch: usize) -> Planner {
+        Planner::default().weight_bits(self.largest.ilog2() + 1).batch(batch)
+    }
+
     /// Random weights of a layer, the greatest among them.
     pub(super) fn weights(&self, geometry: &ConvGeometry, rng: &mut impl Rng) -> Vec<i32> {
-        let span = 2 * self.largest as u32 + 1;
-        let mut weights: Vec<i32> =
-            (0..geometry.weights_len()).map(|_| (rng.next_u32() % span) as i32 - self.largest).collect();
+        // The sum of twelve uniform numbers is nearly normal, of deviation one.
+        let spread = f64::from(self.largest) / 4.0;
+        let draw = |_| {
+            let normal: f64 = (0..12).map(|_| f64::from(rng.next_u32()) / TWO_32 - 0.5).sum();
+            (normal * spread).round().clamp(-4.0 * spread, 4.0 * spread) as i32
+        };
+        let mut weights: Vec<i32> = (0..geometry.weights_len()).map(draw).collect();
         if let Some(first) = weights.first_mut() {
             *first = self.largest;
         }
@@ -84,16 +95,31 @@ impl Arithmetic {
     }
 
     /// Prepares a layer as the planner chooses.
-    pub(super) fn prepare_chosen(&self, geometry: &ConvGeometry, weights: &[i32]) -> Result<Prepared> {
-        self.prepare(geometry, weights, plan::choose(geometry, &self.moduli[0]))
+    pub(super) fn prepare_chosen(
+        &self,
+        geometry: &ConvGeometry,
+        weights: &[i32],
+        batch: usize,
+    ) -> Result<Prepared> {
+        self.prepare(geometry, weights, self.planner(batch).choose(geometry, self.moduli[0]))
     }
 
-    /// The other algorithms that could be the best, each with the model's seconds of one image.
-    pub(super) fn others(&self, geometry: &ConvGeometry, chosen: Algorithm) -> Vec<(Algorithm, f64)> {
-        let all = candidates(geometry, &self.moduli[0]);
-        let bound = all.first().map_or(f64::INFINITY, |best| WORTH_TRYING * best.1);
-        let worth = |&(algorithm, time): &(Algorithm, f64)| algorithm != chosen && time <= bound;
-        all.into_iter().filter(worth).map(|(algorithm, time)| (algorithm, time * 1e-9)).collect()
+    /// The other algorithms that could be the best, each with the model's seconds of a batch.
+    pub(super) fn others(
+        &self,
+        geometry: &ConvGeometry,
+        chosen: Algorithm,
+        batch: usize,
+    ) -> Vec<(Algorithm, f64)> {
+        let all = self.planner(batch).candidates(geometry, self.moduli[0]);
+        let bound = all.first().map_or(f64::INFINITY, |best| WORTH_TRYING * best.nanoseconds);
+        let worth = |candidate: &Candidate| {
+            candidate.algorithm != chosen
+                && candidate.algorithm != Algorithm::Direct
+                && candidate.nanoseconds <= bound
+        };
+        let others = all.into_iter().filter(worth);
+        others.map(|candidate| (candidate.algorithm, candidate.nanoseconds * 1e-9)).collect()
     }
 
     /// Least seconds of one image by the direct convolution, all primes, and the share of the layer that was run for it.
@@ -120,19 +146,6 @@ impl Prepared {
             drop(black_box(convolution.run(black_box(input), batch)));
         }
     }
-}
-
-/// The planner's list for a geometry, best first, with nanoseconds of one image; without the direct convolution.
-fn candidates(geometry: &ConvGeometry, modulus: &Modulus) -> Vec<(Algorithm, f64)> {
-    let tiles = (2..=8).map(|tile| Algorithm::Winograd { tile });
-    let known: Vec<Algorithm> = [Algorithm::Im2col, Algorithm::Ntt].into_iter().chain(tiles).collect();
-    let text = plan::explain(geometry, modulus);
-    let read = |line: &str| {
-        let (name, time) = line.split_once(": ")?;
-        let algorithm = known.iter().find(|algorithm| algorithm.to_string() == name)?;
-        Some((*algorithm, 1e3 * time.trim_end_matches(" µs").parse::<f64>().ok()?))
-    };
-    text.lines().filter_map(read).collect()
 }
 
 /// A layer with fewer output channels (or groups) and about [`DIRECT_PART`] multiplications: each costs the direct

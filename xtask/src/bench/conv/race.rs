@@ -84,7 +84,7 @@ impl<'a> Bench<'a> {
         self.args.only.as_ref().is_none_or(|only| layer.name.contains(only.as_str()))
     }
 
-    pub(super) fn prepare<'n>(&self, network: &'n Network) -> Result<Vec<Ready<'n>>> {
+    pub(super) fn prepare<'n>(&self, network: &'n Network, batch: usize) -> Result<Vec<Ready<'n>>> {
         let mut ready = Vec::new();
         for layer in network.layers.iter().filter(|layer| self.wants(layer)) {
             self.progress.set_message(format!("{}: preparing {}", network.name, layer.name));
@@ -92,7 +92,7 @@ impl<'a> Bench<'a> {
             let count = if self.args.only.is_some() { 1 } else { layer.count };
             let mut rng = self.seed.fork("weights", &[ready.len() as u64]).stream();
             let mut one = |arithmetic: &Arithmetic| {
-                arithmetic.prepare_chosen(&layer.geometry, &arithmetic.weights(&layer.geometry, &mut rng))
+                arithmetic.prepare_chosen(&layer.geometry, &arithmetic.weights(&layer.geometry, &mut rng), batch)
             };
             let instances = (0..count)
                 .map(|_| self.arithmetics.iter().map(&mut one).collect::<Result<_>>())
@@ -138,7 +138,7 @@ impl<'a> Bench<'a> {
             self.arithmetics.iter().map(|a| a.inputs(batch * geometry.input_len(), &self.seed)).collect();
         // By profile: the other algorithms, prepared, with the planner's estimates.
         let others: Vec<Vec<(Prepared, f64)>> = match self.args.algorithms {
-            true => self.arithmetics.iter().zip(chosen).map(|(a, p)| self.others(a, geometry, p)).collect(),
+            true => self.arithmetics.iter().zip(chosen).map(|(a, p)| self.others(a, geometry, p, batch)).collect(),
             false => self.arithmetics.iter().map(|_| Vec::new()).collect(),
         };
         let mut row = Row::new(network, (&ready.layer.name, geometry, ready.layer.count), batch, threads);
@@ -214,12 +214,13 @@ impl<'a> Bench<'a> {
         arithmetic: &Arithmetic,
         geometry: &ConvGeometry,
         chosen: &Prepared,
+        batch: usize,
     ) -> Vec<(Prepared, f64)> {
         let weights = arithmetic.weights(geometry, &mut self.seed.fork("others", &[]).stream());
         let prepare = |(algorithm, estimate)| {
             arithmetic.prepare(geometry, &weights, algorithm).ok().map(|other| (other, estimate))
         };
-        arithmetic.others(geometry, chosen.algorithm).into_iter().filter_map(prepare).collect()
+        arithmetic.others(geometry, chosen.algorithm, batch).into_iter().filter_map(prepare).collect()
     }
 
     /// The sums of a network, and the network in one go.
@@ -293,7 +294,7 @@ mod tests {
         let args = Line::parse_from(["bench", "--alone", "--effort", "smoke", "--profile", "narrow"]).args;
         let bench = Bench::new(&args).unwrap();
         let network = Network::new("resnet20", &mut bench.seed.stream()).unwrap();
-        let layers = bench.prepare(&network).unwrap();
+        let layers = bench.prepare(&network, 1).unwrap();
         let order = in_order(&network, &layers, 0);
         let mut addresses: Vec<*const Prepared> =
             order.iter().map(|&prepared| std::ptr::from_ref(prepared)).collect();

@@ -1,97 +1,16 @@
 //! From planes to channel blocks and back.
 //!
 //! Tensors arrive as planes, `[channel][pixel]`. The fast algorithms want the eight channels of a *block* side by side,
-//! `[block][pixel][8]`, so that one vector is eight channels of one pixel and every geometry is a matter of addresses.
-//! Missing channels of the last block are zero.
+//! `[block][pixel][8]`, so that one vector is eight channels of one pixel and every geometry is a matter of addresses:
+//! [`transpose`] turns eight pixels of eight channels.
 //!
 //! [`Planes`] lets parallel tasks write disjoint stretches of one output.
 
 #![expect(unsafe_code, reason = "SIMD transposes; disjoint writes from parallel tasks")]
 
-use crate::kernel::{Kernel, Task};
+use crate::kernel::Kernel;
 use crate::lanes::{LANES, Words};
 use std::marker::PhantomData;
-
-/// `rows` of up to eight channels, each with `pixels` words, as `[pixel][8]`; missing rows are zero.
-///
-/// # Panics
-/// If a row is shorter than `out.len() / 8`, or there are more than eight.
-pub(crate) fn to_block(kernel: Kernel, rows: &[&[u64]], out: &mut [u64]) {
-    kernel.run(ToBlock { kernel, rows, out });
-}
-
-/// `[pixel][8]` as up to eight rows; the others are dropped.
-///
-/// # Panics
-/// If a row is shorter than `block.len() / 8`, or there are more than eight.
-pub(crate) fn from_block(kernel: Kernel, block: &[u64], rows: &mut [&mut [u64]]) {
-    kernel.run(FromBlock { kernel, block, rows });
-}
-
-struct ToBlock<'a, 'b> {
-    kernel: Kernel,
-    rows: &'a [&'b [u64]],
-    out: &'a mut [u64],
-}
-
-impl Task for ToBlock<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let pixels = self.out.len() / LANES;
-        assert!(self.rows.len() <= LANES, "at most eight channels");
-        let whole = pixels - pixels % LANES;
-        let mut at = 0;
-        while at < whole {
-            let square: [Words; LANES] = std::array::from_fn(|row| match self.rows.get(row) {
-                Some(row) => row[at..at + LANES].try_into().expect("eight words"),
-                None => [0; LANES],
-            });
-            let square = transpose(self.kernel, square);
-            self.out[at * LANES..(at + LANES) * LANES].copy_from_slice(square.as_flattened());
-            at += LANES;
-        }
-        for pixel in whole..pixels {
-            let words = &mut self.out[pixel * LANES..][..LANES];
-            words.fill(0);
-            for (word, row) in words.iter_mut().zip(self.rows) {
-                *word = row[pixel];
-            }
-        }
-    }
-}
-
-struct FromBlock<'a, 'b> {
-    kernel: Kernel,
-    block: &'a [u64],
-    rows: &'a mut [&'b mut [u64]],
-}
-
-impl Task for FromBlock<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let pixels = self.block.len() / LANES;
-        assert!(self.rows.len() <= LANES, "at most eight channels");
-        let whole = pixels - pixels % LANES;
-        let mut at = 0;
-        while at < whole {
-            let flat: &[Words] = self.block[at * LANES..(at + LANES) * LANES].as_chunks().0;
-            let square = transpose(self.kernel, flat.try_into().expect("eight rows of eight"));
-            for (row, words) in self.rows.iter_mut().zip(&square) {
-                row[at..at + LANES].copy_from_slice(words);
-            }
-            at += LANES;
-        }
-        for pixel in whole..pixels {
-            for (row, &word) in self.rows.iter_mut().zip(&self.block[pixel * LANES..][..LANES]) {
-                row[pixel] = word;
-            }
-        }
-    }
-}
 
 /// The transpose of eight rows of eight words.
 #[inline(always)]
@@ -178,25 +97,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back() {
+    fn transposes() {
         for kernel in Kernel::available() {
-            for (channels, pixels) in [(8, 24), (5, 19), (1, 3), (8, 8)] {
-                let planes: Vec<Vec<u64>> =
-                    (0..channels).map(|c| (0..pixels).map(|p| (100 * c + p) as u64).collect()).collect();
-                let rows: Vec<&[u64]> = planes.iter().map(Vec::as_slice).collect();
-                let mut block = vec![7; pixels * LANES];
-                to_block(kernel, &rows, &mut block);
-                for pixel in 0..pixels {
-                    for lane in 0..LANES {
-                        let expected = if lane < channels { planes[lane][pixel] } else { 0 };
-                        assert_eq!(block[pixel * LANES + lane], expected, "{kernel:?}");
-                    }
+            let square = std::array::from_fn(|row| std::array::from_fn(|column| (8 * row + column) as u64));
+            let turned = transpose(kernel, square);
+            for (row, words) in turned.iter().enumerate() {
+                for (column, &word) in words.iter().enumerate() {
+                    assert_eq!(word, (8 * column + row) as u64, "{kernel:?}");
                 }
-                let mut back = vec![vec![0; pixels]; channels];
-                let mut rows: Vec<&mut [u64]> = back.iter_mut().map(Vec::as_mut_slice).collect();
-                from_block(kernel, &block, &mut rows);
-                assert_eq!(back, planes, "{kernel:?}");
             }
+            assert_eq!(transpose(kernel, turned), square, "{kernel:?}");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "beyond the output")]
+    #[expect(unsafe_code, reason = "the check is what is tested")]
+    fn no_stretch_leaves_the_output() {
+        let mut output = [0; 4];
+        let planes = Planes::new(&mut output);
+        // SAFETY: the only stretch.
+        unsafe { planes.stretch(3, 2) };
     }
 }

@@ -58,12 +58,6 @@ impl PrimeLanes {
         assert!(Self::serves(q), "a modulus of at most 52 bits");
         Self { q: q as i64, inverse: 1.0 / q as f64 }
     }
-
-    #[inline(always)]
-    fn canonical(self, x: Signed) -> Words {
-        // (−q, q) to [0, q)
-        x.map(|x| (x + ((x >> 63) & self.q)) as u64)
-    }
 }
 
 impl PowerLanes {
@@ -93,10 +87,35 @@ fn truncate(x: f64) -> i64 {
     unsafe { x.to_int_unchecked() }
 }
 
+/// Lane by lane. A loop: closures in array methods are compiled without the task's instruction set if not inlined.
+macro_rules! lanes {
+    ($x:ident => $value:expr) => {{
+        let mut out = [0; LANES];
+        for (out, $x) in out.iter_mut().zip($x) {
+            *out = $value;
+        }
+        out
+    }};
+}
+
+impl PrimeLanes {
+    /// (−2q, 2q) to [0, q).
+    #[inline(always)]
+    fn canonical(self, x: Signed) -> Words {
+        let q = self.q;
+        lanes!(x => {
+            // (−q, 2q), (−2q, q), (−q, q), [0, q)
+            let x = x + ((x >> 63) & q) - q;
+            let x = x + ((x >> 63) & q);
+            (x + ((x >> 63) & q)) as u64
+        })
+    }
+}
+
 impl LaneRing for PrimeLanes {
     #[inline(always)]
     fn lazy(self, x: Signed) -> Signed {
-        x.map(|x| {
+        lanes!(x => {
             let quotient = truncate(x as f64 * self.inverse);
             x.wrapping_sub(quotient.wrapping_mul(self.q))
         })
@@ -104,16 +123,12 @@ impl LaneRing for PrimeLanes {
 
     #[inline(always)]
     fn reduce(self, x: Signed) -> Words {
-        // The truncated estimate may be one off: (−2q, 2q) before this second look.
-        let x = self.lazy(x);
-        let once = x.map(|x| x + ((x >> 63) & self.q));
-        let down = once.map(|x| x - self.q);
-        self.canonical(down.map(|x| x + ((x >> 63) & self.q)))
+        self.canonical(self.lazy(x))
     }
 
     #[inline(always)]
     fn times_lazy(self, x: Signed, c: Constant) -> Signed {
-        x.map(|x| {
+        lanes!(x => {
             let quotient = truncate(x as f64 * c.quotient);
             x.wrapping_mul(c.value as i64).wrapping_sub(quotient.wrapping_mul(self.q))
         })
@@ -121,22 +136,19 @@ impl LaneRing for PrimeLanes {
 
     #[inline(always)]
     fn times(self, x: Signed, c: Constant) -> Words {
-        let x = self.times_lazy(x, c);
-        let once = x.map(|x| x + ((x >> 63) & self.q));
-        let down = once.map(|x| x - self.q);
-        self.canonical(down.map(|x| x + ((x >> 63) & self.q)))
+        self.canonical(self.times_lazy(x, c))
     }
 }
 
 impl LaneRing for PowerLanes {
     #[inline(always)]
     fn reduce(self, x: Signed) -> Words {
-        x.map(|x| x as u64 & self.mask)
+        lanes!(x => x as u64 & self.mask)
     }
 
     #[inline(always)]
     fn times(self, x: Signed, c: Constant) -> Words {
-        x.map(|x| (x as u64).wrapping_mul(c.value) & self.mask)
+        lanes!(x => (x as u64).wrapping_mul(c.value) & self.mask)
     }
 
     #[inline(always)]
@@ -146,7 +158,7 @@ impl LaneRing for PowerLanes {
 
     #[inline(always)]
     fn times_lazy(self, x: Signed, c: Constant) -> Signed {
-        x.map(|x| x.wrapping_mul(c.value as i64))
+        lanes!(x => x.wrapping_mul(c.value as i64))
     }
 }
 
