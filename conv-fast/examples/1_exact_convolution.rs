@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Weights are prepared once per layer, with the algorithm that the cost model picks; then the layer runs as often as
     // there are inputs. Two images in one call are a batch.
-    let layer = PreparedConv::new(geometry.clone(), modulus, &weights, plan::choose(&geometry, &modulus))?;
+    let layer = PreparedConv::new(geometry.clone(), modulus, &weights, plan::choose(&geometry, modulus))?;
     let outputs = layer.run(&[a.clone(), b].concat(), 2);
     let (from_a, from_b) = outputs.split_at(geometry.output_len());
     let sum: Vec<i64> = from_a.iter().zip(from_b).map(|(&a, &b)| modulus.center(modulus.add(a, b))).collect();

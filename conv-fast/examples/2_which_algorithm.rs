@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!(
             "{name}\n  {inputs}×{size}×{size} → {outputs}, kernel {kernel}, stride {stride}, groups {groups}"
         );
-        for line in plan::explain(&geometry, &modulus).lines() {
+        for line in plan::explain(&geometry, modulus).lines() {
             println!("    {line}");
         }
 
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let run = |algorithm| -> Result<_, conv_fast::ConvError> {
             Ok(PreparedConv::new(geometry.clone(), modulus, &weights, algorithm)?.run(&input, 1))
         };
-        assert_eq!(run(plan::choose(&geometry, &modulus))?, run(Algorithm::Direct)?);
+        assert_eq!(run(plan::choose(&geometry, modulus))?, run(Algorithm::Direct)?);
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let time = shortest(|| drop(black_box(float.run(&input, 1))));
         println!("    over f32, {}: {time:.1} µs", float.algorithm());
         println!("  model:");
-        for line in plan::explain(&geometry, &modulus).lines() {
+        for line in plan::explain(&geometry, modulus).lines() {
             println!("    {line}");
         }
     }

@@ -11,7 +11,7 @@
 //! is filled with zeros once per task; the copies leave the padding alone.
 //!
 //! Exactness: with half = q/2, a sum of 64-bit products is at most Σ|w|·half in size, which is kept below L =
-//! min(2^62, 2^50·q). If the layer's greatest Σ|w| allows (wide profile, q < 2^50: Σ|w| < 2^13), a sum is reduced once, at
+//! min(2^63, 2^50·q). If the layer's greatest Σ|w| allows (wide profile, q < 2^50: Σ|w| < 2^14), a sum is reduced once, at
 //! its end. Otherwise it is reduced to (−2q, 2q) after so many taps that the greatest |w| allows, and weights too long even
 //! for that (|w|·half ≥ L/2) are cut into balanced digits, whose sums follow each other by Horner's rule. Over Z_2^k
 //! everything wraps.

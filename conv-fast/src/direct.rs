@@ -13,12 +13,7 @@ use crate::{ConvGeometry, Float, Ring};
 ///
 /// # Panics
 /// If `weights` or `input` do not have the lengths that the geometry asks for.
-pub fn direct(
-    geometry: &ConvGeometry,
-    ring: impl Into<Ring>,
-    weights: &[i64],
-    input: &[u64],
-) -> Vec<u64> {
+pub fn direct(geometry: &ConvGeometry, ring: impl Into<Ring>, weights: &[i64], input: &[u64]) -> Vec<u64> {
     let ring = ring.into();
     if weights.iter().all(|weight| weight.unsigned_abs() <= 1 << 32) {
         // At most 2^28 products below 2^96: one reduction at the end.
@@ -137,7 +132,7 @@ mod tests {
         let modulus = Modulus::new(12289).unwrap();
         let signed = [1, -2, 3, 10];
         let values = [1, 2, 3, 4, 5, 6];
-        let over_q = direct(&small(), &modulus, &signed, &values);
+        let over_q = direct(&small(), modulus, &signed, &values);
         assert_eq!(over_q, expected.map(|v| modulus.from_i64(v)));
         let over_floats = direct_f64(&small(), &signed.map(|v| v as f64), &values.map(|v| v as f64));
         assert_eq!(over_floats, expected.map(|v| v as f64));
@@ -149,9 +144,9 @@ mod tests {
         let modulus = Modulus::new(97).unwrap();
         let weights = [5, -7, 11, 13];
         let images: Vec<u64> = (0..18).map(|v| v * v % 97).collect();
-        let together = direct(&small(), &modulus, &weights, &images);
+        let together = direct(&small(), modulus, &weights, &images);
         let apart: Vec<u64> =
-            images.chunks(6).flat_map(|image| direct(&small(), &modulus, &weights, image)).collect();
+            images.chunks(6).flat_map(|image| direct(&small(), modulus, &weights, image)).collect();
         assert_eq!(together, apart);
     }
 }

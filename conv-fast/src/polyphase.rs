@@ -204,9 +204,9 @@ mod tests {
             let weights = random.weights(geometry.weights_len(), 1000);
             let input = random.words(batch * geometry.input_len(), modulus.value());
             let wide = |weights: &[i32]| weights.iter().map(|&w| i64::from(w)).collect::<Vec<_>>();
-            let expected = direct(&geometry, &modulus, &wide(&weights), &input);
+            let expected = direct(&geometry, modulus, &wide(&weights), &input);
             let inner = wide(&phases.weights(&weights));
-            let output = direct(phases.inner(), &modulus, &inner, &phases.gather(&input, batch));
+            let output = direct(phases.inner(), modulus, &inner, &phases.gather(&input, batch));
             assert_eq!(output, expected, "{geometry:?}");
             done += 1;
         }

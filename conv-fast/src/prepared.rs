@@ -96,7 +96,10 @@ impl PreparedConv {
             return Err(ConvError::Length { what: "the weight tensor", expected, got: weights.len() });
         }
         if !kernel.is_available() {
-            return Err(ConvError::Unsupported { algorithm: "this", condition: "a kernel that this machine has" });
+            return Err(ConvError::Unsupported {
+                algorithm: "this",
+                condition: "a kernel that this machine has",
+            });
         }
         if !ring.is_fast() && algorithm != Algorithm::Direct {
             return Err(ConvError::Modulus { modulus: ring.greatest(), wanted: "below 2^52" });

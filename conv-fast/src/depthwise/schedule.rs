@@ -25,7 +25,7 @@ impl Schedule {
         let Ring::Prime(modulus) = ring else { return whole };
         let q = u128::from(modulus.value());
         let (half, fold) = (q / 2, 2 * q);
-        let limit = (q << 50).min(1 << 62) - fold;
+        let limit = (q << 50).min(1 << 63) - 1 - fold;
         let size = |weight: &i32| u128::from(weight.unsigned_abs());
         let norm = weights.chunks(taps).map(|weights| weights.iter().map(size).sum()).max().unwrap_or(0u128);
         if norm * half <= limit {

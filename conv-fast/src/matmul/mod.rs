@@ -31,7 +31,7 @@ mod spread;
 mod spread_avx512;
 
 pub(crate) use buffer::Buffer;
-pub(crate) use decode::WIDTH as LANES;
+pub(crate) use cut::Cut;
 pub(crate) use pair::PairMatrix;
 pub(crate) use panels::{Panels, Segments, Sums};
 pub use product::{SmallMatrix, multiply_slow};

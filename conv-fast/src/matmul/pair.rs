@@ -63,22 +63,6 @@ impl PairMatrix {
         self.panels.spread().lazy::<D>(self.panels.kernel(), &[value], at);
     }
 
-    /// Writes many terms, eight after eight, as [`PairMatrix::write`] does: columns of terms padded to eight become columns of
-    /// words. Faster than one at a time.
-    ///
-    /// # Panics
-    /// If `words` is shorter than D/2 words per value.
-    pub(crate) fn encode(&self, values: &[i64], words: &mut [i32]) {
-        let encode = Encode { matrix: self, values: values.as_chunks().0, words };
-        let kernel = self.panels.kernel();
-        match self.digits() {
-            1 => kernel.run(Encoded::<1>(encode)),
-            2 => kernel.run(Encoded::<2>(encode)),
-            3 => kernel.run(Encoded::<3>(encode)),
-            _ => kernel.run(Encoded::<4>(encode)),
-        }
-    }
-
     /// Multiplies `columns` columns, back to back in `words`, on this thread:
     /// `out[block of 8 outputs][column][8]`, elements of the ring (lanes beyond the last output are zero).
     ///
@@ -97,24 +81,6 @@ impl PairMatrix {
             (3, false) => kernel.run(Digits::<3, false>(product)),
             (_, false) => kernel.run(Digits::<4, false>(product)),
         }
-    }
-}
-
-struct Encode<'a> {
-    matrix: &'a PairMatrix,
-    values: &'a [Signed],
-    words: &'a mut [i32],
-}
-
-struct Encoded<'a, const D: usize>(Encode<'a>);
-
-impl<const D: usize> Task for Encoded<'_, D> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Encode { matrix, values, words } = self.0;
-        matrix.panels.spread().lazy::<D>(matrix.panels.kernel(), values, words);
     }
 }
 

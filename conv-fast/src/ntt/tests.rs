@@ -13,7 +13,7 @@ fn check(random: &mut Random, geometry: &ConvGeometry, q: u64, bound: i32, batch
     let weights = random.weights(geometry.weights_len(), bound);
     let input = random.words(batch * geometry.input_len(), q);
     let wide: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
-    let expected = direct(geometry, &modulus, &wide, &input);
+    let expected = direct(geometry, modulus, &wide, &input);
     for kernel in Kernel::available() {
         let layer = NttConv::for_batch(geometry, modulus, &weights, kernel, random.between(1, 4)).unwrap();
         assert_eq!(layer.bytes() % 64, 0);
@@ -65,7 +65,7 @@ fn channels_beyond_one_sum() {
         for weight in [-2048, i32::MAX] {
             let input = vec![q - 1; geometry.input_len()];
             let expected =
-                direct(&geometry, &modulus, &vec![i64::from(weight); geometry.weights_len()], &input);
+                direct(&geometry, modulus, &vec![i64::from(weight); geometry.weights_len()], &input);
             for kernel in Kernel::available() {
                 let layer =
                     NttConv::new(&geometry, modulus, &vec![weight; geometry.weights_len()], kernel).unwrap();

@@ -68,7 +68,7 @@ fn holds(packing: &Packing, random: &mut Random, known: &[Vec<u32>]) -> bool {
     let results = products(packing, &modulus, &weights, &inputs);
     let corrections = products(packing, &modulus, &weights, &masks);
     (0..images).all(|image| {
-        let expected = direct(geometry, &modulus, &wide, &tensors[image]);
+        let expected = direct(geometry, modulus, &wide, &tensors[image]);
         expected.iter().enumerate().all(|(index, &value)| {
             let (poly, coefficient) = packing.output_index(image, index);
             modulus.sub(results[poly][coefficient], corrections[poly][coefficient]) == value
@@ -158,7 +158,7 @@ fn correction_holds(packing: &Packing, random: &mut Random, fault: bool) -> Opti
         let poly = known.iter().position(|known| !known.is_empty())?;
         masks[poly][known[poly][0] as usize] ^= 1;
     }
-    let algorithm = crate::plan::choose(correction.geometry(), &modulus);
+    let algorithm = crate::plan::choose(correction.geometry(), modulus);
     let conv = crate::PreparedConv::new(correction.geometry().clone(), modulus, &weights, algorithm).unwrap();
     let images = random.between(1, packing.images());
     let result = correction.run(&conv, &modulus, &masks, images);

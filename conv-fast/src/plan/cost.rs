@@ -5,10 +5,11 @@
 
 use super::{Algorithm, Products};
 use crate::depthwise::Depthwise;
+use crate::matmul::Cut;
 use crate::ntt::NttConv;
 use crate::polyphase::Polyphase;
 use crate::winograd::Winograd;
-use crate::{ConvGeometry, Kernel, Ring};
+use crate::{ConvGeometry, Ring};
 use std::fmt;
 
 /// A unit of work. Counts are for vectors of 512 bits; narrower kernels have larger constants.
@@ -20,18 +21,24 @@ pub enum Unit {
     Multiply,
     /// Sixteen outputs, two terms, one digit: one multiply-add of digits.
     Digits,
-    /// One vector of 32-bit sums moved to wider ones because it may be full.
+    /// One vector of 32-bit sums of which the upper half is moved away because it may be full.
     Spill,
-    /// One digit of one value written.
+    /// One digit of one value of an image written.
     Encode,
-    /// One digit sum of eight outputs brought back into the ring.
+    /// One digit sum of eight outputs of an image brought back into the ring.
     Decode,
     /// Eight outputs, one term, one word product (low or high half).
     Words,
-    /// Eight channels of one position of a transformed tile: into the transform's domain.
+    /// One sum of word products of eight outputs brought back into the ring.
+    WordSums,
+    /// Eight channels of one position of a tile: into the transform's domain.
     TileIn,
-    /// Eight channels of one position of a transformed tile: out of it.
+    /// Eight channels of one position of a tile: out of it.
     TileOut,
+    /// One digit of eight channels of one position of a tile written.
+    TileEncode,
+    /// One digit sum of eight outputs of one position of a tile brought back into the ring.
+    TileDecode,
     /// Eight values moved between layouts.
     Move,
     /// One tap of eight outputs of a sum over rows.
@@ -42,29 +49,38 @@ pub enum Unit {
     Butterfly,
     /// Eight products of transforms.
     Pointwise,
-    /// A kilobyte of prepared weights read from memory.
+    /// Eight coefficients brought into a transform or out of it.
+    Coefficient,
+    /// A kilobyte of prepared weights read from beyond the second-level cache.
     Weights,
+    /// A kilobyte of prepared weights read from memory.
+    FarWeights,
     /// A call, with its tasks and buffers.
     Call,
 }
 
 impl Unit {
     /// All units, in order of their constants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Multiply,
         Self::Digits,
         Self::Spill,
         Self::Encode,
         Self::Decode,
         Self::Words,
+        Self::WordSums,
         Self::TileIn,
         Self::TileOut,
+        Self::TileEncode,
+        Self::TileDecode,
         Self::Move,
         Self::Tap,
         Self::Reduce,
         Self::Butterfly,
         Self::Pointwise,
+        Self::Coefficient,
         Self::Weights,
+        Self::FarWeights,
         Self::Call,
     ];
 }
@@ -78,14 +94,19 @@ impl fmt::Display for Unit {
             Self::Encode => "digits",
             Self::Decode => "sums",
             Self::Words => "word products",
+            Self::WordSums => "word sums",
             Self::TileIn => "transforms in",
             Self::TileOut => "transforms out",
+            Self::TileEncode => "tile digits",
+            Self::TileDecode => "tile sums",
             Self::Move => "moves",
             Self::Tap => "taps",
             Self::Reduce => "reductions",
             Self::Butterfly => "butterflies",
             Self::Pointwise => "pointwise products",
+            Self::Coefficient => "coefficients",
             Self::Weights => "weights",
+            Self::FarWeights => "weights from memory",
             Self::Call => "call",
         })
     }
@@ -95,7 +116,6 @@ impl fmt::Display for Unit {
 pub(super) struct Job<'a> {
     pub(super) geometry: &'a ConvGeometry,
     pub(super) ring: Ring,
-    pub(super) kernel: Kernel,
     pub(super) weight_bits: u32,
     pub(super) batch: usize,
 }
@@ -108,62 +128,71 @@ impl Job<'_> {
     pub(super) fn algorithms(&self) -> Vec<Entry> {
         let g = self.geometry;
         let macs = g.macs() as f64 * self.batch as f64;
-        let mut list =
-            vec![(Algorithm::Direct, vec![(Unit::Multiply, macs), (Unit::Call, 0.1)], 8 * g.weights_len() as u64)];
+        let mut list = vec![(
+            Algorithm::Direct,
+            vec![(Unit::Multiply, macs), (Unit::Call, 0.1)],
+            8 * g.weights_len() as u64,
+        )];
         if !self.ring.is_fast() {
             return list;
         }
-        list.push(self.im2col());
-        if Depthwise::supports(g) {
+        list.extend(self.im2col());
+        // With more inputs a group the matrix product is faster.
+        if g.group_inputs() == 1 && Depthwise::supports(g) {
             list.push(self.depthwise());
         }
+        let phases = Polyphase::new(g);
+        let inner = phases.as_ref().map_or(g, Polyphase::inner);
         for tile in TILES {
-            for products in [Products::Digits, Products::Words] {
-                list.extend(self.winograd(tile, products));
+            if Winograd::refusal(inner, &self.ring, tile).is_none() && fits(inner, tile) {
+                list.push(self.winograd(inner, tile, Products::Words));
+                list.extend(self.digit_winograd(inner, tile));
             }
         }
         list.extend(self.ntt());
         list
     }
 
-    fn im2col(&self) -> Entry {
+    fn im2col(&self) -> Option<Entry> {
         let g = self.geometry;
         let s = g.shape();
-        let digits = f64::from(self.ring.bits().div_ceil(16));
-        let parts = if self.weight_bits <= 15 { 1.0 } else { f64::from(self.weight_bits.div_ceil(11).min(3)) };
         let pairs = if g.group_inputs() <= 4 {
             s.kernel[0] * (s.kernel[1] * g.group_inputs()).div_ceil(2)
         } else {
             s.kernel[0] * s.kernel[1] * g.group_inputs().div_ceil(2)
-        } as f64;
-        let vectors = (s.groups as f64) * (g.group_outputs() as f64 * parts / 16.0).ceil();
+        };
+        let (cut, spills) = self.cut(1 << (self.weight_bits - 1), pairs)?;
+        let digits = cut.digits as f64;
+        let vectors = (s.groups * (g.group_outputs() * cut.parts).div_ceil(16)) as f64;
         let pixels = (g.out_height() * g.out_width() * self.batch) as f64;
-        let products = vectors * pixels * pairs * digits;
+        let columns = vectors * pixels * digits;
         let padded = (s.in_height + s.padding[0] + s.padding[2]) * (s.in_width + s.padding[1] + s.padding[3]);
-        let bytes = vectors * 64.0 * pairs;
-        let work = vec![
-            (Unit::Digits, products),
-            (Unit::Spill, products / self.pairs_per_spill()),
+        let bytes = vectors * 64.0 * pairs as f64;
+        let mut work = vec![
+            (Unit::Digits, columns * pairs as f64),
+            (Unit::Spill, columns * spills),
             (Unit::Encode, (padded * s.in_channels.next_multiple_of(8) * self.batch) as f64 * digits),
-            (Unit::Decode, vectors * 2.0 * pixels * digits),
-            (Unit::Weights, bytes / 1024.0),
+            (Unit::Decode, columns * 2.0),
             (Unit::Call, 1.0),
         ];
-        (Algorithm::Im2col, work, bytes as u64)
+        stream(&mut work, bytes, 1.0, pixels);
+        Some((Algorithm::Im2col, work, bytes as u64))
     }
 
-    /// Pairs of terms that 32 bits can sum: digits of ⌈bits/D⌉ bits and weights with their sign.
-    fn pairs_per_spill(&self) -> f64 {
-        let bits = self.ring.bits();
-        let digit = bits.div_ceil(bits.div_ceil(16));
-        2f64.powi(31 - digit as i32 + 1 - self.weight_bits.min(15) as i32).max(1.0)
+    /// How values and weights up to `greatest` are cut, and the spills of a sum of `pairs` pairs: the matrix places them by
+    /// its weights' absolute values, which are, as those of normal numbers, a fifth of the greatest on average.
+    fn cut(&self, greatest: u64, pairs: usize) -> Option<(Cut, f64)> {
+        let cut = Cut::choose(self.ring.bits(), greatest, pairs).ok()?;
+        let sum = 2.0 * pairs as f64 * greatest as f64 / 5.0;
+        Some((cut, if pairs > cut.block { (sum / f64::from(cut.room())).floor() } else { 0.0 }))
     }
 
     fn depthwise(&self) -> Entry {
         let g = self.geometry;
         let s = g.shape();
         // Rows are computed in whole vectors.
-        let vectors = (s.out_channels * self.batch * (g.out_height() * g.out_width().next_multiple_of(8) / 8)) as f64;
+        let columns = g.out_width().div_ceil(8);
+        let vectors = (s.out_channels * self.batch * g.out_height() * columns) as f64;
         let work = vec![
             (Unit::Tap, vectors * g.terms() as f64),
             (Unit::Reduce, vectors),
@@ -173,72 +202,94 @@ impl Job<'_> {
         (Algorithm::Depthwise, work, 8 * g.weights_len() as u64)
     }
 
-    fn winograd(&self, tile: [usize; 2], products: Products) -> Option<Entry> {
-        let phases = Polyphase::new(self.geometry);
-        let g = phases.as_ref().map_or(self.geometry, Polyphase::inner);
-        if Winograd::refusal(g, &self.ring, tile).is_some() {
-            return None;
-        }
+    /// What all products share: tiles, positions of a tile, blocks of input and output channels, and the transforms.
+    fn transforms(&self, g: &ConvGeometry, tile: [usize; 2]) -> ([f64; 4], Vec<(Unit, f64)>) {
         let s = g.shape();
-        // A tile that reaches far beyond the plane only wastes.
-        if (tile[0] > 2 && tile[0] >= 2 * g.out_height()) || (tile[1] > 2 && tile[1] >= 2 * g.out_width()) {
-            return None;
-        }
-        let positions = ((tile[0] + s.kernel[0] - 1) * (tile[1] + s.kernel[1] - 1)) as f64;
-        let tiles = (g.out_height().div_ceil(tile[0]) * g.out_width().div_ceil(tile[1]) * self.batch) as f64;
-        let groups = s.groups as f64;
-        let (ins, outs) = (g.group_inputs() as f64, g.group_outputs() as f64);
-        let (in_blocks, out_blocks) = ((ins / 8.0).ceil() * groups, (outs / 8.0).ceil() * groups);
-        let growth = Winograd::growth_bits(g, tile);
-        let (product, bytes) = match products {
-            Products::Words => {
-                let bits = self.weight_bits + growth;
-                let halves = if bits + self.ring.bits() + 1 <= 52 { 1.0 } else { 2.0 };
-                let width = if bits <= 31 { 4.0 } else { 8.0 };
-                let step = tiles * positions * ins * out_blocks * halves;
-                (vec![(Unit::Words, step)], positions * out_blocks * 8.0 * ins * width)
-            }
-            Products::Digits => {
-                let digits = f64::from(self.ring.bits().div_ceil(16));
-                let bits = self.weight_bits + growth;
-                let parts = if bits <= 16 { 1.0 } else { f64::from(bits.div_ceil(11).min(3)) };
-                let vectors = groups * (outs * parts / 16.0).ceil();
-                let step = tiles * positions * (ins / 2.0).ceil() * vectors * digits;
-                let spill = Job { weight_bits: bits, ..*self }.pairs_per_spill();
-                let work = vec![
-                    (Unit::Digits, step),
-                    (Unit::Spill, step / spill),
-                    (Unit::Encode, tiles * positions * in_blocks * 8.0 * digits),
-                    (Unit::Decode, tiles * positions * out_blocks * digits),
-                ];
-                (work, positions * vectors * 32.0 * ins)
-            }
-        };
-        let mut work = product;
-        work.extend([
-            (Unit::TileIn, tiles * positions * in_blocks),
-            (Unit::TileOut, tiles * positions * out_blocks),
+        let size = [0, 1].map(|axis| if s.kernel[axis] == 1 { 1 } else { tile[axis] });
+        let positions = ((size[0] + s.kernel[0] - 1) * (size[1] + s.kernel[1] - 1)) as f64;
+        let tiles = (g.out_height().div_ceil(size[0]) * g.out_width().div_ceil(size[1]) * self.batch) as f64;
+        let blocks = |channels: usize| (channels.div_ceil(8) * s.groups) as f64;
+        let (ins, outs) = (blocks(g.group_inputs()), blocks(g.group_outputs()));
+        let work = vec![
+            (Unit::TileIn, tiles * positions * ins),
+            (Unit::TileOut, tiles * positions * outs),
             (Unit::Move, ((g.input_len() + g.output_len()) * self.batch) as f64 / 8.0),
-            (Unit::Weights, bytes / 1024.0),
             (Unit::Call, 2.0),
-        ]);
-        Some((Algorithm::Winograd { tile, products }, work, bytes as u64))
+        ];
+        ([tiles, positions, ins, outs], work)
     }
-}
 
-impl Job<'_> {
+    /// How often the weights pass: a box of tiles at a time.
+    fn passes([tiles, positions, ins, outs]: [f64; 4]) -> f64 {
+        let box_tiles = (Winograd::BOX_BYTES as f64 / (positions * (ins + outs) * 64.0)).max(12.0);
+        (tiles / box_tiles).ceil()
+    }
+
+    fn winograd(&self, g: &ConvGeometry, tile: [usize; 2], products: Products) -> Entry {
+        let (sizes, mut work) = self.transforms(g, tile);
+        let [tiles, positions, _, outs] = sizes;
+        let greatest = Winograd::greatest_weight(g, tile, self.weight_bits);
+        let bits = u64::BITS - greatest.leading_zeros() + 1;
+        let halves = match self.ring {
+            Ring::Prime(_) if bits + self.ring.bits() > 52 => 2.0,
+            _ => 1.0,
+        };
+        let inputs = g.group_inputs() as f64;
+        let bytes = positions * outs * 8.0 * inputs * if bits <= 32 { 4.0 } else { 8.0 };
+        work.push((Unit::Words, tiles * positions * inputs * outs * halves));
+        work.push((Unit::WordSums, tiles * positions * outs * halves));
+        stream(&mut work, bytes, Self::passes(sizes), tiles);
+        (Algorithm::Winograd { tile, products }, work, bytes as u64)
+    }
+
+    fn digit_winograd(&self, g: &ConvGeometry, tile: [usize; 2]) -> Option<Entry> {
+        let (sizes, mut work) = self.transforms(g, tile);
+        let [tiles, positions, ins, outs] = sizes;
+        let pairs = g.group_inputs().div_ceil(2);
+        let (cut, spills) = self.cut(Winograd::greatest_weight(g, tile, self.weight_bits), pairs)?;
+        let digits = cut.digits as f64;
+        let vectors = (g.shape().groups * (g.group_outputs() * cut.parts).div_ceil(16)) as f64;
+        let columns = tiles * positions * vectors * digits;
+        let bytes = positions * vectors * 64.0 * pairs as f64;
+        work.extend([
+            (Unit::Digits, columns * pairs as f64),
+            (Unit::Spill, columns * spills),
+            (Unit::TileEncode, tiles * positions * ins * digits),
+            (Unit::TileDecode, tiles * positions * outs * digits * cut.parts as f64),
+        ]);
+        stream(&mut work, bytes, Self::passes(sizes), tiles);
+        Some((Algorithm::Winograd { tile, products: Products::Digits }, work, bytes as u64))
+    }
+
     fn ntt(&self) -> Option<Entry> {
         let cost = NttConv::cost(self.geometry, self.ring, self.batch).ok()?;
         let bytes = 64 * cost.weights;
-        let work = vec![
+        let mut work = vec![
             (Unit::Butterfly, cost.butterflies as f64),
             (Unit::Pointwise, cost.products as f64),
-            (Unit::Move, cost.moves as f64),
-            (Unit::Weights, bytes as f64 / 1024.0),
+            (Unit::Coefficient, cost.moves as f64),
             (Unit::Call, 2.0),
         ];
+        stream(&mut work, bytes as f64, 1.0, cost.products as f64 / cost.weights.max(1) as f64);
         Some((Algorithm::Ntt, work, bytes))
     }
+}
+
+/// Whether a tile does not reach far beyond the plane, where it would only waste.
+fn fits(geometry: &ConvGeometry, tile: [usize; 2]) -> bool {
+    let plane = [geometry.out_height(), geometry.out_width()];
+    (0..2).all(|axis| tile[axis] <= 2 || tile[axis] < 2 * plane[axis] || geometry.shape().kernel[axis] == 1)
+}
+
+/// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
+/// of it hides behind the products.
+fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64) {
+    let (unit, hides) = match bytes {
+        ..700e3 => return,
+        ..20e6 => (Unit::Weights, 4.0),
+        _ => (Unit::FarWeights, 16.0),
+    };
+    work.push((unit, bytes * passes / 1024.0 * hides / (hides + columns / passes)));
 }
 
 /// The tiles that are considered; others can be asked for by name. Over an axis with one tap tiles are one output.

@@ -14,8 +14,10 @@ pub struct Speed {
 }
 
 /// Fitted to `cargo xtask bench conv --algorithms` on one core of an AMD EPYC (Zen 5) at 3.75 GHz.
-const AVX512: [f64; UNITS] =
-    [0.7, 0.145, 1.2, 0.15, 0.8, 0.145, 2.5, 3.5, 1.0, 0.3, 3.0, 1.3, 0.4, 40.0, 2000.0];
+const AVX512: [f64; UNITS] = [
+    0.7, 0.12, 0.1, 0.15, 0.8, 0.13, 1.0, 3.0, 3.0, 0.5, 0.8, 1.0, 0.3, 2.0, 1.0, 0.3, 1.0, 20.0, 50.0,
+    3000.0,
+];
 
 impl Speed {
     /// The built-in constants of a kernel: fitted for [`Kernel::Avx512`], scaled from those for the others.
@@ -28,7 +30,7 @@ impl Speed {
             Kernel::Portable => (6.0, 12.0, 12.0),
         };
         let factor = |unit| match unit {
-            Unit::Multiply | Unit::Weights | Unit::Call => 1.0,
+            Unit::Multiply | Unit::Weights | Unit::FarWeights | Unit::Call => 1.0,
             Unit::Digits | Unit::Spill => digits,
             Unit::Words | Unit::Pointwise => words,
             _ => plain,
@@ -61,16 +63,14 @@ impl Speed {
             (
                 &dense,
                 Algorithm::Winograd { tile: [4, 4], products: words },
-                &[Unit::Words, Unit::TileIn, Unit::TileOut, Unit::Move],
+                &[Unit::Words, Unit::WordSums, Unit::TileIn, Unit::TileOut, Unit::Move],
             ),
             (&grouped, Algorithm::Depthwise, &[Unit::Tap, Unit::Reduce]),
-            (&dense, Algorithm::Ntt, &[Unit::Butterfly, Unit::Pointwise]),
+            (&dense, Algorithm::Ntt, &[Unit::Butterfly, Unit::Pointwise, Unit::Coefficient]),
         ];
         for (geometry, algorithm, units) in cases {
-            let modulus = Modulus::new(MODULUS).map_err(|_| ConvError::Modulus {
-                modulus: MODULUS,
-                wanted: "prime",
-            })?;
+            let modulus = Modulus::new(MODULUS)
+                .map_err(|_| ConvError::Modulus { modulus: MODULUS, wanted: "prime" })?;
             let candidates = Planner::new(kernel).speed(speed.clone()).candidates(geometry, modulus);
             let Some(candidate) = candidates.iter().find(|candidate| candidate.algorithm == algorithm) else {
                 continue;

@@ -1,9 +1,9 @@
 //! Every algorithm, on every kernel and in both rings, against the direct convolution.
 
 use super::*;
+use crate::ConvShape;
 use crate::plan::{self, Products};
 use crate::testing::{Random, random_geometry};
-use crate::ConvShape;
 use he_core::Modulus;
 
 /// The primes of the profiles, and rings of words.
@@ -106,7 +106,8 @@ fn extreme_values_in_every_algorithm() {
             for value in [top / 2, top / 2 + 1, top] {
                 let value = value.min(top);
                 let input = vec![value; geometry.input_len()];
-                let expected = direct(&geometry, ring, &vec![i64::from(weight); geometry.weights_len()], &input);
+                let expected =
+                    direct(&geometry, ring, &vec![i64::from(weight); geometry.weights_len()], &input);
                 let weights = vec![weight; geometry.weights_len()];
                 let mut done = 0;
                 for candidate in Planner::default().weight_bits(22).candidates(&geometry, ring) {

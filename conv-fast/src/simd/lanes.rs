@@ -2,7 +2,7 @@
 //!
 //! Plain Rust over arrays of eight, meant to be inlined into a [`crate::kernel::Task`]; no branch depends on a value.
 //!
-//! Modulo q quotients are estimated in double precision: for |x| < min(2^62, 2^50·q) the estimate of x/q is off by less
+//! Modulo q quotients are estimated in double precision: for |x| < min(2^63, 2^50·q) the estimate of x/q is off by less
 //! than one, and the remainder, which needs only the low 64 bits of its two terms, is exact.
 
 use crate::Ring;
@@ -23,7 +23,7 @@ pub(crate) struct Constant {
 
 /// Lane arithmetic of one kind of ring. Implementations are `Copy` bundles of constants; all methods inline.
 pub(crate) trait LaneRing: Copy + Send + Sync {
-    /// Any |x| < min(2^62, 2^50·q) (any x in Z_2^k) as elements.
+    /// Any |x| < min(2^63, 2^50·q) (any x in Z_2^k) as elements.
     fn reduce(self, x: Signed) -> Words;
     /// x·c for |x| < 2^51 (any x in Z_2^k), as elements.
     fn times(self, x: Signed, c: Constant) -> Words;
@@ -202,11 +202,13 @@ mod tests {
         for q in [3, 97, 12_289, 67_108_859, 4_294_967_291, 1_125_899_906_826_241, 4_503_599_627_370_449] {
             let modulus = Modulus::new(q).unwrap();
             let ring = Ring::Prime(modulus);
-            let most = i64::try_from((u128::from(q) << 50).min(1 << 62)).unwrap() - 1;
+            let most = i64::try_from((u128::from(q) << 50).min(1 << 63) - 1).unwrap();
             for round in 0..200 {
                 let x = match round {
                     0 => [most, -most, 0, 1, -1, q as i64, -(q as i64), most - 1],
-                    1 => [q as i64 - 1, 1 - q as i64, 2 * q as i64, -2 * q as i64, 3, -3, most / 2, -most / 2],
+                    1 => {
+                        [q as i64 - 1, 1 - q as i64, 2 * q as i64, -2 * q as i64, 3, -3, most / 2, -most / 2]
+                    }
                     _ => std::array::from_fn(|_| {
                         (random.below(u64::MAX) as i64 >> random.below(63)).clamp(-most, most)
                     }),

@@ -75,7 +75,7 @@ fn tiles_match_direct_convolution() {
         let slots = spread(&tiling, &image, &mut || random.below(Q));
         assert_eq!(
             through_tiles(&tiling, &modulus, &weights, &slots),
-            direct(&geometry, &modulus, &weights, &image),
+            direct(&geometry, modulus, &weights, &image),
             "{s:?} in tiles {tile:?}"
         );
     }
@@ -193,7 +193,7 @@ fn products_of_packed_tiles_match_direct_convolution() {
             }
         }
         let result: Vec<u64> = tiling.outputs().into_iter().map(|at| tiles[at as usize]).collect();
-        assert_eq!(result, direct(geometry, &modulus, &wide, &image), "{geometry:?}");
+        assert_eq!(result, direct(geometry, modulus, &wide, &image), "{geometry:?}");
     }
     assert!(several >= 2, "{several} tilings with sets of several tiles");
 }

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of transformed inputs and products that a box may take.
-const BOX_BYTES: usize = 2 << 20;
+pub(super) const BOX_BYTES: usize = 2 << 20;
 /// Fewest tiles of a box, so that the weights that pass are used often enough.
 const BOX_TILES: usize = 12;
 /// Tiles of a row that the output transform takes at a time.

@@ -36,8 +36,8 @@ mod tests;
 mod vector;
 
 use crate::kernel::Kernel;
-use crate::plan::Products;
 use crate::lanes::PrimeLanes;
+use crate::plan::Products;
 use crate::{ConvError, ConvGeometry, Ring};
 use bounds::{Bounds, LOW_BITS};
 use flow::Flow;
@@ -113,13 +113,17 @@ impl Winograd {
         }
     }
 
-    /// Bits by which the transform of the weights may lengthen them.
-    pub(crate) fn growth_bits(geometry: &ConvGeometry, tile: [usize; 2]) -> u32 {
+    /// Bytes of transformed tiles, in and out, that are worked on at a time.
+    pub(crate) const BOX_BYTES: usize = flow::BOX_BYTES;
+
+    /// A guess at the greatest transformed weight of a layer with weights of `bits` bits: normal ones, clipped at four
+    /// deviations, become normal ones, of which the greatest is about five deviations out.
+    pub(crate) fn greatest_weight(geometry: &ConvGeometry, tile: [usize; 2], bits: u32) -> u64 {
         let growth = tile_lines(geometry, tile).map(|line| {
-            let norm = |i| line.weights(i).iter().map(|factor| factor.unsigned_abs()).sum::<u64>();
-            (0..line.n).map(norm).max().unwrap_or(1)
+            let square = |i| line.weights(i).iter().map(|factor| factor * factor).sum::<i64>();
+            (0..line.n).map(square).max().unwrap_or(1) as f64
         });
-        (growth[0] * growth[1]).next_power_of_two().ilog2()
+        ((1u64 << (bits - 1)) as f64 * 1.25 * (growth[0] * growth[1]).sqrt()) as u64
     }
 
     /// Prepares `weights` for tiles of `tile` outputs (rows, columns).

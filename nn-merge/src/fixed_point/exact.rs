@@ -230,7 +230,7 @@ impl<'a> Walk<'a> {
     fn convolve(&self, geometry: &ConvGeometry, weights: &[i32], input: &[i64]) -> Result<Vec<i64>, NnError> {
         let q = self.modulus;
         let value = |error: conv_fast::ConvError| NnError::Value { what: error.to_string() };
-        let algorithm = plan::choose(geometry, &q);
+        let algorithm = plan::choose(geometry, q);
         let prepared = PreparedConv::new(geometry.clone(), q, weights, algorithm).map_err(value)?;
         let residues: Vec<u64> = input.par_iter().map(|&v| q.from_i64(v)).collect();
         Ok(prepared.run(&residues, self.images).into_par_iter().map(|v| q.center(v)).collect())

@@ -168,7 +168,9 @@ fn convolutions(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
     let slow: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
     let mut input = vec![0; geometry.input_len()];
     sample::uniform(&mut rng, &modulus, &mut input);
-    for algorithm in [Algorithm::Im2col, Algorithm::Winograd { tile: [4, 4], products: Products::Words }, Algorithm::Ntt] {
+    for algorithm in
+        [Algorithm::Im2col, Algorithm::Winograd { tile: [4, 4], products: Products::Words }, Algorithm::Ntt]
+    {
         let layer = PreparedConv::new(geometry.clone(), modulus, &weights, algorithm)?;
         bench.row(
             format!("convolution 3×3 16→16 32×32 {algorithm}"),
@@ -176,7 +178,7 @@ fn convolutions(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
             ("product", geometry.macs() as usize),
             || drop(black_box(layer.run(&input, 1))),
             "direct",
-            || drop(black_box(direct(&geometry, &modulus, &slow, &input))),
+            || drop(black_box(direct(&geometry, modulus, &slow, &input))),
         );
     }
     Ok(())

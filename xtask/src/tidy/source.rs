@@ -3,7 +3,8 @@
 //! - a file has at most 500 lines;
 //! - it opens with a module essay (`//!`);
 //! - no left-over macros (`todo`, `unimplemented`, `dbg`) in code and no fix-me marks in comments;
-//! - `unsafe` stands only in kernels: files in a folder `simd`, or with `simd`, `avx2`, `avx512` or `neon` in their name;
+//! - `unsafe` stands only in kernels: files in a folder `simd`, or with `simd`, `avx2`, `avx512` or `neon` in their name, and
+//!   the algorithms of `conv-fast`, whose tasks write disjoint stretches of one output;
 //! - nothing outside of comments and Markdown fixes the CPU that code is compiled for: kernels are chosen at run time.
 
 use super::lexer::{Views, is_word};
@@ -17,6 +18,9 @@ const LEFT_OVER: [&str; 3] = ["todo", "unimplemented", "dbg"];
 
 /// Marks in comments of work that was not done. Put together so that this file does not hold them.
 const MARKS: [&str; 2] = [concat!("FIX", "ME"), concat!("XX", "X")];
+
+/// Algorithms whose tasks share an output: folders of `conv-fast/src`, or files of that name.
+const SHARED_OUTPUT: [&str; 7] = ["depthwise", "float", "im2col", "matmul", "ntt", "wide", "winograd"];
 
 /// What names of kernels contain.
 const KERNELS: [&str; 4] = ["simd", "avx2", "avx512", "neon"];
@@ -62,7 +66,7 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
             findings.push(Finding::new(
                 path,
                 line,
-                "`unsafe` outside of a kernel (simd, avx2, avx512, neon)",
+                "`unsafe` outside of a kernel (simd, avx2, avx512, neon, algorithms of conv-fast)",
             ));
         }
     }
@@ -79,7 +83,10 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
 /// Whether a file may hold `unsafe`.
 fn is_kernel(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    folders.split('/').any(|folder| folder == "simd") || KERNELS.iter().any(|kernel| name.contains(kernel))
+    let algorithm = path.strip_prefix("conv-fast/src/").map(|rest| rest.split(['/', '.']).next());
+    folders.split('/').any(|folder| folder == "simd")
+        || KERNELS.iter().any(|kernel| name.contains(kernel))
+        || algorithm.flatten().is_some_and(|algorithm| SHARED_OUTPUT.contains(&algorithm))
 }
 
 fn fixed_cpu(path: &str, text: &str) -> Vec<Finding> {
@@ -175,7 +182,15 @@ mod tests {
     #[test]
     fn unsafe_code_is_found_outside_of_kernels() {
         let text = "//! Essay on unsafe.\n#![expect(unsafe_code, reason = \"unsafe\")]\nunsafe fn f() {}\n";
-        for path in ["a/src/lib.rs", "a/src/simd_free/lib.rs", "avx2/src/lib.rs", "a/simd.d/lib.rs"] {
+        for path in [
+            "a/src/lib.rs",
+            "a/src/simd_free/lib.rs",
+            "avx2/src/lib.rs",
+            "a/simd.d/lib.rs",
+            "a/src/ntt/mod.rs",
+            "conv-fast/src/plan/mod.rs",
+            "conv-fast/src/lib.rs",
+        ] {
             let findings = found(path, text);
             assert_eq!(findings.len(), 1, "{path}");
             assert!(findings[0].0 == 3 && findings[0].1.contains("`unsafe`"), "{path}: {findings:?}");
@@ -186,6 +201,8 @@ mod tests {
             "a/src/neon.rs",
             "a/src/simd/add.rs",
             "a/src/simd.rs",
+            "conv-fast/src/ntt/tiles.rs",
+            "conv-fast/src/depthwise.rs",
         ] {
             assert_eq!(found(path, text), [], "{path}");
         }

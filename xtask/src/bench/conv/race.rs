@@ -92,7 +92,11 @@ impl<'a> Bench<'a> {
             let count = if self.args.only.is_some() { 1 } else { layer.count };
             let mut rng = self.seed.fork("weights", &[ready.len() as u64]).stream();
             let mut one = |arithmetic: &Arithmetic| {
-                arithmetic.prepare_chosen(&layer.geometry, &arithmetic.weights(&layer.geometry, &mut rng), batch)
+                arithmetic.prepare_chosen(
+                    &layer.geometry,
+                    &arithmetic.weights(&layer.geometry, &mut rng),
+                    batch,
+                )
             };
             let instances = (0..count)
                 .map(|_| self.arithmetics.iter().map(&mut one).collect::<Result<_>>())
@@ -138,7 +142,9 @@ impl<'a> Bench<'a> {
             self.arithmetics.iter().map(|a| a.inputs(batch * geometry.input_len(), &self.seed)).collect();
         // By profile: the other algorithms, prepared, with the planner's estimates.
         let others: Vec<Vec<(Prepared, f64)>> = match self.args.algorithms {
-            true => self.arithmetics.iter().zip(chosen).map(|(a, p)| self.others(a, geometry, p, batch)).collect(),
+            true => {
+                self.arithmetics.iter().zip(chosen).map(|(a, p)| self.others(a, geometry, p, batch)).collect()
+            }
             false => self.arithmetics.iter().map(|_| Vec::new()).collect(),
         };
         let mut row = Row::new(network, (&ready.layer.name, geometry, ready.layer.count), batch, threads);
