@@ -41,6 +41,8 @@ pub enum Unit {
     TileDecode,
     /// Eight values moved between layouts.
     Move,
+    /// Eight values of a strided layer sorted into phases.
+    Gather,
     /// One tap of eight outputs of a sum over rows.
     Tap,
     /// Eight sums over rows reduced.
@@ -61,7 +63,7 @@ pub enum Unit {
 
 impl Unit {
     /// All units, in order of their constants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Multiply,
         Self::Digits,
         Self::Spill,
@@ -74,6 +76,7 @@ impl Unit {
         Self::TileEncode,
         Self::TileDecode,
         Self::Move,
+        Self::Gather,
         Self::Tap,
         Self::Reduce,
         Self::Butterfly,
@@ -100,6 +103,7 @@ impl fmt::Display for Unit {
             Self::TileEncode => "tile digits",
             Self::TileDecode => "tile sums",
             Self::Move => "moves",
+            Self::Gather => "phases",
             Self::Tap => "taps",
             Self::Reduce => "reductions",
             Self::Butterfly => "butterflies",
@@ -214,6 +218,7 @@ impl Job<'_> {
             (Unit::TileIn, tiles * positions * ins),
             (Unit::TileOut, tiles * positions * outs),
             (Unit::Move, ((g.input_len() + g.output_len()) * self.batch) as f64 / 8.0),
+            (Unit::Gather, if g == self.geometry { 0.0 } else { (g.input_len() * self.batch) as f64 / 8.0 }),
             (Unit::Call, 2.0),
         ];
         ([tiles, positions, ins, outs], work)
@@ -289,7 +294,8 @@ fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64) {
         ..20e6 => (Unit::Weights, 4.0),
         _ => (Unit::FarWeights, 16.0),
     };
-    work.push((unit, bytes * passes / 1024.0 * hides / (hides + columns / passes)));
+    let shown: f64 = hides / (hides + columns / passes);
+    work.push((unit, bytes * passes / 1024.0 * shown * shown));
 }
 
 /// The tiles that are considered; others can be asked for by name. Over an axis with one tap tiles are one output.
