@@ -195,6 +195,22 @@ impl ConvGeometry {
         self.shape.out_channels / self.shape.groups
     }
 
+    /// Whether the fast algorithms take it: strides up to 256, at most 2^24 values in the window of one output, holes of a
+    /// dilation included, and at most 2^28 in a zero-padded image. Others are left to [`crate::direct()`], which reads what is
+    /// there and no padding.
+    pub fn is_ordinary(&self) -> bool {
+        let s = &self.shape;
+        let span = [0, 1].map(|axis| ((s.kernel[axis] - 1) * s.dilation[axis] + 1) as u64);
+        let padded = [
+            (s.in_height + s.padding[0] + s.padding[2]) as u64,
+            (s.in_width + s.padding[1] + s.padding[3]) as u64,
+        ];
+        // Spatial sizes are below 2^18, channels at most 2^20.
+        s.stride.iter().all(|&stride| stride <= 256)
+            && self.group_inputs() as u64 * span[0] * span[1] <= 1 << 24
+            && s.in_channels as u64 * padded[0] * padded[1] <= MAX_ELEMENTS
+    }
+
     /// Multiplications of the direct method for one image, padding included.
     pub fn macs(&self) -> u64 {
         self.output_len() as u64 * self.terms() as u64

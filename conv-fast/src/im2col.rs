@@ -172,7 +172,12 @@ fn jobs(view: &View, panels: &Panels, batch: usize) -> (Vec<Job>, Extent) {
     let fitting = |most: usize, words: &dyn Fn(usize) -> usize| {
         let count = (1..=most.ilog2())
             .map(|i| most.div_ceil(1 << i))
-            .fold(most, |fits, next| if words(fits) > JOB_WORDS { next } else { fits });
+            .fold((most, false), |(fits, done), next| {
+                // Where most of a job is the halo of a dilation, smaller ones only gather it more often.
+                let done = done || words(fits) <= JOB_WORDS || 10 * words(next) > 7 * words(fits);
+                (if done { fits } else { next }, done)
+            })
+            .0;
         // Equal parts instead of full ones and a rest.
         most.div_ceil(most.div_ceil(count))
     };

@@ -42,8 +42,9 @@ impl PreparedConv {
     ///
     /// # Errors
     /// [`ConvError::Length`]; [`ConvError::Unsupported`], [`ConvError::Modulus`] or [`ConvError::TooLarge`] if the
-    /// algorithm cannot compute this layer. [`Algorithm::Direct`] computes every layer, [`Algorithm::Im2col`] every one
-    /// over Z_2^k and over Z_q with q < 2^52.
+    /// algorithm cannot compute this layer. [`Algorithm::Direct`] computes every layer, [`Algorithm::Im2col`] every
+    /// ordinary one (strides up to 256, windows and padded images that fit memory) over Z_2^k and over Z_q with q < 2^52 whose
+    /// weights of one output sum, in absolute value, to at most 2^45.
     pub fn new(
         geometry: ConvGeometry,
         ring: impl Into<Ring>,
@@ -71,7 +72,7 @@ impl PreparedConv {
         // Weights can be too large for an algorithm that takes the shape.
         let candidates = planner.candidates(&geometry, ring);
         let algorithms = candidates.iter().map(|candidate| candidate.algorithm);
-        for algorithm in algorithms.filter(|&algorithm| algorithm != Algorithm::Direct) {
+        for algorithm in algorithms {
             if let Ok(layer) = Self::new(geometry.clone(), ring, weights, algorithm) {
                 return Ok(layer);
             }
@@ -100,6 +101,9 @@ impl PreparedConv {
                 algorithm: "this",
                 condition: "a kernel that this machine has",
             });
+        }
+        if !geometry.is_ordinary() && algorithm != Algorithm::Direct {
+            return Err(ConvError::Unsupported { algorithm: "this", condition: "an ordinary geometry" });
         }
         if !ring.is_fast() && algorithm != Algorithm::Direct {
             return Err(ConvError::Modulus { modulus: ring.greatest(), wanted: "below 2^52" });

@@ -8,7 +8,8 @@ use he_core::Modulus;
 pub enum Ring {
     /// Z_q, the ring of the protocol's linear layers.
     Prime(Modulus),
-    /// Z_2^k for 1 ≤ k ≤ 64; [`Ring::power_of_two`] checks k.
+    /// Z_2^k for 1 ≤ k ≤ 64, as [`Ring::power_of_two`] makes it.
+    #[non_exhaustive]
     PowerOfTwo(u32),
 }
 

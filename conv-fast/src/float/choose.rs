@@ -23,6 +23,9 @@ const GROUP: f64 = 1500.0;
 /// Winograd is taken over f32 only where its error stays below 25·2^-23 of the greatest Σ|w·x|: tiles of 2 or 4 for
 /// kernels of 3, of 2 for kernels of 5. Over f64 every tile may be.
 pub fn choose<T: Float>(geometry: &ConvGeometry) -> FloatAlgorithm {
+    if !geometry.is_ordinary() {
+        return FloatAlgorithm::Direct;
+    }
     let mut best = (im2col::<T>(geometry), FloatAlgorithm::Im2col);
     let mut offer = |cycles: f64, algorithm| {
         if cycles < best.0 {

@@ -126,6 +126,9 @@ impl<T: Float> FloatConv<T> {
         if let Some(index) = weights.iter().position(|weight| !weight.is_finite()) {
             return Err(ConvError::NotFinite { index });
         }
+        if !geometry.is_ordinary() && algorithm != FloatAlgorithm::Direct {
+            return Err(ConvError::Unsupported { algorithm: "this", condition: "an ordinary geometry" });
+        }
         let method = match algorithm {
             FloatAlgorithm::Direct => Method::Direct(weights.to_vec()),
             FloatAlgorithm::Im2col => Method::Im2col(Im2col::new(&geometry, weights, kernel)),

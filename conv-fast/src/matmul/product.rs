@@ -59,7 +59,7 @@ impl SmallMatrix {
     /// # Panics
     /// If `values` does not hold terms·columns elements.
     pub fn multiply(&self, values: &[u64], columns: usize) -> Vec<u64> {
-        assert_eq!(values.len(), self.terms * columns, "number of values");
+        assert_eq!(Some(values.len()), self.terms.checked_mul(columns), "number of values");
         let view = View::matrix([self.rows, self.terms], columns.max(1)).spaced(self.panels.cut.digits);
         convolve(&view, &self.panels, values, usize::from(columns > 0))
     }

@@ -137,7 +137,7 @@ impl Job<'_> {
             vec![(Unit::Multiply, macs), (Unit::Call, 0.1)],
             8 * g.weights_len() as u64,
         )];
-        if !self.ring.is_fast() {
+        if !self.ring.is_fast() || !g.is_ordinary() {
             return list;
         }
         list.extend(self.im2col());

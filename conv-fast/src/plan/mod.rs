@@ -62,9 +62,9 @@ impl Planner {
         Self { weight_bits: bits.clamp(2, 32), ..self }
     }
 
-    /// For as many images per call (at least one).
+    /// For as many images per call (one to 2^20).
     pub fn batch(self, images: usize) -> Self {
-        Self { batch: images.max(1), ..self }
+        Self { batch: images.clamp(1, 1 << 20), ..self }
     }
 
     /// All ways to compute a layer, least estimate first. Never empty: [`Algorithm::Direct`] serves every layer.

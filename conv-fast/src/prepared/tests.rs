@@ -204,3 +204,93 @@ fn refusals() {
         }
     }
 }
+
+/// Small signed inputs bring transforms close to multiples of q from both sides, where estimates of quotients are hardest.
+#[test]
+fn small_signed_inputs_in_every_tile() {
+    let mut random = Random::new("small");
+    let plain = |kernel: usize, size: usize| ConvShape {
+        in_channels: 12,
+        in_height: size,
+        in_width: size,
+        out_channels: 3,
+        kernel: [kernel; 2],
+        stride: [1; 2],
+        padding: [kernel / 2; 4],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let primes = [67_084_289, 2_147_377_153, 4_294_828_033, 35_184_371_884_033, 1_125_899_906_826_241];
+    for q in primes {
+        let ring = Ring::Prime(Modulus::new(q).unwrap());
+        for kernel in [3, 5, 7] {
+            let geometry = ConvGeometry::new(plain(kernel, 40)).unwrap();
+            let weights = random.weights(geometry.weights_len(), 2047);
+            for tile in [4, 6, 7, 8] {
+                for products in [Products::Words, Products::Digits] {
+                    let algorithm = Algorithm::Winograd { tile: [tile; 2], products };
+                    let input: Vec<u64> = (0..geometry.input_len())
+                        .map(|_| ring.from_i64(i64::from(random.signed(1))))
+                        .collect();
+                    let twin =
+                        PreparedConv::new(geometry.clone(), ring, &weights, Algorithm::Im2col).unwrap();
+                    let expected = twin.run(&input, 1);
+                    for instructions in Kernel::available() {
+                        let made = PreparedConv::with_kernel(
+                            geometry.clone(),
+                            ring,
+                            &weights,
+                            algorithm,
+                            instructions,
+                        );
+                        let Ok(layer) = made else { continue };
+                        assert!(
+                            layer.run(&input, 1) == expected,
+                            "{algorithm} {ring} {kernel} {instructions:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Shapes within the caps of a geometry whose padding, strides or holes no buffer should hold.
+#[test]
+fn extraordinary_geometries_are_left_to_the_definition() {
+    let base = ConvShape {
+        in_channels: 1,
+        in_height: 1,
+        in_width: 1,
+        out_channels: 1,
+        kernel: [1; 2],
+        stride: [1; 2],
+        padding: [0; 4],
+        dilation: [1; 2],
+        groups: 1,
+    };
+    let shapes = [
+        ConvShape { in_height: 65_535, stride: [1, 65_535], ..base },
+        ConvShape { stride: [65_535; 2], ..base },
+        ConvShape {
+            in_channels: 1024,
+            kernel: [3; 2],
+            padding: [4095; 4],
+            dilation: [4095; 2],
+            stride: [4096; 2],
+            ..base
+        },
+    ];
+    for shape in shapes {
+        let geometry = ConvGeometry::new(shape).unwrap();
+        assert!(!geometry.is_ordinary());
+        let ring = rings()[3];
+        let weights = vec![-7; geometry.weights_len()];
+        let best = PreparedConv::best(geometry.clone(), ring, &weights, 1).unwrap();
+        assert_eq!(best.algorithm(), Algorithm::Direct);
+        let input = vec![5; geometry.input_len()];
+        let signed = vec![-7; geometry.weights_len()];
+        assert!(best.run(&input, 1) == direct(&geometry, ring, &signed, &input));
+        assert!(PreparedConv::new(geometry, ring, &weights, Algorithm::Im2col).is_err());
+    }
+}

@@ -82,8 +82,7 @@ impl Constant {
 #[expect(unsafe_code, reason = "the checked conversion costs more than the product it serves")]
 fn truncate(x: f64) -> i64 {
     debug_assert!(x.abs() < 9.2e18, "out of range");
-    // SAFETY: callers pass quotients of finite numbers, bounded far below 2^63 whatever the input words are: |x| < 2^63
-    // times a constant of at most 2^-11, or a factor below one.
+    // SAFETY: callers pass |x| ≤ 2^63 times 1/q ≤ 1/3 or c/q < 1, and the greatest double below one times 2^63 is an i64.
     unsafe { x.to_int_unchecked() }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! *Bounds modulo q.* With P and N the sums of positive and of negative entries of a row, a transform of values in
 //! [0, q) lies within max(P, N)·q, both directions together within max(P₀P₁ + N₀N₁, P₀N₁ + N₀P₁)·q. Where that passes 2^62
-//! values are reduced (to [0, q·(1 + 2^-28)], see [`super::vector`]) between the directions; where one direction does,
+//! or 2^31·q values are reduced (to [0, q·(1 + 2^-18)], see [`super::vector`]) between the directions; where one direction does,
 //! the tile is refused.
 //!
 //! *Modulo 2^k.* With 2^s the power of two in the common denominator of the S_i·S_j, everything runs modulo 2^64, scaled by
@@ -14,7 +14,7 @@ use super::points::{Line, signed_sums};
 use super::vector::Close;
 use crate::Ring;
 
-/// Transformed values have to stay below this in absolute value.
+/// Transformed values have to stay below this in absolute value, and below 2^31·q for the estimates of quotients.
 const LIMIT: u128 = 1 << 62;
 /// Bits of the low part of an input that is cut in two.
 pub(super) const LOW_BITS: u32 = 32;
@@ -42,10 +42,11 @@ impl Bounds {
 /// Whether two transforms of residues by these matrices fit without a reduction in between; `None`: not even one.
 fn fits(q: u64, matrices: [&[i64]; 2], widths: [usize; 2]) -> Option<bool> {
     let sums = [0, 1].map(|axis| signed_sums(matrices[axis], widths[axis]));
+    let limit = LIMIT.min(u128::from(q) << 31);
     let q = u128::from(Close::greatest(q));
-    let single = sums.iter().flatten().all(|&(plus, minus)| plus.max(minus) * q < LIMIT);
+    let single = sums.iter().flatten().all(|&(plus, minus)| plus.max(minus) * q < limit);
     let both = sums[0].iter().all(|&(p, n)| {
-        sums[1].iter().all(|&(plus, minus)| (p * plus + n * minus).max(p * minus + n * plus) * q < LIMIT)
+        sums[1].iter().all(|&(plus, minus)| (p * plus + n * minus).max(p * minus + n * plus) * q < limit)
     });
     single.then_some(both)
 }

@@ -93,8 +93,11 @@ impl Winograd {
         }
         let lines = tile_lines(geometry, tile);
         let positions = (lines[0].n * lines[1].n) as u64;
-        let channels = (geometry.group_inputs() * s.out_channels.next_multiple_of(8)) as u64;
-        if positions.saturating_mul(channels).saturating_mul(4) > MAX_BYTES {
+        // Each group's outputs are padded, and each of its positions is a matrix of its own.
+        let per_position = geometry.group_inputs() * geometry.group_outputs().next_multiple_of(8);
+        let matrices = positions.saturating_mul(s.groups as u64);
+        let each = 4 * per_position as u64 + size_of::<Matrix>() as u64;
+        if matrices.saturating_mul(each) > MAX_BYTES {
             return Some("at most 2^29 bytes of transformed weights");
         }
         match ring {
@@ -201,7 +204,7 @@ impl Winograd {
 
     /// Bytes of prepared weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.groups.iter().flatten().map(Matrix::bytes).sum()
+        self.groups.iter().flatten().map(|matrix| size_of::<Matrix>() + matrix.bytes()).sum()
     }
 
     /// Convolves `batch` images of elements back to back.

@@ -3,11 +3,10 @@
 //! [`Vector`] has two implementations: an array, for every kernel but one (plain Rust, compiled once per instruction set as
 //! a [`Task`]), and a 512-bit register. [`run`] picks one. Words wrap.
 //!
-//! *Reduction.* [`Close`] takes |x| < 2^62 to a residue in [0, q + q·2^-28], nothing over Z_2^k. The register version
-//! computes ⌊x/q − 2^-30⌋ in double precision: with |x/q| < 2^21 the rounding errors, at most 3·2^-53·|x/q|, are below the
-//! 2^-30, so that the estimate never exceeds the true quotient, and undercuts it only where x lies within 2^-29·q below… or
-//! just above a multiple of q. The array version takes the truncated estimate of [`PrimeLanes`], leaves [−q, q], and picks
-//! of x and x + q the one that is smaller as an unsigned word.
+//! *Reduction.* [`Close`] takes |x| < min(2^62, 2^31·q) to a residue in [0, q + q·2^-18], nothing over Z_2^k. The register version
+//! computes ⌊x/q − 2^-20⌋ in double precision: with |x/q| < 2^31 the rounding errors, at most 3·2^-53·|x/q|, are below
+//! 2^-20, so that the estimate never exceeds the true quotient, and undercuts it only where x lies less than 2^-19·q above a
+//! multiple of q. The array version reduces to [0, q).
 
 #![expect(unsafe_code, reason = "SIMD registers")]
 
@@ -37,7 +36,7 @@ impl Close {
 
     /// Greatest result of [`Vector::close`].
     pub(super) fn greatest(q: u64) -> u64 {
-        q + (q >> 28)
+        q + (q >> 18)
     }
 }
 
@@ -150,7 +149,7 @@ impl Vector for Signed {
     #[inline(always)]
     fn close(self, close: Close) -> Self {
         match close.lanes {
-            Some(lanes) => lanes.lazy(self).map(|x| (x as u64).min((x + close.q) as u64) as i64),
+            Some(lanes) => lanes.reduce(self).map(|x| x as i64),
             None => self,
         }
     }
@@ -245,7 +244,7 @@ mod avx512 {
                 let ratio = _mm512_fmadd_pd(
                     _mm512_cvtepi64_pd(self.0),
                     _mm512_set1_pd(close.inverse),
-                    _mm512_set1_pd(-1.0 / (1 << 30) as f64),
+                    _mm512_set1_pd(-1.0 / (1 << 20) as f64),
                 );
                 let quotient =
                     _mm512_cvt_roundpd_epi64::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(ratio);
@@ -287,6 +286,52 @@ mod avx512 {
                 let rest = _mm512_min_epu64(rest, _mm512_sub_epi64(rest, _mm512_set1_epi64(2 * close.q)));
                 _mm512_min_epu64(rest, _mm512_sub_epi64(rest, _mm512_set1_epi64(close.q)))
             })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+    use he_core::Modulus;
+
+    struct CloseAll<'a>(&'a mut [u64], Close);
+
+    impl Work for CloseAll<'_> {
+        #[inline(always)]
+        fn run<V: Vector>(self) {
+            let Self(words, close) = self;
+            for at in (0..words.len()).step_by(LANES) {
+                V::load(words, at).close(close).store(words, at);
+            }
+        }
+    }
+
+    /// Around multiples of q, where a quotient's estimate may fall on either side, up to the stated limit.
+    #[test]
+    fn residues_close_to_multiples() {
+        let mut random = Random::new("close");
+        for q in [12_289, 67_084_289, 2_147_377_153, 4_294_828_033, 35_184_371_884_033, 1_125_899_906_826_241]
+        {
+            let ring = Ring::Prime(Modulus::new(q).unwrap());
+            let close = Close::new(&ring);
+            let most = ((1u128 << 62).min(u128::from(q) << 31) / u128::from(q)) as i64 - 1;
+            let values: Vec<i64> = (0..40_000)
+                .map(|i| {
+                    let multiple = if i % 2 == 0 { most } else { most >> random.below(31) };
+                    let multiple = (multiple - random.below(1000) as i64) * if i % 3 == 0 { -1 } else { 1 };
+                    multiple.clamp(-most, most) * q as i64 + i64::from(random.signed(40))
+                })
+                .collect();
+            for kernel in Kernel::available() {
+                let mut words: Vec<u64> = values.iter().map(|&value| value as u64).collect();
+                run(kernel, CloseAll(&mut words, close));
+                for (&value, &word) in values.iter().zip(&words) {
+                    assert!(word <= Close::greatest(q), "{kernel:?} {q}: {value} became {word}");
+                    assert_eq!(word % q, ring.from_i64(value), "{kernel:?} {q}: {value}");
+                }
+            }
         }
     }
 }
