@@ -232,35 +232,43 @@ impl Job<'_> {
 
     fn winograd(&self, g: &ConvGeometry, tile: [usize; 2], products: Products) -> Entry {
         let (sizes, mut work) = self.transforms(g, tile);
-        let [tiles, positions, _, outs] = sizes;
-        let greatest = Winograd::greatest_weight(g, tile, self.weight_bits);
-        let bits = u64::BITS - greatest.leading_zeros() + 1;
-        let halves = match self.ring {
-            Ring::Prime(_) if bits + self.ring.bits() > 52 => 2.0,
-            _ => 1.0,
-        };
+        let [tiles, _, _, outs] = sizes;
         let inputs = g.group_inputs() as f64;
-        let bytes = positions * outs * 8.0 * inputs * if bits <= 32 { 4.0 } else { 8.0 };
-        work.push((Unit::Words, tiles * positions * inputs * outs * halves));
-        work.push((Unit::WordSums, tiles * positions * outs * halves));
+        let (mut sums, mut bytes) = (0.0, 0.0);
+        for greatest in Winograd::greatest_weights(g, tile, self.weight_bits) {
+            let bits = u64::BITS - greatest.leading_zeros() + 1;
+            sums += match self.ring {
+                Ring::Prime(_) if bits + self.ring.bits() > 52 => 2.0,
+                _ => 1.0,
+            };
+            bytes += outs * 8.0 * inputs * if bits <= 32 { 4.0 } else { 8.0 };
+        }
+        work.push((Unit::Words, tiles * inputs * outs * sums));
+        work.push((Unit::WordSums, tiles * outs * sums));
         stream(&mut work, bytes, Self::passes(sizes), tiles);
         (Algorithm::Winograd { tile, products }, work, bytes as u64)
     }
 
     fn digit_winograd(&self, g: &ConvGeometry, tile: [usize; 2]) -> Option<Entry> {
         let (sizes, mut work) = self.transforms(g, tile);
-        let [tiles, positions, ins, outs] = sizes;
+        let [tiles, _, ins, outs] = sizes;
         let pairs = g.group_inputs().div_ceil(2);
-        let (cut, spills) = self.cut(Winograd::greatest_weight(g, tile, self.weight_bits), pairs)?;
-        let digits = cut.digits as f64;
-        let vectors = (g.shape().groups * (g.group_outputs() * cut.parts).div_ceil(16)) as f64;
-        let columns = tiles * positions * vectors * digits;
-        let bytes = positions * vectors * 64.0 * pairs as f64;
+        let (mut products, mut moved, mut encoded, mut decoded, mut bytes) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for greatest in Winograd::greatest_weights(g, tile, self.weight_bits) {
+            let (cut, spills) = self.cut(greatest, pairs)?;
+            let digits = cut.digits as f64;
+            let vectors = (g.shape().groups * (g.group_outputs() * cut.parts).div_ceil(16)) as f64;
+            products += tiles * vectors * digits * pairs as f64;
+            moved += tiles * vectors * digits * spills;
+            encoded += tiles * ins * digits;
+            decoded += tiles * outs * digits * cut.parts as f64;
+            bytes += vectors * 64.0 * pairs as f64;
+        }
         work.extend([
-            (Unit::Digits, columns * pairs as f64),
-            (Unit::Spill, columns * spills),
-            (Unit::TileEncode, tiles * positions * ins * digits),
-            (Unit::TileDecode, tiles * positions * outs * digits * cut.parts as f64),
+            (Unit::Digits, products),
+            (Unit::Spill, moved),
+            (Unit::TileEncode, encoded),
+            (Unit::TileDecode, decoded),
         ]);
         stream(&mut work, bytes, Self::passes(sizes), tiles);
         Some((Algorithm::Winograd { tile, products: Products::Digits }, work, bytes as u64))

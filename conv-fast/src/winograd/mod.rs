@@ -119,14 +119,18 @@ impl Winograd {
     /// Bytes of transformed tiles, in and out, that are worked on at a time.
     pub(crate) const BOX_BYTES: usize = flow::BOX_BYTES;
 
-    /// A guess at the greatest transformed weight of a layer with weights of `bits` bits: normal ones, clipped at four
-    /// deviations, become normal ones, of which the greatest is about five deviations out.
-    pub(crate) fn greatest_weight(geometry: &ConvGeometry, tile: [usize; 2], bits: u32) -> u64 {
-        let growth = tile_lines(geometry, tile).map(|line| {
-            let square = |i| line.weights(i).iter().map(|factor| factor * factor).sum::<i64>();
-            (0..line.n).map(square).max().unwrap_or(1) as f64
+    /// Guesses at the greatest transformed weight of each position, for a layer with weights of `bits` bits: normal ones,
+    /// clipped at four deviations, become normal ones, of which the greatest is about five deviations out.
+    pub(crate) fn greatest_weights(geometry: &ConvGeometry, tile: [usize; 2], bits: u32) -> Vec<u64> {
+        let norms = tile_lines(geometry, tile).map(|line| {
+            let norm = |i| (line.weights(i).iter().map(|factor| factor * factor).sum::<i64>() as f64).sqrt();
+            (0..line.n).map(norm).collect::<Vec<f64>>()
         });
-        ((1u64 << (bits - 1)) as f64 * 1.25 * (growth[0] * growth[1]).sqrt()) as u64
+        let largest = (1u64 << (bits - 1)) as f64 * 1.25;
+        let [rows, columns] = &norms;
+        rows.iter()
+            .flat_map(|row| columns.iter().map(move |column| (largest * row * column) as u64))
+            .collect()
     }
 
     /// Prepares `weights` for tiles of `tile` outputs (rows, columns).
