@@ -14,17 +14,7 @@ use he_core::Modulus;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The shape: 8 channels of 12×12 pixels to 4 channels, kernel 3×3, a border of zeros. A `ConvGeometry` is checked
     // once; whoever holds one needs no more checks.
-    let geometry = ConvGeometry::new(ConvShape {
-        in_channels: 8,
-        in_height: 12,
-        in_width: 12,
-        out_channels: 4,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-        dilation: [1, 1],
-        groups: 1,
-    })?;
+    let geometry = ConvGeometry::new(ConvShape::same([8, 4], [12, 12], 3))?;
     // The ring: integers modulo a prime just below 2^50.
     let modulus = Modulus::new(1_125_899_906_826_241)?;
 

@@ -24,15 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("fully connected: a matrix times a vector", [256, 1, 100, 1, 1, 1]),
     ] {
         let geometry = ConvGeometry::new(ConvShape {
-            in_channels: inputs,
-            in_height: size,
-            in_width: size,
-            out_channels: outputs,
-            kernel: [kernel; 2],
             stride: [stride; 2],
-            padding: [kernel / 2; 4],
-            dilation: [1; 2],
             groups,
+            ..ConvShape::same([inputs, outputs], [size, size], kernel)
         })?;
         println!(
             "{name}\n  {inputs}×{size}×{size} → {outputs}, kernel {kernel}, stride {stride}, groups {groups}"

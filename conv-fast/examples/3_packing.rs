@@ -16,17 +16,7 @@ const DEGREE: usize = 512;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let modulus = Modulus::new(1_125_899_906_826_241)?;
-    let geometry = ConvGeometry::new(ConvShape {
-        in_channels: 6,
-        in_height: 8,
-        in_width: 8,
-        out_channels: 5,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-        dilation: [1, 1],
-        groups: 1,
-    })?;
+    let geometry = ConvGeometry::new(ConvShape::same([6, 5], [8, 8], 3))?;
     let weights: Vec<i32> = (0..geometry.weights_len()).map(|i| (i as i32 * 7919) % 4095 - 2047).collect();
 
     // What the parts of a message cost: a coefficient of a reply, a known zero, the key of a set of images.

@@ -28,15 +28,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [256, 1, 100, 1, 1],
     ] {
         let geometry = ConvGeometry::new(ConvShape {
-            in_channels: inputs,
-            in_height: size,
-            in_width: size,
-            out_channels: outputs,
-            kernel: [kernel; 2],
             stride: [stride; 2],
-            padding: [kernel / 2; 4],
-            dilation: [1; 2],
-            groups: 1,
+            ..ConvShape::same([inputs, outputs], [size, size], kernel)
         })?;
         println!(
             "{inputs}×{size}×{size} → {outputs}, kernel {kernel}, stride {stride}, {} multiply-adds",

@@ -52,6 +52,28 @@ pub struct ConvShape {
     pub groups: usize,
 }
 
+impl ConvShape {
+    /// A square kernel of `taps` × `taps` over planes with these rows and columns, from input to output channels, stride and
+    /// dilation one, one group, with ⌊taps/2⌋ zeros around: an odd kernel keeps the size of the plane.
+    pub fn same(
+        [in_channels, out_channels]: [usize; 2],
+        [in_height, in_width]: [usize; 2],
+        taps: usize,
+    ) -> Self {
+        Self {
+            in_channels,
+            in_height,
+            in_width,
+            out_channels,
+            kernel: [taps; 2],
+            stride: [1; 2],
+            padding: [taps / 2; 4],
+            dilation: [1; 2],
+            groups: 1,
+        }
+    }
+}
+
 /// A checked convolution shape: positive sizes, groups that divide, at least one output, bounded tensors.
 ///
 /// Tensors are flat and row-major: input C·H·W (channel, row, column), weights O·(C/groups)·kh·kw (output, channel of its
@@ -138,15 +160,8 @@ impl ConvGeometry {
         groups: usize,
     ) -> Result<Self, ConvError> {
         Self::new(ConvShape {
-            in_channels,
-            in_height,
-            in_width,
-            out_channels,
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0; 4],
-            dilation: [1, 1],
             groups,
+            ..ConvShape::same([in_channels, out_channels], [in_height, in_width], 1)
         })
     }
 

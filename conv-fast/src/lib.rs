@@ -48,7 +48,7 @@ pub mod tiling;
 mod wide;
 mod winograd;
 
-use simd::{kernel, lanes, layout};
+use simd::{kernel, lanes, layout, scratch};
 
 pub use direct::{direct, direct_f64, direct_float, direct_wrapping};
 pub use error::ConvError;

@@ -214,17 +214,7 @@ mod tests {
 
     #[test]
     fn shapes_by_hand() {
-        let shape = ConvShape {
-            in_channels: 3,
-            in_height: 224,
-            in_width: 224,
-            out_channels: 64,
-            kernel: [7; 2],
-            stride: [2; 2],
-            padding: [3; 4],
-            dilation: [1; 2],
-            groups: 1,
-        };
+        let shape = ConvShape { stride: [2; 2], ..ConvShape::same([3, 64], [224, 224], 7) };
         let inner = |shape: ConvShape| {
             let phases = Polyphase::new(&ConvGeometry::new(shape).unwrap()).unwrap();
             let s = *phases.inner().shape();

@@ -1,6 +1,7 @@
 //! The rings of convolutions: Z_q for a prime q, and Z_2^k.
 
 use crate::ConvError;
+use crate::lanes::PrimeLanes;
 use he_core::Modulus;
 
 /// Where values live. Elements are `u64` in canonical form: below q, or below 2^k.
@@ -49,7 +50,7 @@ impl Ring {
     /// Whether the fast algorithms serve it: Z_2^k, and Z_q with q < 2^52.
     pub fn is_fast(&self) -> bool {
         match self {
-            Self::Prime(modulus) => modulus.bits() <= 52,
+            Self::Prime(modulus) => PrimeLanes::serves(modulus.value()),
             Self::PowerOfTwo(_) => true,
         }
     }

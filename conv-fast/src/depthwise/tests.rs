@@ -82,17 +82,7 @@ fn depthwise_planes() {
 fn tasks_share_a_batch() {
     let mut random = Random::new("depthwise tasks");
     for stride in [1, 2] {
-        let shape = ConvShape {
-            in_channels: 7,
-            in_height: 56,
-            in_width: 56,
-            out_channels: 14,
-            kernel: [3; 2],
-            stride: [stride; 2],
-            padding: [1; 4],
-            dilation: [1; 2],
-            groups: 7,
-        };
+        let shape = ConvShape { stride: [stride; 2], groups: 7, ..ConvShape::same([7, 14], [56, 56], 3) };
         let geometry = ConvGeometry::new(shape).unwrap();
         let q = MODULI[4];
         let modulus = Modulus::new(q).unwrap();

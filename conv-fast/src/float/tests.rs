@@ -198,17 +198,7 @@ fn the_choice_can_always_be_carried_out() {
 #[test]
 fn threads_change_nothing() {
     let mut random = Random::new("float threads");
-    let shape = ConvShape {
-        in_channels: 48,
-        in_height: 20,
-        in_width: 21,
-        out_channels: 80,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-        dilation: [1, 1],
-        groups: 1,
-    };
+    let shape = ConvShape::same([48, 80], [20, 21], 3);
     let geometry = ConvGeometry::new(shape).unwrap();
     let weights: Vec<f32> = reals(&mut random, geometry.weights_len());
     let input: Vec<f32> = reals(&mut random, geometry.input_len());

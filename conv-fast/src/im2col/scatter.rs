@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use super::LANES;
-    use crate::matmul::transpose_avx512;
+    use crate::layout::avx512::vectors;
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -83,7 +83,7 @@ mod avx512 {
         unsafe {
             for (i, square) in squares.iter().enumerate() {
                 let rows = square.each_ref().map(|row| _mm512_loadu_si512(row.as_ptr().cast()));
-                let planes = transpose_avx512(rows);
+                let planes = vectors(rows);
                 let out = out.add(i * LANES);
                 for (channel, vector) in planes.into_iter().enumerate() {
                     if channel < channels {
@@ -96,7 +96,7 @@ mod avx512 {
                 for (row, pixel) in rows.iter_mut().zip(rest) {
                     *row = _mm512_loadu_si512(pixel.as_ptr().cast());
                 }
-                let planes = transpose_avx512(rows);
+                let planes = vectors(rows);
                 let mask = 0xff >> (LANES - rest.len());
                 let out = out.add(squares.len() * LANES);
                 for (channel, vector) in planes.into_iter().enumerate() {

@@ -95,15 +95,8 @@ fn layers_of_many_jobs() {
         ([300, 150], [1, 1], 1, 1, 30),
     ] {
         let shape = ConvShape {
-            in_channels: channels,
-            in_height: height,
-            in_width: width,
-            out_channels: outputs,
-            kernel: [kernel; 2],
             stride: [stride; 2],
-            padding: [kernel / 2; 4],
-            dilation: [1; 2],
-            groups: 1,
+            ..ConvShape::same([channels, outputs], [height, width], kernel)
         };
         let geometry = ConvGeometry::new(shape).unwrap();
         for threads in [1, 4] {

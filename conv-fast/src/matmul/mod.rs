@@ -36,8 +36,6 @@ pub(crate) use pair::PairMatrix;
 pub(crate) use panels::{Panels, Segments, Sums};
 pub use product::{SmallMatrix, multiply_slow};
 pub(crate) use spread::Spread;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use spread_avx512::transpose as transpose_avx512;
 
 #[cfg(test)]
 mod tests;

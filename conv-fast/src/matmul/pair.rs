@@ -10,7 +10,7 @@ const BATCH: usize = 48;
 
 /// A prepared matrix, outputs × terms.
 ///
-/// A column is [`PairMatrix::stride`] words, eight terms after eight, written by [`PairMatrix::encode`] or [`PairMatrix::write`] (terms that are missing
+/// A column is [`PairMatrix::stride`] words, eight terms after eight, written by [`PairMatrix::write`] (terms that are missing
 /// in the last eight may be anything: their weights are zero).
 pub(crate) struct PairMatrix {
     panels: Panels,

@@ -5,6 +5,7 @@
 use super::cut::MAX_DIGITS;
 use super::spread::{SIGNS, Spread};
 use crate::lanes::LANES;
+use crate::layout::avx512::vectors;
 use std::arch::x86_64::*;
 
 /// A 64-bit word.
@@ -132,7 +133,7 @@ pub(super) unsafe fn rows<const D: usize>(
             for row in LANES..LANES + ahead {
                 _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(row * distance + at).cast());
             }
-            let square = transpose(square);
+            let square = vectors(square);
             if count == LANES {
                 for (column, vector) in square.into_iter().enumerate() {
                     let fields = constants.fields::<D>(constants.down(vector));
@@ -180,42 +181,4 @@ unsafe fn store<const D: usize>(fields: __m512i, at: *mut i32) {
             }
         }
     }
-}
-
-/// The transpose of eight vectors of eight words.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(crate) fn transpose([a, b, c, d, e, f, g, h]: [__m512i; LANES]) -> [__m512i; LANES] {
-    // Words 0, 2, 4, 6 (even) and 1, 3, 5, 7 (odd) of two rows, in turn.
-    let even = [
-        _mm512_unpacklo_epi64(a, b),
-        _mm512_unpacklo_epi64(c, d),
-        _mm512_unpacklo_epi64(e, f),
-        _mm512_unpacklo_epi64(g, h),
-    ];
-    let odd = [
-        _mm512_unpackhi_epi64(a, b),
-        _mm512_unpackhi_epi64(c, d),
-        _mm512_unpackhi_epi64(e, f),
-        _mm512_unpackhi_epi64(g, h),
-    ];
-    let [x0, x4, x2, x6] = quarters(even);
-    let [x1, x5, x3, x7] = quarters(odd);
-    [x0, x1, x2, x3, x4, x5, x6, x7]
-}
-
-/// The transpose of four vectors of four 128-bit quarters, in the order 0, 2, 1, 3.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
-    const EVEN: i32 = 0b10_00_10_00;
-    const ODD: i32 = 0b11_01_11_01;
-    let (ab, cd) = (_mm512_shuffle_i64x2::<EVEN>(a, b), _mm512_shuffle_i64x2::<EVEN>(c, d));
-    let (ef, gh) = (_mm512_shuffle_i64x2::<ODD>(a, b), _mm512_shuffle_i64x2::<ODD>(c, d));
-    [
-        _mm512_shuffle_i64x2::<EVEN>(ab, cd),
-        _mm512_shuffle_i64x2::<ODD>(ab, cd),
-        _mm512_shuffle_i64x2::<EVEN>(ef, gh),
-        _mm512_shuffle_i64x2::<ODD>(ef, gh),
-    ]
 }

@@ -2,7 +2,6 @@
 
 #![expect(unsafe_code, reason = "disjoint writes from parallel tasks")]
 
-use super::buffer::{Lines, with_scratch};
 use super::cut::{Blocks, Cut};
 use super::field::Field;
 use super::pointwise::{Products, group_rows};
@@ -12,6 +11,7 @@ use super::weights::prepare;
 use crate::kernel::Task;
 use crate::lanes::{LANES, Words};
 use crate::layout::Planes;
+use crate::scratch::{Lines, with_scratch};
 use crate::{ConvError, ConvGeometry, Kernel};
 use he_core::Modulus;
 use rayon::prelude::*;

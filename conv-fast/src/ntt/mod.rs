@@ -24,7 +24,6 @@
 //! **Memory**: N·O·(C/groups)·8 bytes of weights (outputs rounded up to eight), at most [`MAX_WEIGHT_BYTES`]; per run
 //! 8·N·(C + O) bytes for each polynomial of a stretch of the batch, kept by the thread for the next run.
 
-mod buffer;
 mod cut;
 mod field;
 mod fused;

@@ -6,7 +6,6 @@
 
 #![expect(unsafe_code, reason = "disjoint writes from parallel tasks")]
 
-use super::buffer::{Lines, with_scratch};
 use super::cut::{Blocks, Cut};
 use super::field::Field;
 use super::layer::output_lanes;
@@ -14,6 +13,7 @@ use super::transform::{GROUP, Groups, Roots, forward};
 use crate::kernel::Task;
 use crate::lanes::{LANES, Words};
 use crate::layout::Planes;
+use crate::scratch::{Lines, with_scratch};
 use crate::{ConvGeometry, Kernel};
 use he_core::Modulus;
 use rayon::prelude::*;

@@ -52,18 +52,7 @@ mod tests {
     #[test]
     fn by_hand() {
         // Two images of 4 channels of 5×5 pixels, two channels to a polynomial; outputs of 5×5 in three channels.
-        let geometry = ConvGeometry::new(ConvShape {
-            in_channels: 4,
-            in_height: 5,
-            in_width: 5,
-            out_channels: 3,
-            kernel: [3; 2],
-            stride: [1; 2],
-            padding: [1; 4],
-            dilation: [1; 2],
-            groups: 1,
-        })
-        .unwrap();
+        let geometry = ConvGeometry::new(ConvShape::same([4, 3], [5, 5], 3)).unwrap();
         let packing = Packing::new(&geometry, 256, 2, 2, 1).unwrap();
         assert_eq!((packing.input_polys(), packing.output_polys()), (2, 3));
         // 2·100 pixels in 512 coefficients; 2·75 outputs in 768.

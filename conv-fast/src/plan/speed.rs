@@ -97,17 +97,7 @@ impl Speed {
 const MODULUS: u64 = 1_125_899_906_826_241;
 
 fn plain(inputs: usize, outputs: usize, groups: usize) -> ConvShape {
-    ConvShape {
-        in_channels: inputs,
-        in_height: 16,
-        in_width: 16,
-        out_channels: outputs,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-        dilation: [1, 1],
-        groups,
-    }
+    ConvShape { groups, ..ConvShape::same([inputs, outputs], [16, 16], 3) }
 }
 
 /// Least nanoseconds of a few runs.

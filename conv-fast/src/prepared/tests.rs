@@ -88,17 +88,7 @@ fn every_algorithm_on_every_geometry_it_takes() {
 /// Inputs and weights at the ends of their ranges, all of one sign, many channels.
 #[test]
 fn extreme_values_in_every_algorithm() {
-    let shape = ConvShape {
-        in_channels: 130,
-        in_height: 5,
-        in_width: 6,
-        out_channels: 3,
-        kernel: [3; 2],
-        stride: [1; 2],
-        padding: [1; 4],
-        dilation: [1; 2],
-        groups: 1,
-    };
+    let shape = ConvShape::same([130, 3], [5, 6], 3);
     let geometry = ConvGeometry::new(shape).unwrap();
     for ring in rings() {
         let top = ring.greatest();
@@ -131,18 +121,7 @@ fn extreme_values_in_every_algorithm() {
 #[test]
 fn threads_change_nothing() {
     let mut random = Random::new("threads");
-    let geometry = ConvGeometry::new(ConvShape {
-        in_channels: 24,
-        in_height: 30,
-        in_width: 29,
-        out_channels: 40,
-        kernel: [3; 2],
-        stride: [1; 2],
-        padding: [1; 4],
-        dilation: [1; 2],
-        groups: 1,
-    })
-    .unwrap();
+    let geometry = ConvGeometry::new(ConvShape::same([24, 40], [30, 29], 3)).unwrap();
     let ring = rings()[3];
     let weights = random.weights(geometry.weights_len(), 2047);
     let input = words(&mut random, &ring, 2 * geometry.input_len());
@@ -209,17 +188,7 @@ fn refusals() {
 #[test]
 fn small_signed_inputs_in_every_tile() {
     let mut random = Random::new("small");
-    let plain = |kernel: usize, size: usize| ConvShape {
-        in_channels: 12,
-        in_height: size,
-        in_width: size,
-        out_channels: 3,
-        kernel: [kernel; 2],
-        stride: [1; 2],
-        padding: [kernel / 2; 4],
-        dilation: [1; 2],
-        groups: 1,
-    };
+    let plain = |kernel: usize, size: usize| ConvShape::same([12, 3], [size, size], kernel);
     let primes = [67_084_289, 2_147_377_153, 4_294_828_033, 35_184_371_884_033, 1_125_899_906_826_241];
     for q in primes {
         let ring = Ring::Prime(Modulus::new(q).unwrap());
@@ -258,17 +227,7 @@ fn small_signed_inputs_in_every_tile() {
 /// Shapes within the caps of a geometry whose padding, strides or holes no buffer should hold.
 #[test]
 fn extraordinary_geometries_are_left_to_the_definition() {
-    let base = ConvShape {
-        in_channels: 1,
-        in_height: 1,
-        in_width: 1,
-        out_channels: 1,
-        kernel: [1; 2],
-        stride: [1; 2],
-        padding: [0; 4],
-        dilation: [1; 2],
-        groups: 1,
-    };
+    let base = ConvShape::same([1, 1], [1, 1], 1);
     let shapes = [
         ConvShape { in_height: 65_535, stride: [1, 65_535], ..base },
         ConvShape { stride: [65_535; 2], ..base },

@@ -18,45 +18,71 @@ pub(crate) fn transpose(kernel: Kernel, square: [Words; LANES]) -> [Words; LANES
     match kernel {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: this kernel only runs on machines that have AVX-512.
-        Kernel::Avx512 => unsafe { transpose_avx512(square) },
+        Kernel::Avx512 => unsafe { avx512::words(square) },
         _ => std::array::from_fn(|row| std::array::from_fn(|column| square[column][row])),
     }
 }
 
+/// The transpose in registers.
 #[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn transpose_avx512(square: [Words; LANES]) -> [Words; LANES] {
+pub(crate) mod avx512 {
+    use super::{LANES, Words};
     use std::arch::x86_64::{
         __m512i, _mm512_loadu_si512, _mm512_shuffle_i64x2, _mm512_storeu_si512, _mm512_unpackhi_epi64,
         _mm512_unpacklo_epi64,
     };
-    // SAFETY: every load and store is of one array of eight words.
-    let rows: [__m512i; LANES] = square.map(|row| unsafe { _mm512_loadu_si512(row.as_ptr().cast()) });
-    let pairs: [__m512i; LANES] = std::array::from_fn(|i| {
-        let (a, b) = (rows[i & !1], rows[i | 1]);
-        if i & 1 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
-    });
-    // pairs[i]: columns (i & 1) + 0, 2, 4, 6 of rows i & !1 and i | 1, in 128-bit quarters.
-    let mut out = [[0; LANES]; LANES];
-    for half in 0..2 {
-        let (a, b, c, d) = (pairs[half], pairs[half + 2], pairs[half + 4], pairs[half + 6]);
-        let ab_even = _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
-        let ab_odd = _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b);
-        let cd_even = _mm512_shuffle_i64x2::<0b10_00_10_00>(c, d);
-        let cd_odd = _mm512_shuffle_i64x2::<0b11_01_11_01>(c, d);
-        let columns = [
-            (half, _mm512_shuffle_i64x2::<0b10_00_10_00>(ab_even, cd_even)),
-            (half + 4, _mm512_shuffle_i64x2::<0b11_01_11_01>(ab_even, cd_even)),
-            (half + 2, _mm512_shuffle_i64x2::<0b10_00_10_00>(ab_odd, cd_odd)),
-            (half + 6, _mm512_shuffle_i64x2::<0b11_01_11_01>(ab_odd, cd_odd)),
-        ];
-        for (column, words) in columns {
+
+    /// The transpose of eight rows of eight words.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn words(square: [Words; LANES]) -> [Words; LANES] {
+        // SAFETY: every load and store is of one array of eight words.
+        let rows = square.map(|row| unsafe { _mm512_loadu_si512(row.as_ptr().cast()) });
+        let mut out = [[0; LANES]; LANES];
+        for (row, vector) in out.iter_mut().zip(vectors(rows)) {
             // SAFETY: as above.
-            unsafe { _mm512_storeu_si512(out[column].as_mut_ptr().cast(), words) };
+            unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), vector) };
         }
+        out
     }
-    out
+
+    /// The transpose of eight vectors of eight words.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(crate) fn vectors([a, b, c, d, e, f, g, h]: [__m512i; LANES]) -> [__m512i; LANES] {
+        // Words 0, 2, 4, 6 (even) and 1, 3, 5, 7 (odd) of two rows, in turn.
+        let even = [
+            _mm512_unpacklo_epi64(a, b),
+            _mm512_unpacklo_epi64(c, d),
+            _mm512_unpacklo_epi64(e, f),
+            _mm512_unpacklo_epi64(g, h),
+        ];
+        let odd = [
+            _mm512_unpackhi_epi64(a, b),
+            _mm512_unpackhi_epi64(c, d),
+            _mm512_unpackhi_epi64(e, f),
+            _mm512_unpackhi_epi64(g, h),
+        ];
+        let [x0, x4, x2, x6] = quarters(even);
+        let [x1, x5, x3, x7] = quarters(odd);
+        [x0, x1, x2, x3, x4, x5, x6, x7]
+    }
+
+    /// The transpose of four vectors of four 128-bit quarters, in the order 0, 2, 1, 3.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        const EVEN: i32 = 0b10_00_10_00;
+        const ODD: i32 = 0b11_01_11_01;
+        let (ab, cd) = (_mm512_shuffle_i64x2::<EVEN>(a, b), _mm512_shuffle_i64x2::<EVEN>(c, d));
+        let (ef, gh) = (_mm512_shuffle_i64x2::<ODD>(a, b), _mm512_shuffle_i64x2::<ODD>(c, d));
+        [
+            _mm512_shuffle_i64x2::<EVEN>(ab, cd),
+            _mm512_shuffle_i64x2::<ODD>(ab, cd),
+            _mm512_shuffle_i64x2::<EVEN>(ef, gh),
+            _mm512_shuffle_i64x2::<ODD>(ef, gh),
+        ]
+    }
 }
 
 /// An output that parallel tasks fill, each its own stretches.

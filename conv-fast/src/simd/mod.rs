@@ -3,3 +3,4 @@
 pub(crate) mod kernel;
 pub(crate) mod lanes;
 pub(crate) mod layout;
+pub(crate) mod scratch;

@@ -10,14 +10,15 @@
 //! in parallel instead: input blocks, positions, output blocks. Results do not depend on either. Layers too small to
 //! share run on the calling thread.
 
+use super::Winograd;
 use super::input::{Channels, Columns, Gather, Rows, Sink, Span};
 use super::output::{self, Finish, Products, Scatter};
 use super::points::{Line, MAX_PAIRS};
 use super::vector::{self, Close};
-use super::{Winograd, scratch};
 use crate::kernel::Kernel;
 use crate::lanes::LANES;
 use crate::layout::Planes;
+use crate::scratch::with_words;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -145,7 +146,7 @@ impl Flow<'_> {
         // A line apart, see above.
         let (x_len, y_len) = (count * stride, count * blocks * LANES);
         let (x_pitch, y_pitch) = (x_len + LANES, y_len + LANES);
-        scratch::with(positions * (x_pitch + y_pitch), |words| {
+        with_words(positions * (x_pitch + y_pitch), |words| {
             let (x, y) = words.split_at_mut(positions * x_pitch);
             let planes = Planes::new(x);
             each(shared, stride / LANES, |block| {
@@ -184,7 +185,7 @@ impl Flow<'_> {
         let channel = group * g.group_inputs() + block * LANES;
         let plane = s.in_height * s.in_width;
         let line_words = width.total * LANES;
-        scratch::with((height.total + rows.n) * line_words, |words| {
+        with_words((height.total + rows.n) * line_words, |words| {
             let (gathered, lines) = words.split_at_mut(height.total * line_words);
             let mut first = 0;
             for image in tiles.images.clone() {
@@ -243,7 +244,7 @@ impl Flow<'_> {
         let plane = g.out_height() * g.out_width();
         let channel = group * g.group_outputs() + block * LANES;
         let middle = rows.m * OUTPUT_TILES * columns.n * LANES;
-        scratch::with(height * width * LANES + middle, |words| {
+        with_words(height * width * LANES + middle, |words| {
             let (gathered, middle) = words.split_at_mut(height * width * LANES);
             let mut first = 0;
             for image in tiles.images.clone() {

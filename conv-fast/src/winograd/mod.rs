@@ -30,7 +30,6 @@ mod lines;
 mod output;
 mod points;
 mod products;
-mod scratch;
 #[cfg(test)]
 mod tests;
 mod vector;

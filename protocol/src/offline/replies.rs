@@ -14,7 +14,6 @@ use std::iter::zip;
 use std::sync::Arc;
 
 use conv_fast::packing::ZeroCorrection;
-use conv_fast::plan::choose;
 use conv_fast::{ConvGeometry, PreparedConv};
 use he_core::seed::Seed;
 use he_core::split::{Epoch, Hint, PublicKey, masked_reply};
@@ -91,7 +90,7 @@ pub fn prepared(
     weights: &[i32],
 ) -> Result<Vec<PreparedConv>, ProtocolError> {
     let limb = |q: &he_core::Modulus| {
-        PreparedConv::new(geometry.clone(), *q, weights, choose(geometry, q))
+        PreparedConv::best(geometry.clone(), *q, weights, 1)
             .map_err(|error| ProtocolError::Caller(error.to_string()))
     };
     params.moduli().iter().map(limb).collect()

@@ -150,17 +150,7 @@ fn products(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
 }
 
 fn convolutions(bench: &mut Bench<'_>, seed: &Seed) -> Result<()> {
-    let geometry = ConvGeometry::new(ConvShape {
-        in_channels: 16,
-        in_height: 32,
-        in_width: 32,
-        out_channels: 16,
-        kernel: [3, 3],
-        stride: [1, 1],
-        padding: [1; 4],
-        dilation: [1, 1],
-        groups: 1,
-    })?;
+    let geometry = ConvGeometry::new(ConvShape::same([16, 16], [32, 32], 3))?;
     let modulus: Modulus = *Params::new(Profile::Wide).modulus();
     let mut rng = seed.fork("convolutions", &[]).stream();
     let weights: Vec<i32> =

@@ -36,15 +36,9 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
     {
         let pad = if kernel == 5 { 0 } else { kernel / 2 };
         let geometry = ConvGeometry::new(ConvShape {
-            in_channels: channels,
-            in_height: side,
-            in_width: side,
-            out_channels: outputs,
-            kernel: [kernel; 2],
             stride: [stride; 2],
             padding: [pad; 4],
-            dilation: [1, 1],
-            groups: 1,
+            ..ConvShape::same([channels, outputs], [side, side], kernel)
         })?;
         let model = model(name, &geometry)?;
         let plain = plain_seconds(&geometry, options.smoke());

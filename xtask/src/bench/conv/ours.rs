@@ -171,18 +171,8 @@ mod tests {
     use super::*;
 
     fn geometry(in_channels: usize, out_channels: usize, groups: usize) -> ConvGeometry {
-        ConvGeometry::new(ConvShape {
-            in_channels,
-            in_height: 56,
-            in_width: 56,
-            out_channels,
-            kernel: [3, 3],
-            stride: [1, 1],
-            padding: [1; 4],
-            dilation: [1, 1],
-            groups,
-        })
-        .unwrap()
+        ConvGeometry::new(ConvShape { groups, ..ConvShape::same([in_channels, out_channels], [56, 56], 3) })
+            .unwrap()
     }
 
     #[test]

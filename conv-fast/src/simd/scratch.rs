@@ -1,11 +1,11 @@
 //! Scratch memory that a thread keeps from call to call, aligned to the vectors.
 //!
 //! A fresh buffer of a few megabytes costs more page faults than the transforms that fill it. So a thread keeps the buffers
-//! that it gave back: at most as many as it ever held at once, each as large as its largest use.
+//! that it gave back: at most as many as it ever held at once, each as large as its largest use, up to [`KEPT_ROWS`].
 
 #![expect(unsafe_code, reason = "views of aligned steps as plain words")]
 
-use crate::lanes::{LANES, Words};
+use super::lanes::{LANES, Words};
 use std::cell::RefCell;
 
 /// One step of eight words on a cache line of its own.
@@ -15,36 +15,46 @@ struct Line(Words);
 
 /// Steps of eight words, each aligned to 64 bytes.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Vec<Line>);
+pub(crate) struct Lines(Vec<Line>);
 
 impl Lines {
     /// That many steps of zeros.
-    pub(super) fn zeros(rows: usize) -> Self {
+    pub(crate) fn zeros(rows: usize) -> Self {
         Self(vec![Line([0; LANES]); rows])
     }
 
-    pub(super) fn rows(&self) -> &[Words] {
+    pub(crate) fn rows(&self) -> &[Words] {
         // SAFETY: a line is eight words and nothing else, at the alignment of words or more.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len()) }
     }
 
-    pub(super) fn rows_mut(&mut self) -> &mut [Words] {
+    pub(crate) fn rows_mut(&mut self) -> &mut [Words] {
         // SAFETY: as above; the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len()) }
     }
 }
+
+/// Steps of the largest buffer that a thread keeps (32 MiB).
+const KEPT_ROWS: usize = 1 << 19;
 
 thread_local! {
     static KEPT: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
 }
 
 /// `rows` steps with any content; given back to this thread when `body` returns.
-pub(super) fn with_scratch<T>(rows: usize, body: impl FnOnce(&mut [Words]) -> T) -> T {
+pub(crate) fn with_scratch<T>(rows: usize, body: impl FnOnce(&mut [Words]) -> T) -> T {
     let mut lines = KEPT.with_borrow_mut(Vec::pop).unwrap_or_default();
     if lines.0.len() < rows {
         lines = Lines::zeros(rows);
     }
     let result = body(&mut lines.rows_mut()[..rows]);
-    KEPT.with_borrow_mut(|kept| kept.push(lines));
+    if lines.0.len() <= KEPT_ROWS {
+        KEPT.with_borrow_mut(|kept| kept.push(lines));
+    }
     result
+}
+
+/// As [`with_scratch`] in words.
+pub(crate) fn with_words<T>(words: usize, body: impl FnOnce(&mut [u64]) -> T) -> T {
+    with_scratch(words.div_ceil(LANES), |rows| body(&mut rows.as_flattened_mut()[..words]))
 }
