@@ -44,6 +44,18 @@ pub enum HeError {
         /// The ring degree N.
         n: usize,
     },
+    /// Primes that do not make a chain: none, equal ones, or special primes that are too small.
+    PrimeChain {
+        /// What is wrong with them.
+        what: &'static str,
+    },
+    /// There is no key for an automorphism.
+    NoGaloisKey {
+        /// The exponent g of X to X^g.
+        exponent: usize,
+        /// The ring degree N.
+        n: usize,
+    },
     /// The modulus is above the cap for 128-bit security at this ring degree.
     Insecure {
         /// The ring degree N.
@@ -120,6 +132,10 @@ impl fmt::Display for HeError {
             Self::KernelUnavailable { kernel, q, n } => {
                 write!(f, "kernel {kernel:?} cannot serve degree {n} modulo {q} on this machine")
             }
+            Self::NoGaloisKey { exponent, n } => {
+                write!(f, "there is no Galois key for X to X^{exponent} in the ring of degree {n}")
+            }
+            Self::PrimeChain { what } => write!(f, "the primes make no chain: {what}"),
             Self::Insecure { n, cap: 0, .. } => {
                 write!(f, "no security figure is known for ring degree {n} (1024..=32768, powers of two)")
             }

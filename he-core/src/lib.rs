@@ -8,6 +8,7 @@
 //! | [`ntt`] | the negacyclic transform, with portable, AVX2 and AVX-512 kernels chosen at run time |
 //! | [`poly`], [`rns`] | polynomials whose form (coefficients or values) is part of their type; one per prime of q |
 //! | [`seed`], [`sample`] | a labelled tree of seeds; uniform, ternary, centred binomial, dither |
+//! | [`galois`], [`rlwe`] | automorphisms; ciphertexts, keys and key switching of the two schemes |
 //! | [`security`], [`params`] | caps and estimate; parameter sets that exist only if they were checked |
 //! | [`switch`], [`basis`], [`wire`] | rounding between Z_q and Z_2^t, for one prime and for all of q; bit packing |
 //! | [`split`], [`noise`] | preprocessing of linear layers, and the noise that it adds |
@@ -20,12 +21,14 @@
 
 pub mod basis;
 pub mod error;
+pub mod galois;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
 pub mod params;
 pub mod poly;
 pub mod prime;
+pub mod rlwe;
 pub mod rns;
 pub mod sample;
 pub mod security;

@@ -51,7 +51,7 @@ mod sealed {
 }
 
 /// The form of a polynomial: [`Coeff`] or [`Ntt`], nothing else.
-pub trait Form: sealed::Sealed {
+pub trait Form: sealed::Sealed + Send + Sync + 'static {
     /// The name that `Debug` prints.
     const NAME: &'static str;
 }
@@ -149,6 +149,28 @@ impl<F: Form> Poly<F> {
         Poly { words: core::mem::take(&mut self.words), modulus: self.modulus, form: PhantomData }
     }
 
+    /// A copy, for data that is public.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { words: self.words.clone(), modulus: self.modulus, form: PhantomData }
+    }
+
+    /// Zero, of the same ring.
+    pub(crate) fn zero_like(&self) -> Self {
+        Self { words: vec![0; self.words.len()], modulus: self.modulus, form: PhantomData }
+    }
+
+    pub(crate) fn negate(&mut self) {
+        let modulus = self.modulus;
+        self.words.iter_mut().for_each(|word| *word = modulus.neg(*word));
+    }
+
+    /// Multiplies with a public residue.
+    pub(crate) fn scale(&mut self, factor: u64) {
+        let modulus = self.modulus;
+        let quotient = modulus.shoup(factor);
+        self.words.iter_mut().for_each(|word| *word = modulus.mul_shoup(*word, factor, quotient));
+    }
+
     fn assert_fits(&self, n: usize, modulus: &Modulus) {
         assert!(
             self.words.len() == n && self.modulus == *modulus,
@@ -178,6 +200,19 @@ impl Poly<Coeff> {
         for &(index, value) in terms {
             poly.words[index] = modulus.add(poly.words[index], modulus.from_i64(value));
         }
+        poly
+    }
+
+    /// The polynomial with these N signed coefficients; any i64.
+    ///
+    /// # Panics
+    /// Unless there are N.
+    #[must_use]
+    pub fn from_small(table: &NttTable, coefficients: &[i64]) -> Self {
+        assert_eq!(coefficients.len(), table.n(), "coefficients of a polynomial");
+        let mut poly = Self::zero(table);
+        let modulus = poly.modulus;
+        poly.words.iter_mut().zip(coefficients).for_each(|(word, &value)| *word = modulus.from_i64(value));
         poly
     }
 

@@ -1,26 +1,60 @@
-//! Polynomials modulo the whole q: one [`Poly`] per limb.
+//! Polynomials modulo a product of primes: one [`Poly`] per prime, called a *limb*.
 //!
-//! Modulo q = q0 q1 the ring Z_q\[X\]/(X^N + 1) is the product of the rings modulo q0 and q1, so sums and products are
-//! those of the limbs, and the transform is one transform per limb. Nothing here ever forms a number modulo q; that is
-//! [`crate::basis`]. With one limb an `RnsPoly` is a `Poly` in a box.
+//! Modulo q = q0 q1 … the ring Z_q\[X\]/(X^N + 1) is the product of the rings modulo the q_i (the Chinese remainder
+//! theorem), so sums and products are those of the limbs, and the transform is one transform per limb. Nothing here ever
+//! forms a number modulo q; that is [`crate::basis`] and [`convert`]. With one limb an `RnsPoly` is a `Poly` in a box.
+//!
+//! Which primes there are is said by whatever has [`Tables`]: a parameter set, or a slice of transform tables.
 //!
 //! | constructor | limbs |
 //! |---|---|
 //! | [`RnsPoly::uniform`] | independent: uniform modulo q, read from one stream limb after limb |
-//! | [`RnsPoly::from_signed`], [`RnsPoly::ternary`], [`RnsPoly::error`] | the same small integers in every limb |
+//! | [`RnsPoly::from_signed`], [`RnsPoly::from_small`], [`RnsPoly::ternary`], [`RnsPoly::error`] | the same small integers in every limb |
 //!
-//! Wiped on drop, no `Clone`, and `Debug` prints shapes, as for `Poly`. Mixing parameter sets is a mistake in the
-//! program and panics.
+//! Large polynomials of several limbs are transformed on several threads where there are some; results never depend on
+//! how many. Wiped on drop, no `Clone` (public data has [`RnsPoly::duplicate`]), and `Debug` prints shapes, as for `Poly`.
+//! Mixing rings is a mistake in the program and panics.
 
 use core::ops::{AddAssign, SubAssign};
 
 use rand_core::CryptoRng;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::error::HeError;
+use crate::ntt::NttTable;
 use crate::params::Params;
 use crate::poly::{Coeff, Form, Ntt, Poly};
 use crate::sample::signed_residue;
+
+pub mod convert;
+
+/// Words from which a transform of several limbs is worth several threads.
+const WORTH_THREADS: usize = 1 << 15;
+
+/// Whatever names a ring by the transform tables of its primes, limb by limb.
+pub trait Tables {
+    /// The tables; at least one, all of one degree.
+    fn tables(&self) -> &[NttTable];
+}
+
+impl Tables for [NttTable] {
+    fn tables(&self) -> &[NttTable] {
+        self
+    }
+}
+
+impl Tables for Vec<NttTable> {
+    fn tables(&self) -> &[NttTable] {
+        self
+    }
+}
+
+impl Tables for Params {
+    fn tables(&self) -> &[NttTable] {
+        Params::tables(self)
+    }
+}
 
 /// A polynomial modulo q in the form `F`: one polynomial of N residues per limb.
 pub struct RnsPoly<F: Form>(Vec<Poly<F>>);
@@ -35,13 +69,26 @@ impl<F: Form> core::fmt::Debug for RnsPoly<F> {
 impl<F: Form> RnsPoly<F> {
     /// The zero polynomial.
     #[must_use]
-    pub fn zero(params: &Params) -> Self {
-        Self(params.tables().iter().map(Poly::zero).collect())
+    pub fn zero(ring: &(impl Tables + ?Sized)) -> Self {
+        Self(ring.tables().iter().map(Poly::zero).collect())
     }
 
     /// A uniform polynomial modulo q: uniform in either form, because the transform is a bijection.
-    pub fn uniform<R: CryptoRng + ?Sized>(params: &Params, rng: &mut R) -> Self {
-        Self(params.tables().iter().map(|table| Poly::uniform(table, rng)).collect())
+    pub fn uniform<R: CryptoRng + ?Sized>(ring: &(impl Tables + ?Sized), rng: &mut R) -> Self {
+        Self(ring.tables().iter().map(|table| Poly::uniform(table, rng)).collect())
+    }
+
+    /// The polynomial of these limbs.
+    ///
+    /// # Panics
+    /// Without limbs, or when they have different degrees.
+    #[must_use]
+    pub fn from_limbs(limbs: Vec<Poly<F>>) -> Self {
+        assert!(
+            !limbs.is_empty() && limbs.iter().all(|limb| limb.n() == limbs[0].n()),
+            "limbs of one degree"
+        );
+        Self(limbs)
     }
 
     /// The limbs.
@@ -57,6 +104,12 @@ impl<F: Form> RnsPoly<F> {
     #[must_use]
     pub fn limb(&self, limb: usize) -> &Poly<F> {
         &self.0[limb]
+    }
+
+    /// How many limbs there are.
+    #[must_use]
+    pub fn limb_count(&self) -> usize {
+        self.0.len()
     }
 
     /// The limbs, given away.
@@ -75,26 +128,71 @@ impl<F: Form> RnsPoly<F> {
         &mut self.0
     }
 
+    /// A copy, for data that is public: ciphertexts and keys of the other party. Secrets are not copied.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self(self.0.iter().map(Poly::duplicate).collect())
+    }
+
+    /// Keeps the first `limbs` limbs: the same polynomial modulo a divisor of q.
+    ///
+    /// # Panics
+    /// Unless 1 <= limbs <= the number there is.
+    pub fn truncate(&mut self, limbs: usize) {
+        assert!((1..=self.0.len()).contains(&limbs), "{limbs} of {} limbs", self.0.len());
+        self.0.truncate(limbs);
+    }
+
+    /// Changes the sign.
+    pub fn negate(&mut self) {
+        self.0.iter_mut().for_each(Poly::negate);
+    }
+
+    /// Multiplies with a public number, given by one residue per limb.
+    ///
+    /// # Panics
+    /// Unless there are as many factors as limbs.
+    pub fn scale(&mut self, factors: &[u64]) {
+        self.assert_limbs(factors.len());
+        self.0.iter_mut().zip(factors).for_each(|(limb, &factor)| limb.scale(factor));
+    }
+
     /// Words of a peer or of the caller, one vector of N residues per limb.
     pub(crate) fn checked(
-        params: &Params,
+        ring: &(impl Tables + ?Sized),
         words: Vec<Vec<u64>>,
-        limb: impl Fn(&crate::ntt::NttTable, Vec<u64>) -> Result<Poly<F>, HeError>,
+        limb: impl Fn(&NttTable, Vec<u64>) -> Result<Poly<F>, HeError>,
     ) -> Result<Self, HeError> {
         let mut words = Zeroizing::new(words);
-        if words.len() != params.limbs() {
-            let (expected, found) = (params.limbs(), words.len());
+        if words.len() != ring.tables().len() {
+            let (expected, found) = (ring.tables().len(), words.len());
             return Err(HeError::Length { what: "the limbs of a polynomial", expected, found });
         }
         // All limbs become polynomials before the first refusal is returned, so that all of them are wiped.
         let words = words.iter_mut().map(core::mem::take);
         let limbs: Vec<_> =
-            params.tables().iter().zip(words).map(|(table, words)| limb(table, words)).collect();
+            ring.tables().iter().zip(words).map(|(table, words)| limb(table, words)).collect();
         limbs.into_iter().collect::<Result<_, _>>().map(Self)
     }
 
     fn assert_limbs(&self, limbs: usize) {
         assert_eq!(self.0.len(), limbs, "a polynomial of {} limbs met {limbs} limbs", self.0.len());
+    }
+
+    /// Changes the form limb by limb, on several threads where it pays.
+    fn convert<G: Form>(
+        self,
+        ring: &(impl Tables + ?Sized),
+        limb: impl Fn(Poly<F>, &NttTable) -> Poly<G> + Sync,
+    ) -> RnsPoly<G> {
+        let tables = ring.tables();
+        self.assert_limbs(tables.len());
+        if tables.len() > 1 && self.n() * tables.len() >= WORTH_THREADS && rayon::current_num_threads() > 1 {
+            return RnsPoly(
+                self.0.into_par_iter().zip(tables).map(|(poly, table)| limb(poly, table)).collect(),
+            );
+        }
+        RnsPoly(self.0.into_iter().zip(tables).map(|(poly, table)| limb(poly, table)).collect())
     }
 }
 
@@ -104,8 +202,8 @@ impl RnsPoly<Coeff> {
     /// # Errors
     /// [`HeError::Length`] unless there is one vector of N words per limb, [`HeError::OutOfRange`] unless each word is
     /// below its prime.
-    pub fn from_residues(params: &Params, residues: Vec<Vec<u64>>) -> Result<Self, HeError> {
-        Self::checked(params, residues, Poly::from_coefficients)
+    pub fn from_residues(ring: &(impl Tables + ?Sized), residues: Vec<Vec<u64>>) -> Result<Self, HeError> {
+        Self::checked(ring, residues, Poly::from_coefficients)
     }
 
     /// The sparse polynomial with the sum of `c * X^i` over all terms `(i, c)`; any i64, repeated places add up.
@@ -113,47 +211,47 @@ impl RnsPoly<Coeff> {
     /// # Panics
     /// When an index is not below N, as indexing a slice does.
     #[must_use]
-    pub fn from_signed(params: &Params, terms: &[(usize, i64)]) -> Self {
-        Self(params.tables().iter().map(|table| Poly::from_signed(table, terms)).collect())
+    pub fn from_signed(ring: &(impl Tables + ?Sized), terms: &[(usize, i64)]) -> Self {
+        Self(ring.tables().iter().map(|table| Poly::from_signed(table, terms)).collect())
+    }
+
+    /// The polynomial with these N signed coefficients; any i64.
+    ///
+    /// # Panics
+    /// Unless there are N.
+    #[must_use]
+    pub fn from_small(ring: &(impl Tables + ?Sized), coefficients: &[i64]) -> Self {
+        Self(ring.tables().iter().map(|table| Poly::from_small(table, coefficients)).collect())
     }
 
     /// Uniform ternary coefficients, the same in every limb.
-    pub fn ternary<R: CryptoRng + ?Sized>(params: &Params, rng: &mut R) -> Self {
-        Self::spread(params, Poly::ternary(params.table(), rng))
+    pub fn ternary<R: CryptoRng + ?Sized>(ring: &(impl Tables + ?Sized), rng: &mut R) -> Self {
+        Self::spread(ring, Poly::ternary(&ring.tables()[0], rng))
     }
 
     /// Centred binomial coefficients of the error distribution, the same in every limb.
-    pub fn error<R: CryptoRng + ?Sized>(params: &Params, rng: &mut R) -> Self {
-        Self::spread(params, Poly::error(params.table(), rng))
-    }
-
-    /// round(y * q / 2^t) mod q for the N words y in [0, 2^t).
-    pub(crate) fn lifted(params: &Params, words: &[u64], t: u32) -> Self {
-        let mut poly = Self::zero(params);
-        for (limb, words) in poly.0.iter_mut().zip(params.up(words, t)) {
-            limb.words_mut().copy_from_slice(&words);
-        }
-        poly
+    pub fn error<R: CryptoRng + ?Sized>(ring: &(impl Tables + ?Sized), rng: &mut R) -> Self {
+        Self::spread(ring, Poly::error(&ring.tables()[0], rng))
     }
 
     /// The values of this polynomial.
     ///
     /// # Panics
-    /// When the parameters are of another ring.
+    /// When the tables are of another ring.
     #[must_use]
-    pub fn into_ntt(self, params: &Params) -> RnsPoly<Ntt> {
-        self.assert_limbs(params.limbs());
-        RnsPoly(self.0.into_iter().zip(params.tables()).map(|(poly, table)| poly.into_ntt(table)).collect())
+    pub fn into_ntt(self, ring: &(impl Tables + ?Sized)) -> RnsPoly<Ntt> {
+        self.convert(ring, Poly::into_ntt)
     }
 
     /// The polynomial whose coefficients are the small signed integers of limb 0 in every limb.
-    fn spread(params: &Params, first: Poly<Coeff>) -> Self {
-        let mut limbs = Vec::with_capacity(params.limbs());
+    fn spread(ring: &(impl Tables + ?Sized), first: Poly<Coeff>) -> Self {
+        let mut limbs = Vec::with_capacity(ring.tables().len());
         limbs.push(first);
-        for table in &params.tables()[1..] {
+        for table in &ring.tables()[1..] {
             let mut limb = Poly::zero(table);
+            let modulus = *limbs[0].modulus();
             for (word, &small) in limb.words_mut().iter_mut().zip(limbs[0].words()) {
-                *word = signed_residue(params.modulus().center(small) as u64, table.modulus().value());
+                *word = signed_residue(modulus.center(small) as u64, table.modulus().value());
             }
             limbs.push(limb);
         }
@@ -162,34 +260,41 @@ impl RnsPoly<Coeff> {
 }
 
 impl RnsPoly<Ntt> {
+    /// The polynomial with these values, limb by limb, in the order of [`crate::ntt`].
+    ///
+    /// # Errors
+    /// As [`RnsPoly::from_residues`].
+    pub fn from_values(ring: &(impl Tables + ?Sized), values: Vec<Vec<u64>>) -> Result<Self, HeError> {
+        Self::checked(ring, values, Poly::from_values)
+    }
+
     /// The coefficients of this polynomial.
     ///
     /// # Panics
-    /// When the parameters are of another ring.
+    /// When the tables are of another ring.
     #[must_use]
-    pub fn into_coeff(self, params: &Params) -> RnsPoly<Coeff> {
-        self.assert_limbs(params.limbs());
-        RnsPoly(self.0.into_iter().zip(params.tables()).map(|(poly, table)| poly.into_coeff(table)).collect())
+    pub fn into_coeff(self, ring: &(impl Tables + ?Sized)) -> RnsPoly<Coeff> {
+        self.convert(ring, Poly::into_coeff)
     }
 
     /// The product.
     ///
     /// # Panics
-    /// When a factor or the parameters are of another ring.
+    /// When a factor or the tables are of another ring.
     #[must_use]
-    pub fn mul(&self, params: &Params, other: &Self) -> Self {
-        Self::dot(params, &[(self, other)])
+    pub fn mul(&self, ring: &(impl Tables + ?Sized), other: &Self) -> Self {
+        Self::dot(ring, &[(self, other)])
     }
 
     /// Adds the product a * b.
     ///
     /// # Panics
-    /// When a factor or the parameters are of another ring.
-    pub fn mul_acc(&mut self, params: &Params, a: &Self, b: &Self) {
+    /// When a factor or the tables are of another ring.
+    pub fn mul_acc(&mut self, ring: &(impl Tables + ?Sized), a: &Self, b: &Self) {
         for poly in [&*self, a, b] {
-            poly.assert_limbs(params.limbs());
+            poly.assert_limbs(ring.tables().len());
         }
-        for (((sum, table), a), b) in self.0.iter_mut().zip(params.tables()).zip(&a.0).zip(&b.0) {
+        for (((sum, table), a), b) in self.0.iter_mut().zip(ring.tables()).zip(&a.0).zip(&b.0) {
             sum.mul_acc(table, a, b);
         }
     }
@@ -197,17 +302,17 @@ impl RnsPoly<Ntt> {
     /// The sum of the products of all terms, with one reduction per limb at the end; zero without terms.
     ///
     /// # Panics
-    /// When a factor or the parameters are of another ring.
+    /// When a factor or the tables are of another ring.
     #[must_use]
-    pub fn dot(params: &Params, terms: &[(&Self, &Self)]) -> Self {
+    pub fn dot(ring: &(impl Tables + ?Sized), terms: &[(&Self, &Self)]) -> Self {
         for poly in terms.iter().flat_map(|(a, b)| [a, b]) {
-            poly.assert_limbs(params.limbs());
+            poly.assert_limbs(ring.tables().len());
         }
-        let limb = |(i, table)| {
+        let limb = |(i, table): (usize, &NttTable)| {
             let terms: Vec<_> = terms.iter().map(|(a, b)| (&a.0[i], &b.0[i])).collect();
             Poly::dot(table, &terms)
         };
-        Self(params.tables().iter().enumerate().map(limb).collect())
+        Self(ring.tables().iter().enumerate().map(limb).collect())
     }
 }
 
@@ -226,79 +331,4 @@ impl<F: Form> SubAssign<&Self> for RnsPoly<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ntt::reference::negacyclic_product;
-    use crate::params::Profile;
-    use crate::seed::Seed;
-
-    #[test]
-    fn the_ring_laws_limb_by_limb_against_the_slow_product() {
-        let params = Params::new(Profile::Exact);
-        let mut rng = Seed::from_bytes([1; 32]).stream();
-        let [a, b] = [(); 2].map(|()| RnsPoly::<Coeff>::uniform(&params, &mut rng));
-        let slow: Vec<_> = (0..2)
-            .map(|i| {
-                let (a, b) = (a.limb(i).coefficients(), b.limb(i).coefficients());
-                negacyclic_product(&params.moduli()[i], a, b)
-            })
-            .collect();
-        let (a, b) = (a.into_ntt(&params), b.into_ntt(&params));
-        let mut product = a.mul(&params, &b);
-        product.mul_acc(&params, &a, &b);
-        product += &RnsPoly::dot(&params, &[(&a, &b), (&b, &a)]);
-        product -= &RnsPoly::dot(&params, &[(&a, &b), (&a, &b), (&a, &b)]);
-        product -= &RnsPoly::zero(&params);
-        let product = product.into_coeff(&params);
-        for (limb, slow) in product.limbs().iter().zip(&slow) {
-            assert_eq!(limb.coefficients(), slow);
-        }
-        assert_eq!(product.n(), 4096);
-        assert_eq!(product.into_limbs().len(), 2);
-    }
-
-    #[test]
-    fn small_polynomials_are_the_same_integers_in_every_limb() {
-        let params = Params::new(Profile::Exact);
-        let mut rng = Seed::from_bytes([2; 32]).stream();
-        let ternary = RnsPoly::ternary(&params, &mut rng);
-        let error = RnsPoly::error(&params, &mut rng);
-        let signed = RnsPoly::from_signed(&params, &[(3, -7), (4, i64::MAX), (3, 2)]);
-        for (poly, largest) in [(&ternary, 1), (&error, 21), (&signed, i128::from(i64::MAX))] {
-            let values: Vec<_> = (0..params.n())
-                .map(|i| params.center(&[poly.limb(0).coefficients()[i], poly.limb(1).coefficients()[i]]))
-                .collect();
-            assert!(values.iter().all(|v| v.abs() <= largest));
-            assert!(values.iter().any(|&v| v < 0) && values.iter().any(|&v| v > 0));
-        }
-        // The stream is read as for one limb: the first limb is the polynomial of its own ring.
-        let mut rng = Seed::from_bytes([2; 32]).stream();
-        let alone = Poly::ternary(params.table(), &mut rng);
-        assert_eq!(alone.coefficients(), ternary.limb(0).coefficients());
-        assert_eq!(Poly::error(params.table(), &mut rng).coefficients(), error.limb(0).coefficients());
-    }
-
-    #[test]
-    fn residues_are_checked_limb_by_limb() {
-        let params = Params::new(Profile::Exact);
-        let tops: Vec<_> = params.moduli().iter().map(|q| vec![q.value() - 1; 4096]).collect();
-        assert!(RnsPoly::from_residues(&params, tops.clone()).is_ok());
-        let missing = RnsPoly::from_residues(&params, tops[..1].to_vec());
-        assert!(matches!(missing, Err(HeError::Length { expected: 2, found: 1, .. })));
-        // Limb 0 has the larger prime: its residues do not all fit limb 1.
-        let swapped = RnsPoly::from_residues(&params, vec![tops[1].clone(), tops[0].clone()]);
-        assert!(matches!(swapped, Err(HeError::OutOfRange { index: 0, .. })));
-        let mut short = tops;
-        short[1].pop();
-        let short = RnsPoly::from_residues(&params, short);
-        assert!(matches!(short, Err(HeError::Length { expected: 4096, found: 4095, .. })));
-    }
-
-    #[test]
-    #[should_panic(expected = "a polynomial of 1 limbs met 2 limbs")]
-    fn parameter_sets_do_not_mix() {
-        let (wide, exact) = (Params::new(Profile::Wide), Params::new(Profile::Exact));
-        let a = RnsPoly::<Ntt>::zero(&wide);
-        let _ = a.mul(&exact, &a);
-    }
-}
+mod tests;

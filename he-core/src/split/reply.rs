@@ -77,6 +77,6 @@ impl Reply {
     /// Back to Z_q, each coefficient within q / 2^(t+1) + 1/2 of what was rounded.
     pub(super) fn lift(&self, params: &Params) -> RnsPoly<Coeff> {
         assert_eq!(self.words.len(), params.n(), "a reply of another ring");
-        RnsPoly::lifted(params, &self.words, self.bits)
+        RnsPoly::from_residues(params, params.up(&self.words, self.bits)).expect("lifted words are residues")
     }
 }
