@@ -111,6 +111,43 @@ pub enum HeError {
         /// How many bits must be zero.
         bits: u32,
     },
+    /// A message of a version that this library does not read.
+    WireVersion {
+        /// The version of the message.
+        found: u8,
+        /// The version that is read.
+        known: u8,
+    },
+    /// A message of another kind than is wanted.
+    WireKind {
+        /// What is wanted.
+        expected: &'static str,
+        /// The kind of the message.
+        found: u8,
+    },
+    /// A message made for other parameters.
+    OtherParameters {
+        /// What the message holds.
+        what: &'static str,
+    },
+    /// A number of things outside of its range.
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// Fewest allowed.
+        least: usize,
+        /// Most allowed.
+        most: usize,
+    },
+    /// The exponent of an automorphism that is even or too large, or that does not grow in a list.
+    Exponent {
+        /// The exponent g of X to X^g.
+        exponent: usize,
+        /// The ring degree N.
+        n: usize,
+    },
     /// A public key that would switch off re-randomisation modulo one of the primes.
     DegenerateKey,
     /// The operating system gave no randomness.
@@ -160,6 +197,19 @@ impl fmt::Display for HeError {
                 write!(f, "{what}: the value at position {index} is not below {bound}")
             }
             Self::Padding { bits } => write!(f, "the last {bits} bits of a packed message are not all zero"),
+            Self::WireVersion { found, known } => {
+                write!(f, "a message of version {found}; version {known} is read here")
+            }
+            Self::WireKind { expected, found } => {
+                write!(f, "a message of kind {found} where {expected} is wanted")
+            }
+            Self::OtherParameters { what } => write!(f, "{what} of other parameters"),
+            Self::Count { what, found, least, most } => {
+                write!(f, "{what}: {found}, where {least} to {most} are possible")
+            }
+            Self::Exponent { exponent, n } => {
+                write!(f, "the exponent {exponent} is not odd, below {}, and above the one before it", 2 * n)
+            }
             Self::DegenerateKey => {
                 write!(f, "the public key is all zero modulo a prime of q and would hide nothing")
             }

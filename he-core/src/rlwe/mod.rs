@@ -11,6 +11,7 @@
 //! | [`secret`] | [`SecretKey`], and the phase |
 //! | [`encrypt`] | zero under the secret key, half of it a seed; zero under the [`PublicKey`] |
 //! | [`switch`] | hybrid key switching with several special primes, hoisting |
+//! | `wire` | bytes of all of these: `to_bytes`, `from_bytes` |
 //! | [`keys`] | relinearisation and Galois keys |
 //!
 //! Secrets are uniform ternary, errors centred binomial with variance 10.5 ([`crate::sample::ERROR_ETA`]). Semantic
@@ -24,6 +25,7 @@ pub mod keys;
 pub mod params;
 pub mod secret;
 pub mod switch;
+mod wire;
 
 pub use cipher::Ciphertext;
 pub use encrypt::{PublicKey, SeededCiphertext};
@@ -34,3 +36,5 @@ pub use switch::{Decomposed, KeySwitchKey};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;

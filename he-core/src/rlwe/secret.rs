@@ -40,6 +40,10 @@ impl SecretKey {
         &self.params
     }
 
+    pub(super) fn from_values(params: &RlweParams, values: RnsPoly<Ntt>) -> Self {
+        Self { params: params.clone(), values }
+    }
+
     /// The values modulo ciphertext primes, then special primes.
     pub(crate) fn values(&self) -> &RnsPoly<Ntt> {
         &self.values
