@@ -27,7 +27,18 @@ use crate::params::Params;
 use crate::poly::{Coeff, Form, Ntt, Poly};
 use crate::sample::signed_residue;
 
+mod centred;
 pub mod convert;
+pub mod drop;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod linear;
+pub mod scale;
+
+#[cfg(test)]
+mod basis_tests;
+#[cfg(test)]
+pub(crate) mod big;
 
 /// Words from which a transform of several limbs is worth several threads.
 const WORTH_THREADS: usize = 1 << 15;
