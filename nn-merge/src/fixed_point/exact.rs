@@ -5,7 +5,7 @@
 //! Linear maps run on [`conv_fast`]'s convolution modulo a prime just below 2^50, wide enough for every sum that a
 //! valid network makes (below 2^46) and for three bits of overflow, which [`Exact::in_range`] reports.
 
-use conv_fast::{ConvGeometry, PreparedConv, plan};
+use conv_fast::{Algorithm, ConvGeometry, PreparedConv};
 use he_core::{Modulus, Params, Profile};
 use rayon::prelude::*;
 
@@ -230,8 +230,11 @@ impl<'a> Walk<'a> {
     fn convolve(&self, geometry: &ConvGeometry, weights: &[i32], input: &[i64]) -> Result<Vec<i64>, NnError> {
         let q = self.modulus;
         let value = |error: conv_fast::ConvError| NnError::Value { what: error.to_string() };
-        let algorithm = plan::choose(geometry, q);
-        let prepared = PreparedConv::new(geometry.clone(), q, weights, algorithm).map_err(value)?;
+        // The weights serve once: what counts is how little their preparation costs. The definition takes what the others
+        // refuse.
+        let cheap = if geometry.group_inputs() == 1 { Algorithm::Depthwise } else { Algorithm::Im2col };
+        let prepare = |algorithm| PreparedConv::new(geometry.clone(), q, weights, algorithm);
+        let prepared = prepare(cheap).or_else(|_| prepare(Algorithm::Direct)).map_err(value)?;
         let residues: Vec<u64> = input.par_iter().map(|&v| q.from_i64(v)).collect();
         Ok(prepared.run(&residues, self.images).into_par_iter().map(|v| q.center(v)).collect())
     }
