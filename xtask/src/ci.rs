@@ -32,9 +32,11 @@ const SMOKES: &[Smoke] = &[
     },
     bench("bench kernels", &["bench", "kernels", "--effort", "smoke", "--json"]),
     bench("bench conv", &["bench", "conv", "--effort", "smoke", "--json"]),
+    bench("bench he", &["bench", "he", "--effort", "smoke", "--json"]),
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
     bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),
+    Smoke { name: "deep", program: Program::Xtask, arguments: &["deep", "--seconds", "5"], json: &[] },
     Smoke {
         name: "exact",
         program: Program::Xtask,

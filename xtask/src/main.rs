@@ -1,5 +1,5 @@
 //! Developer tasks: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask bench`, `cargo xtask exact`,
-//! `cargo xtask accuracy`.
+//! `cargo xtask accuracy`, `cargo xtask deep`.
 //!
 //! An ordinary program instead of scripts (the pattern of matklad/cargo-xtask), so that a checkout needs nothing but a
 //! Rust toolchain and the checks run the same on every machine. It works on the workspace that it was built from.
@@ -9,6 +9,7 @@
 mod accuracy;
 mod bench;
 mod ci;
+mod deep;
 mod exact;
 mod networks;
 mod tidy;
@@ -34,6 +35,8 @@ enum Task {
     Accuracy(accuracy::Args),
     /// Measure what things cost.
     Bench(bench::Args),
+    /// Checks by tools beyond the toolchain: constant time, miri, fuzzing.
+    Deep(deep::Args),
     /// Hold activations to their plaintext oracle on many inputs.
     Exact(exact::Args),
     /// Check the rules of the repository that the compiler does not know.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(root(), &args),
         Task::Accuracy(args) => accuracy::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Deep(args) => deep::run(root(), &args),
         Task::Exact(args) => exact::run(&args),
         Task::Tidy => tidy::run(root()),
     };

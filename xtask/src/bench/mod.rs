@@ -3,6 +3,7 @@
 //! | bench | rows | baseline |
 //! |---|---|---|
 //! | `kernels` | transforms, samplers, transfers, matrix products | the portable kernel, or the slow twin |
+//! | `he` | transforms and both schemes of he-core | tfhe-ntt and fhe.rs; figures of SEAL with HEXL from another day |
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
 //! | `network` | whole networks, two processes, over loopback or modelled links | the same network in plain f32, this crate's evaluation |
 //! | `conv` | every linear layer of six networks, in this process | the same layer in f32 under ONNX Runtime and tract; direct |
@@ -13,6 +14,7 @@
 
 pub(crate) mod activation;
 mod conv;
+mod he;
 mod kernels;
 mod layers;
 mod machine;
@@ -35,6 +37,8 @@ pub(crate) struct Args {
 enum What {
     /// Transforms, samplers, oblivious transfers, matrix products
     Kernels(Options),
+    /// Transforms and both lattice schemes beside other libraries
+    He(Options),
     /// One private layer at a time, two processes over loopback
     Layers(Options),
     /// Whole networks, two processes, over loopback or modelled links
@@ -138,6 +142,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let (schema, options, rows) = match &args.what {
         What::Kernels(options) => ("hushnet-bench-kernels/1", options, kernels::run(options)?),
         What::Layers(options) => ("hushnet-bench-layers/1", options, layers::run(options)?),
+        What::He(options) => return he::run(options),
         What::Network(args) => return network::run(args),
         What::Conv(args) => return conv::run(args),
         What::Activation(args) => ("hushnet-bench-activation/1", &args.options, activation::run(args)?),
