@@ -56,6 +56,27 @@ pub enum HeError {
         /// The ring degree N.
         n: usize,
     },
+    /// A plaintext modulus outside 2..=2^60.
+    PlainModulus {
+        /// The offered modulus.
+        t: u64,
+    },
+    /// A plaintext modulus that a ciphertext prime divides.
+    PlainNotCoprime {
+        /// The plaintext modulus.
+        t: u64,
+        /// The prime.
+        q: u64,
+    },
+    /// The ciphertext modulus is too small for the plaintext modulus: fresh encryptions might not decrypt.
+    NoRoom {
+        /// The plaintext modulus.
+        t: u64,
+        /// log2 of the ciphertext modulus.
+        log2_q: f64,
+        /// log2 of the noise of a fresh encryption, exceeded with probability 2^-64.
+        log2_noise: f64,
+    },
     /// The modulus is above the cap for 128-bit security at this ring degree.
     Insecure {
         /// The ring degree N.
@@ -173,6 +194,15 @@ impl fmt::Display for HeError {
                 write!(f, "there is no Galois key for X to X^{exponent} in the ring of degree {n}")
             }
             Self::PrimeChain { what } => write!(f, "the primes make no chain: {what}"),
+            Self::PlainModulus { t } => write!(f, "the plaintext modulus {t} is outside 2..=2^60"),
+            Self::PlainNotCoprime { t, q } => {
+                write!(f, "the plaintext modulus {t} is a multiple of the ciphertext prime {q}")
+            }
+            Self::NoRoom { t, log2_q, log2_noise } => write!(
+                f,
+                "a ciphertext modulus of {log2_q:.1} bits has no room for the plaintext modulus {t} and fresh noise of \
+                 {log2_noise:.1} bits"
+            ),
             Self::Insecure { n, cap: 0, .. } => {
                 write!(f, "no security figure is known for ring degree {n} (1024..=32768, powers of two)")
             }

@@ -20,6 +20,9 @@
 //! Semi-honest parties are assumed throughout.
 
 pub mod basis;
+pub mod bfv;
+#[cfg(test)]
+mod constant_time;
 pub mod error;
 pub mod galois;
 pub mod modulus;
@@ -31,8 +34,10 @@ pub mod prime;
 pub mod rlwe;
 pub mod rns;
 pub mod sample;
+mod scratch;
 pub mod security;
 pub mod seed;
+mod simd;
 pub mod split;
 pub mod switch;
 pub mod wire;

@@ -25,7 +25,7 @@ use crate::error::HeError;
 use crate::ntt::NttTable;
 use crate::params::Params;
 use crate::poly::{Coeff, Form, Ntt, Poly};
-use crate::sample::signed_residue;
+use crate::sample;
 
 mod centred;
 pub mod convert;
@@ -237,12 +237,12 @@ impl RnsPoly<Coeff> {
 
     /// Uniform ternary coefficients, the same in every limb.
     pub fn ternary<R: CryptoRng + ?Sized>(ring: &(impl Tables + ?Sized), rng: &mut R) -> Self {
-        Self::spread(ring, Poly::ternary(&ring.tables()[0], rng))
+        Self::small(ring, |small| sample::ternary_small(rng, small))
     }
 
     /// Centred binomial coefficients of the error distribution, the same in every limb.
     pub fn error<R: CryptoRng + ?Sized>(ring: &(impl Tables + ?Sized), rng: &mut R) -> Self {
-        Self::spread(ring, Poly::error(&ring.tables()[0], rng))
+        Self::small(ring, |small| sample::binomial_small(rng, sample::ERROR_ETA, small))
     }
 
     /// The values of this polynomial.
@@ -254,19 +254,16 @@ impl RnsPoly<Coeff> {
         self.convert(ring, Poly::into_ntt)
     }
 
-    /// The polynomial whose coefficients are the small signed integers of limb 0 in every limb.
-    fn spread(ring: &(impl Tables + ?Sized), first: Poly<Coeff>) -> Self {
-        let mut limbs = Vec::with_capacity(ring.tables().len());
-        limbs.push(first);
-        for table in &ring.tables()[1..] {
-            let mut limb = Poly::zero(table);
-            let modulus = *limbs[0].modulus();
-            for (word, &small) in limb.words_mut().iter_mut().zip(limbs[0].words()) {
-                *word = signed_residue(modulus.center(small) as u64, table.modulus().value());
-            }
-            limbs.push(limb);
+    /// Coefficients that are drawn once, as small integers, and reduced modulo every prime.
+    fn small(ring: &(impl Tables + ?Sized), draw: impl FnOnce(&mut [i8])) -> Self {
+        let mut poly = Self::zero(ring);
+        let mut small = Zeroizing::new(vec![0; poly.n()]);
+        draw(&mut small);
+        for limb in &mut poly.0 {
+            let modulus = *limb.modulus();
+            sample::spread(&small, &modulus, limb.words_mut());
         }
-        Self(limbs)
+        poly
     }
 }
 

@@ -11,12 +11,14 @@
 //!
 //! A seed may be secret (drawn by [`Seed::from_os`]) or public (a label from which everybody derives the same public
 //! polynomials). It is wiped on drop, prints nothing, and cannot be copied: functions that must not see the same
-//! randomness twice take it by value. Not promised: the state of a [`ChaCha20Rng`] in use is not wiped by its crate.
+//! randomness twice take it by value. A [`Stream`] in use is wiped on drop as well.
+
+mod stream;
 
 use core::fmt;
 
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+pub use stream::Stream;
+
 use sha3::{Digest, Sha3_256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -69,13 +71,13 @@ impl Seed {
 
     /// The stream of this seed, from its beginning. Two calls give the same bytes.
     #[must_use]
-    pub fn stream(&self) -> ChaCha20Rng {
+    pub fn stream(&self) -> Stream {
         let mut hash = Sha3_256::new();
         hash.update(DOMAIN);
         hash.update([0]);
         hash.update(self.0);
         let mut key: [u8; 32] = hash.finalize().into();
-        let stream = ChaCha20Rng::from_seed(key);
+        let stream = Stream::new(&key);
         key.zeroize();
         stream
     }

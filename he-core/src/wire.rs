@@ -21,25 +21,71 @@ pub fn packed_len(count: usize, bits: u32) -> Option<usize> {
 /// Unless 1 <= bits <= 64: the width is a parameter of the program, never of a peer.
 #[must_use]
 pub fn pack(words: &[u64], bits: u32) -> Vec<u8> {
-    assert!((1..=64).contains(&bits), "words of {bits} bits cannot be packed");
-    let mask = u64::MAX >> (64 - bits);
-    let length = (words.len() * bits as usize).div_ceil(8);
-    let mut bytes = Vec::with_capacity(length + 8);
-    let (mut pending, mut filled) = (0_u64, 0_u32);
-    for &word in words {
-        let word = word & mask;
-        pending |= word << filled;
-        filled += bits;
-        if filled >= 64 {
-            bytes.extend_from_slice(&pending.to_le_bytes());
-            filled -= 64;
-            // What did not fit: the upper `filled` of the word's bits (a shift by 64 would be undefined).
-            pending = if filled == 0 { 0 } else { word >> (bits - filled) };
-        }
-    }
-    bytes.extend_from_slice(&pending.to_le_bytes());
-    bytes.truncate(length);
+    let mut bytes = Vec::new();
+    pack_into(words, bits, &mut bytes);
     bytes
+}
+
+/// As [`pack`], behind what is in `bytes` already.
+///
+/// # Panics
+/// As [`pack`].
+pub fn pack_into(words: &[u64], bits: u32, bytes: &mut Vec<u8>) {
+    assert!((1..=64).contains(&bits), "words of {bits} bits cannot be packed");
+    let length = (words.len() * bits as usize).div_ceil(8);
+    let start = bytes.len();
+    // Room for a store of eight bytes at the last place.
+    bytes.resize(start + length + 8, 0);
+    let out = &mut bytes[start..];
+    if bits < 8 {
+        pack_narrow(words, bits, out)
+    } else {
+        pack_wide(words, bits, out)
+    }
+    bytes.truncate(start + length);
+}
+
+/// Words of at least a byte, eight at a time, because eight of them fill `bits` bytes.
+///
+/// The store of a word begins at the byte of its first bit and brings the bits that the word before has in that byte,
+/// so stores overwrite each other in order and none waits for an earlier one; a word that ends beyond its eight bytes
+/// is completed by the next store.
+fn pack_wide(words: &[u64], bits: u32, out: &mut [u8]) {
+    let width = bits as usize;
+    let (eights, rest) = words.as_chunks::<8>();
+    for (at, eight) in eights.iter().enumerate() {
+        // The eighth ends with its byte, so there is nothing to complete.
+        pack_group(eight, bits, &mut out[at * width..][..width + 8]);
+    }
+    let out = &mut out[eights.len() * width..];
+    let before = pack_group(rest, bits, out);
+    let place = rest.len() * width;
+    let end = (before >> 1) >> (bits - (place % 8) as u32 - 1);
+    out[place / 8..][..8].copy_from_slice(&end.to_le_bytes());
+}
+
+/// Up to eight words from the beginning of `out` on; returns the last of them.
+#[inline(always)]
+fn pack_group(words: &[u64], bits: u32, out: &mut [u8]) -> u64 {
+    let (mut place, mut before) = (0, 0);
+    for word in words {
+        let (word, shift) = (word & (u64::MAX >> (64 - bits)), (place % 8) as u32);
+        // Two shifts, because `bits - shift` may be 64.
+        let both = (word << shift) | ((before >> 1) >> (bits - shift - 1));
+        out[place / 8..][..8].copy_from_slice(&both.to_le_bytes());
+        place += bits as usize;
+        before = word;
+    }
+    before
+}
+
+/// Words of less than a byte: eight of them fill `bits` bytes.
+fn pack_narrow(words: &[u64], bits: u32, out: &mut [u8]) {
+    let mask = u64::MAX >> (64 - bits);
+    for (at, eight) in words.chunks(8).enumerate() {
+        let together = eight.iter().rev().fold(0, |sum, word| (sum << bits) | (word & mask));
+        out[at * bits as usize..][..8].copy_from_slice(&together.to_le_bytes());
+    }
 }
 
 /// Reads `count` words of `bits` bits back; each is below 2^bits by construction.
@@ -60,29 +106,35 @@ pub fn unpack(bytes: &[u8], count: usize, bits: u32) -> Result<Vec<u64>, HeError
     if padding > 0 && bytes.last().is_some_and(|&last| last >> (8 - padding) != 0) {
         return Err(HeError::Padding { bits: padding });
     }
-    let mask = u64::MAX >> (64 - bits);
-    let mut words = Vec::with_capacity(count);
-    let mut chunks = bytes.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    let (mut current, mut left) = (0_u64, 0_u32);
-    for _ in 0..count {
-        if left >= bits {
-            words.push(current & mask);
-            current = current.checked_shr(bits).unwrap_or(0);
-            left -= bits;
-        } else {
-            // `left` < bits <= 64 bits of the word are here, the rest begins the next chunk.
-            let next = chunks.next().unwrap_or(0);
-            words.push((current | next << left) & mask);
-            let taken = bits - left;
-            current = next.checked_shr(taken).unwrap_or(0);
-            left = 64 - taken;
+    let mut words = vec![0; count];
+    let width = bits as usize;
+    // Eight words at a time, as long as the nine bytes of each are there.
+    let eights = (bytes.len().saturating_sub(8) / width).min(count / 8);
+    let (many, rest) = words.split_at_mut(8 * eights);
+    for (eight, group) in many.as_chunks_mut::<8>().0.iter_mut().zip(bytes.windows(width + 8).step_by(width))
+    {
+        for (index, word) in eight.iter_mut().enumerate() {
+            *word = word_at(group, index * width, bits);
         }
     }
+    // The rest with zeros behind it.
+    let mut padded = [0; 96];
+    let tail = &bytes[eights * width..];
+    padded[..tail.len()].copy_from_slice(tail);
+    for (index, word) in rest.iter_mut().enumerate() {
+        *word = word_at(&padded, index * width, bits);
+    }
     Ok(words)
+}
+
+/// The word of `bits` bits from a bit on.
+#[inline(always)]
+fn word_at(bytes: &[u8], place: usize, bits: u32) -> u64 {
+    let from = &bytes[place / 8..];
+    let (low, shift) = (from.first_chunk().map_or(0, |low| u64::from_le_bytes(*low)), (place % 8) as u32);
+    let high = if bits > 57 { u64::from(from[8]) } else { 0 };
+    // Two shifts, because `64 - shift` may be 64.
+    ((low >> shift) | ((high << 1) << (63 - shift))) & (u64::MAX >> (64 - bits))
 }
 
 #[cfg(test)]
@@ -120,6 +172,24 @@ mod tests {
         ) {
             if let Ok(words) = unpack(&bytes, count, bits) {
                 prop_assert_eq!(pack(&words, bits), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn every_width_and_every_count_about_a_group() {
+        let words: Vec<u64> = (1..=130_u64)
+            .map(|i| if i % 5 == 0 { u64::MAX } else { i.wrapping_mul(0x9e37_79b9_7f4a_7c15) })
+            .collect();
+        for bits in 1..=64 {
+            for count in (0..=40).chain([63, 64, 65, 127, 128, 129, 130]) {
+                let words = &words[..count];
+                let mut bytes = vec![0xa5; 3];
+                pack_into(words, bits, &mut bytes);
+                assert_eq!(bytes[..3], [0xa5; 3]);
+                assert_eq!(bytes[3..], slow_pack(words, bits), "{count} words of {bits} bits");
+                let low: Vec<_> = words.iter().map(|w| w & (u64::MAX >> (64 - bits))).collect();
+                assert_eq!(unpack(&bytes[3..], count, bits), Ok(low), "{count} words of {bits} bits");
             }
         }
     }

@@ -9,35 +9,51 @@ pub enum Kernel {
     Portable,
     /// Four double-precision lanes with fused multiply-add (x86-64 AVX2 and FMA), q < 2^50, N >= 32.
     Avx2,
+    /// Eight lanes of 64-bit words (x86-64 AVX-512F, DQ and IFMA), 2^12 < q < 2^61, N >= 32.
+    Avx512,
     /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 32.
     Avx512Ifma,
 }
 
-/// The SIMD kernels keep residues below 2^50 so that 4q fits the 52 bits that their multipliers see.
+/// The kernels of doubles and 52-bit words keep residues below 2^50: 4q fits the 52 bits that their multipliers see.
 const SIMD_BOUND: u64 = 1 << 50;
+/// The kernel of 64-bit words divides 2^64 by q to 52 bits.
+const WIDE_LEAST: u64 = 1 << 12;
 /// The smallest degree for which every stage of a SIMD kernel fills its registers.
 const SIMD_DEGREE: usize = 32;
 
 impl Kernel {
-    /// The kernels that this CPU can run, slowest first; never empty.
+    /// The kernels that this CPU can run, slowest first (where all serve); never empty.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512Ifma].into_iter().filter(|k| k.detected()).collect()
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Ifma]
+            .into_iter()
+            .filter(|k| k.detected())
+            .collect()
     }
 
     /// The fastest available kernel for a modulus.
     #[must_use]
     pub fn best(modulus: &Modulus) -> Self {
-        [Self::Avx512Ifma, Self::Avx2]
+        [Self::Avx512Ifma, Self::Avx512, Self::Avx2]
             .into_iter()
-            .find(|k| modulus.value() < SIMD_BOUND && k.detected())
+            .find(|k| k.detected() && k.spans(modulus))
             .unwrap_or(Self::Portable)
     }
 
     /// Whether this kernel can run here for degree n modulo q.
     #[must_use]
     pub fn serves(self, n: usize, modulus: &Modulus) -> bool {
-        self == Self::Portable || (self.detected() && n >= SIMD_DEGREE && modulus.value() < SIMD_BOUND)
+        self == Self::Portable || (self.detected() && n >= SIMD_DEGREE && self.spans(modulus))
+    }
+
+    /// Whether the modulus is in the range of this kernel.
+    fn spans(self, modulus: &Modulus) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Avx2 | Self::Avx512Ifma => modulus.value() < SIMD_BOUND,
+            Self::Avx512 => modulus.value() > WIDE_LEAST,
+        }
     }
 
     fn detected(self) -> bool {
@@ -45,6 +61,8 @@ impl Kernel {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Self::Avx512Ifma.detected() && is_x86_feature_detected!("avx512dq"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Ifma => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma"),
             #[cfg(not(target_arch = "x86_64"))]

@@ -11,8 +11,8 @@
 //! | values | N | bit-reversed: word i is the value at psi^(2*brv(i) + 1) | [0, q) in and out |
 //!
 //! brv reverses the log2 N bits of an index. The order and psi are part of the wire format and the same for every
-//! kernel. Kernels differ in words only: [`Kernel::Portable`] works for q < 2^61, the two SIMD kernels for q < 2^50
-//! and N >= 32. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
+//! kernel. Kernels differ in words only; [`Kernel`] says which moduli each serves (one of them every q < 2^61), and the
+//! SIMD kernels want N >= 32. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
 //! cannot be built: that check is what makes the calls of the `#[target_feature]` functions sound.
 //!
 //! `reference` holds the slow twins (quadratic product, evaluation at each root) that every kernel is tested against.
@@ -28,6 +28,8 @@ pub mod reference;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512ifma;
+#[cfg(target_arch = "x86_64")]
+mod wide512;
 
 use std::sync::Arc;
 
@@ -67,6 +69,8 @@ enum Twiddles {
     Avx2(Roots<f64>),
     #[cfg(target_arch = "x86_64")]
     Ifma(Roots<u64>),
+    #[cfg(target_arch = "x86_64")]
+    Wide(Roots<u64>),
 }
 
 #[derive(Debug)]
@@ -125,6 +129,8 @@ impl NttTable {
             Kernel::Avx512Ifma => {
                 Twiddles::Ifma(Roots::new(&forward, &inverse, |w| w, |w| avx512ifma::shoup_52(w, q)))
             }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512 => Twiddles::Wide(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w))),
             #[cfg(not(target_arch = "x86_64"))]
             _ => return Err(HeError::KernelUnavailable { kernel, q, n }),
         };
@@ -171,6 +177,8 @@ impl NttTable {
             Twiddles::Avx2(roots) => avx2::forward(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
             Twiddles::Ifma(roots) => avx512ifma::forward(words, roots, self.modulus().value()),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide(roots) => wide512::forward(words, roots, self.modulus().value()),
         }
     }
 
@@ -186,6 +194,8 @@ impl NttTable {
             Twiddles::Avx2(roots) => avx2::inverse(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
             Twiddles::Ifma(roots) => avx512ifma::inverse(words, roots, self.modulus().value()),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide(roots) => wide512::inverse(words, roots, self.modulus().value()),
         }
     }
 

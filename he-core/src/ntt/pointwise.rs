@@ -6,7 +6,7 @@
 use super::{NttTable, Twiddles};
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512ifma};
+use super::{avx2, avx512ifma, wide512};
 
 /// Products that a 128-bit sum surely holds: 63 * (2^61)^2 < 2^128.
 const PORTABLE_TERMS: usize = 63;
@@ -55,6 +55,12 @@ impl NttTable {
             Twiddles::Ifma(_) => {
                 for group in terms.chunks(avx512ifma::MOST_TERMS) {
                     avx512ifma::accumulate(group, acc, self.modulus().value());
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide(_) => {
+                for group in terms.chunks(wide512::MOST_TERMS) {
+                    wide512::accumulate(group, acc, self.modulus());
                 }
             }
         }

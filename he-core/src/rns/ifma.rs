@@ -38,14 +38,6 @@ impl Ifma {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")).then_some(Self(()))
     }
 
-    /// Applies the map to the first positions; returns to how many. All limbs have `len` words.
-    pub(super) fn apply(self, map: &LinearMap, from: &[&[u64]], to: &mut [&mut [u64]], len: usize) -> usize {
-        let done = len - len % SPAN;
-        // SAFETY: `self` exists, so the CPU has both features.
-        unsafe { apply(map, from, to, done) };
-        done
-    }
-
     /// As the loop of [`super::centred::Centred::apply`]; returns how many positions it did. Both slices have one length.
     pub(super) fn centred(self, place: &Place, half: u64, from: &[u64], to: &mut [u64]) -> usize {
         // A sum that is to be reduced must fit 52 bits; then p < q, so that 2p fits them too.
@@ -73,6 +65,45 @@ impl Ifma {
         // SAFETY: `self` exists, so the CPU has both features.
         unsafe { finish(p, w, quotient >> 12, values, correction) }
         values.len() - values.len() % LANES
+    }
+}
+
+/// The factors of a linear map in the order in which they are read.
+#[derive(Debug, Clone)]
+pub(super) struct Tiles {
+    /// For each tile of targets, for each source, the factors of the tile's targets.
+    factors: Vec<u64>,
+    /// The targets of each tile: at most four, all as equal as can be.
+    sizes: Vec<usize>,
+    /// Sources whose products may be summed before the sum must be folded.
+    group: usize,
+    /// Asked for here: the CPU has the features.
+    _proof: Ifma,
+}
+
+impl Tiles {
+    /// The factors c_ij at `[j * sources + i]` in their new order, if the CPU can use them.
+    pub(super) fn new(factors: &[u64], sources: usize, group: usize) -> Option<Self> {
+        let targets = factors.len() / sources;
+        let (mut sizes, mut ordered, mut first) = (Vec::new(), Vec::with_capacity(factors.len()), 0);
+        while first < targets {
+            let left = targets - first;
+            let size = left.div_ceil(left.div_ceil(4));
+            for i in 0..sources {
+                ordered.extend((first..first + size).map(|j| factors[j * sources + i]));
+            }
+            sizes.push(size);
+            first += size;
+        }
+        Ifma::detect().map(|proof| Self { factors: ordered, sizes, group, _proof: proof })
+    }
+
+    /// Applies the map to the first positions; returns to how many. All limbs have `len` words.
+    pub(super) fn apply(&self, map: &LinearMap, from: &[&[u64]], to: &mut [&mut [u64]], len: usize) -> usize {
+        let done = len - len % SPAN;
+        // SAFETY: a proof exists that the CPU has both features.
+        unsafe { apply(map, self, from, to, done) };
+        done
     }
 }
 
@@ -154,19 +185,20 @@ impl Sum {
     /// Adds x * c; both below 2^52, or their low 52 bits taken.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn add(&mut self, x: Pair, c: __m512i) {
-        for ((low, high), x) in self.low.iter_mut().zip(&mut self.high).zip(x) {
-            *low = _mm512_madd52lo_epu64(*low, x, c);
-            *high = _mm512_madd52hi_epu64(*high, x, c);
+    fn plus(self, x: Pair, c: __m512i) -> Self {
+        let ([low0, low1], [high0, high1]) = (self.low, self.high);
+        Self {
+            low: [_mm512_madd52lo_epu64(low0, x[0], c), _mm512_madd52lo_epu64(low1, x[1], c)],
+            high: [_mm512_madd52hi_epu64(high0, x[0], c), _mm512_madd52hi_epu64(high1, x[1], c)],
         }
     }
 
     /// The sum modulo p, below 4p. Needs a sum below 2^104.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn fold(self, p: u64, fold: &Fold) -> Pair {
+    fn fold(self, fold: &Fold) -> Pair {
         let (weight, quotient, one) = (splat(fold.weight), splat(fold.quotient), splat(fold.one));
-        let minus_p = splat(p.wrapping_neg() & MASK as u64);
+        let minus = splat(fold.minus);
         let mut out = self.low;
         for (low, high) in out.iter_mut().zip(self.high) {
             // The multiplier reads the low 52 bits of `low`: what is above went to `high`.
@@ -174,7 +206,7 @@ impl Sum {
             let times = _mm512_madd52hi_epu64(_mm512_setzero_si512(), high, quotient);
             let times = _mm512_madd52hi_epu64(times, *low, one);
             let rest = _mm512_madd52lo_epu64(*low, high, weight);
-            let rest = _mm512_madd52lo_epu64(rest, times, minus_p);
+            let rest = _mm512_madd52lo_epu64(rest, times, minus);
             // Each quotient is short by less than 2, so the true rest is in [0, 4p).
             *low = _mm512_and_si512(rest, _mm512_set1_epi64(MASK));
         }
@@ -183,103 +215,116 @@ impl Sum {
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn apply(map: &LinearMap, from: &[&[u64]], to: &mut [&mut [u64]], len: usize) {
-    let (l, m) = (map.sources.len(), map.targets.len());
-    let mut words = [[0; SPAN]; MOST_PRIMES];
+fn apply(map: &LinearMap, tiles: &Tiles, from: &[&[u64]], to: &mut [&mut [u64]], len: usize) {
+    let l = map.sources.len();
+    let mut words = [Words([0; SPAN]); MOST_PRIMES];
     let words = &mut words[..l];
     for at in (0..len).step_by(SPAN) {
         let rounded = gather(map, from, words, at);
-        let mut first = 0;
-        while first < m {
-            // Tiles of up to four targets, as equal as can be.
-            let left = m - first;
-            let tile = left.div_ceil(left.div_ceil(4));
+        let (mut factors, mut places, mut to) = (&tiles.factors[..], &map.targets[..], &mut to[..]);
+        for &tile in &tiles.sizes {
+            let (these, left) = to.split_at_mut(tile);
+            let rounds = Rounds { map, words: &*words, group: tiles.group, rounded, at };
             match tile {
-                4 => targets::<4>(map, words, rounded, first, to, at),
-                3 => targets::<3>(map, words, rounded, first, to, at),
-                2 => targets::<2>(map, words, rounded, first, to, at),
-                _ => targets::<1>(map, words, rounded, first, to, at),
+                4 => targets::<4>(&rounds, factors, places, these),
+                3 => targets::<3>(&rounds, factors, places, these),
+                2 => targets::<2>(&rounds, factors, places, these),
+                _ => targets::<1>(&rounds, factors, places, these),
             }
-            first += tile;
+            (factors, places, to) = (&factors[l * tile..], &places[tile..], left);
         }
     }
-    words.as_flattened_mut().zeroize();
+    words.iter_mut().for_each(|words| words.0.zeroize());
+}
+
+/// The residues of one source at sixteen positions, in two lines of the cache.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Words([u64; SPAN]);
+
+/// What all targets share at sixteen positions.
+struct Rounds<'a> {
+    map: &'a LinearMap,
+    words: &'a [Words],
+    group: usize,
+    /// r.
+    rounded: Pair,
+    at: usize,
 }
 
 /// Copies the residues of sixteen positions and returns r.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn gather(map: &LinearMap, from: &[&[u64]], words: &mut [[u64; SPAN]], at: usize) -> Pair {
-    let mut whole = [_mm512_setzero_si512(); 2];
+fn gather(map: &LinearMap, from: &[&[u64]], words: &mut [Words], at: usize) -> Pair {
+    let mut first = Sum::zero();
     // The half that rounds.
-    let mut part = [splat(1 << 51); 2];
+    let mut second = [splat(1 << 51); 2];
     for ((source, limb), words) in map.sources.iter().zip(from).zip(words) {
         let x = load(span(limb, at));
-        store(words, x);
-        let [first, second] = [splat(source.fraction[0]), splat(source.fraction[1])];
-        for ((whole, part), x) in whole.iter_mut().zip(&mut part).zip(x) {
-            *part = _mm512_madd52lo_epu64(*part, x, first);
-            *whole = _mm512_madd52hi_epu64(*whole, x, first);
-            *part = _mm512_madd52hi_epu64(*part, x, second);
-        }
+        store(&mut words.0, x);
+        let fraction = [splat(source.fraction[0]), splat(source.fraction[1])];
+        first = first.plus(x, fraction[0]);
+        second = [
+            _mm512_madd52hi_epu64(second[0], x[0], fraction[1]),
+            _mm512_madd52hi_epu64(second[1], x[1], fraction[1]),
+        ];
     }
-    for (whole, part) in whole.iter_mut().zip(part) {
-        *whole = _mm512_add_epi64(*whole, _mm512_srli_epi64::<52>(part));
+    let mut rounded = first.high;
+    for ((rounded, first), second) in rounded.iter_mut().zip(first.low).zip(second) {
+        *rounded = _mm512_add_epi64(*rounded, _mm512_srli_epi64::<52>(_mm512_add_epi64(first, second)));
     }
-    whole
+    rounded
 }
 
-/// Finishes T targets, `first` being the first of them, at sixteen positions.
+/// Finishes the T targets of a tile at sixteen positions; `factors` and `places` start with those of the tile.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn targets<const T: usize>(
-    map: &LinearMap,
-    words: &[[u64; SPAN]],
-    rounded: Pair,
-    first: usize,
-    to: &mut [&mut [u64]],
-    at: usize,
-) {
-    let l = words.len();
-    let tile: &[Target; T] = map.targets[first..].first_chunk().expect("a tile lies within the targets");
-    let rows: [&[u64]; T] = core::array::from_fn(|j| &map.factors[(first + j) * l..][..l]);
+fn targets<const T: usize>(rounds: &Rounds<'_>, factors: &[u64], places: &[Target], to: &mut [&mut [u64]]) {
+    let Rounds { map, words, group, rounded, at } = *rounds;
+    let places: &[Target; T] = places.first_chunk().expect("a tile lies within the targets");
+    let factors = &factors.as_chunks::<T>().0[..words.len()];
     let mut sums = [Sum::zero(); T];
-    let mut start = 0;
-    loop {
-        let end = l.min(start + map.group);
-        for i in start..end {
-            let x = load(&words[i]);
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                sum.add(x, splat(row[i]));
+    for (number, (words, factors)) in words.chunks(group).zip(factors.chunks(group)).enumerate() {
+        if number > 0 {
+            for (sum, place) in sums.iter_mut().zip(places) {
+                *sum = Sum { low: sum.fold(&place.narrow), ..Sum::zero() };
             }
         }
-        if end == l {
-            break;
-        }
-        for (sum, target) in sums.iter_mut().zip(tile) {
-            *sum = Sum { low: sum.fold(target.p, &target.narrow), ..Sum::zero() };
-        }
-        start = end;
+        sums = products(sums, words, factors);
     }
-    for ((sum, target), out) in sums.iter_mut().zip(tile).zip(&mut to[first..]) {
+    let digits = [rounded, [_mm512_srli_epi64::<52>(rounded[0]), _mm512_srli_epi64::<52>(rounded[1])]];
+    for ((sum, place), out) in sums.iter().zip(places).zip(to) {
         let out = span_mut(out, at);
+        let mut sum = *sum;
         if map.own {
-            sum.add(load(out), splat(target.own));
+            sum = sum.plus(load(out), splat(place.own));
         }
         if map.unit {
-            for (low, rounded) in sum.low.iter_mut().zip(rounded) {
-                *low = _mm512_add_epi64(*low, rounded);
-            }
+            sum.low = [_mm512_add_epi64(sum.low[0], rounded[0]), _mm512_add_epi64(sum.low[1], rounded[1])];
         } else {
             // The multiplier takes the first digit, the low 52 bits, by itself.
-            sum.add(rounded, splat(target.wrap[0]));
+            sum = sum.plus(digits[0], splat(place.wrap[0]));
             if map.two_digits {
-                sum.add(rounded.map(|r| _mm512_srli_epi64::<52>(r)), splat(target.wrap[1]));
+                sum = sum.plus(digits[1], splat(place.wrap[1]));
             }
         }
-        let (p, two_p) = (splat(target.p), splat(2 * target.p));
-        store(out, sum.fold(target.p, &target.narrow).map(|x| reduce_once(reduce_once(x, two_p), p)));
+        let (p, two_p) = (splat(place.narrow.p[0]), splat(place.narrow.p[1]));
+        let [a, b] = sum.fold(&place.narrow);
+        store(out, [reduce_once(reduce_once(a, two_p), p), reduce_once(reduce_once(b, two_p), p)]);
     }
+}
+
+/// The sums and the products of all words with the factors of each target.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn products<const T: usize>(mut sums: [Sum; T], words: &[Words], factors: &[[u64; T]]) -> [Sum; T] {
+    for (words, factors) in words.iter().zip(factors) {
+        let x = load(&words.0);
+        for (sum, &factor) in sums.iter_mut().zip(factors) {
+            *sum = sum.plus(x, splat(factor));
+        }
+    }
+    sums
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]

@@ -51,7 +51,7 @@ pub(super) struct LinearMap {
     pub(super) sources: Vec<Source>,
     pub(super) targets: Vec<Target>,
     /// c_ij at `[j * sources + i]`.
-    pub(super) factors: Vec<u64>,
+    factors: Vec<u64>,
     /// W.
     digit: u32,
     /// Whether a target's previous word takes part, times own_j.
@@ -60,10 +60,8 @@ pub(super) struct LinearMap {
     pub(super) unit: bool,
     /// Whether r may need its second digit.
     pub(super) two_digits: bool,
-    /// Sources whose products may be summed, in vectors, before the sum must be folded.
-    pub(super) group: usize,
     #[cfg(target_arch = "x86_64")]
-    vectors: Option<super::ifma::Ifma>,
+    vectors: Option<super::ifma::Tiles>,
 }
 
 /// One source prime.
@@ -85,9 +83,13 @@ pub(super) struct Target {
     pub(super) narrow: Fold,
 }
 
-/// What reduces high * 2^b + low modulo p, for b = 64 or 52.
+/// What reduces high * 2^b + low modulo p, for b = 64 or 52; of use where p < 2^(b-2).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fold {
+    /// p times 1 and 2.
+    pub(super) p: [u64; 2],
+    /// 2^b - p.
+    pub(super) minus: u64,
     /// 2^b mod p.
     pub(super) weight: u64,
     /// floor(weight * 2^b / p).
@@ -98,9 +100,11 @@ pub(super) struct Fold {
 
 impl Fold {
     pub(super) fn new(p: u64, bits: u32) -> Self {
-        let (p, power) = (u128::from(p), 1_u128 << bits);
-        let weight = power % p;
-        Self { weight: weight as u64, quotient: ((weight << bits) / p) as u64, one: (power / p) as u64 }
+        let (wide, power) = (u128::from(p), 1_u128 << bits);
+        let weight = power % wide;
+        let [minus, weight, quotient, one] =
+            [power.wrapping_sub(wide), weight, (weight << bits) / wide, power / wide].map(|constant| constant as u64);
+        Self { p: [p, 2 * p], minus, weight, quotient, one }
     }
 }
 
@@ -132,16 +136,20 @@ impl LinearMap {
         let targets: Vec<_> = targets.iter().map(|&(p, own, d)| Target::new(p, own, d, digit)).collect();
         debug_assert!(factors.iter().zip(0..).all(|(&c, at)| c < targets[at / sources.len()].p));
         let all: u128 = sources.iter().map(|s| u128::from(s.q)).sum();
+        #[cfg(target_arch = "x86_64")]
         let narrow = narrow_sources && targets.iter().all(|t| t.p < NARROW);
         Self {
-            group: if narrow { group(&sources, &targets) } else { 1 },
+            #[cfg(target_arch = "x86_64")]
+            vectors: if narrow {
+                super::ifma::Tiles::new(&factors, sources.len(), group(&sources, &targets))
+            } else {
+                None
+            },
             factors,
             digit,
             own,
             unit,
             two_digits: all >> digit != 0,
-            #[cfg(target_arch = "x86_64")]
-            vectors: if narrow { super::ifma::Ifma::detect() } else { None },
             sources,
             targets,
         }
@@ -168,7 +176,7 @@ impl LinearMap {
             "a word is not a residue"
         );
         #[cfg(target_arch = "x86_64")]
-        let done = self.vectors.map_or(0, |ifma| ifma.apply(self, from, to, len));
+        let done = self.vectors.as_ref().map_or(0, |tiles| tiles.apply(self, from, to, len));
         #[cfg(not(target_arch = "x86_64"))]
         let done = 0;
         self.apply_portable(from, to, done..len);
@@ -235,15 +243,15 @@ impl Target {
     fn reduce(&self, x: u128) -> u64 {
         let high_product = |a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64;
         let (low, high) = (x as u64, (x >> 64) as u64);
-        let Fold { weight, quotient, one } = self.wide;
+        let Fold { p: [p, two_p], minus, weight, quotient, one } = self.wide;
         // Each quotient estimate is short by less than 2: the rest is below 4p < 2^63, exact modulo 2^64.
         let times = high_product(high, quotient).wrapping_add(high_product(low, one));
-        let rest = low.wrapping_add(high.wrapping_mul(weight)).wrapping_sub(times.wrapping_mul(self.p));
-        reduce_once(reduce_once(rest, 2 * self.p), self.p)
+        let rest = low.wrapping_add(high.wrapping_mul(weight)).wrapping_add(times.wrapping_mul(minus));
+        reduce_once(reduce_once(rest, two_p), p)
     }
 }
 
-/// How many products x_i c_ij fit below 2^104 beside own_j * out_j, the digits of r and a folded sum below 4p.
+/// In vectors: how many products x_i c_ij fit below 2^104 beside own_j * out_j, the digits of r and a folded sum below 4p.
 fn group(sources: &[Source], targets: &[Target]) -> usize {
     let q = sources.iter().map(|s| s.q).fold(0, u64::max);
     let p = targets.iter().map(|t| t.p).fold(0, u64::max);

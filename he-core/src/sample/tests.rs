@@ -1,14 +1,16 @@
 //! Goodness of fit of every sampler, with samplers that are wrong on purpose to show that the tests would see it.
-//! Draws are from fixed seeds, so a pass today is a pass tomorrow.
+//! Draws are from fixed seeds, so a pass today is a pass tomorrow. Each kernel is tested by its own draws.
+
+mod twins;
 
 use super::*;
-use crate::seed::Seed;
-use rand_chacha::ChaCha20Rng;
+use crate::error::HeError;
+use crate::seed::{Seed, Stream};
 use rand_core::Rng;
 
 const DRAWS: usize = 4_000_000;
 
-fn rng(label: &'static str) -> ChaCha20Rng {
+fn rng(label: &'static str) -> Stream {
     Seed::from_bytes([42; 32]).fork(label, &[]).stream()
 }
 
@@ -77,10 +79,11 @@ fn fold(counts: &[u64], probabilities: &[f64]) -> (Vec<u64>, Vec<f64>) {
 
 #[test]
 fn uniform_is_uniform() {
-    for q in [257, 12289, 67_104_769, 4_294_955_009, wide().value(), (1 << 61) - 1] {
-        let modulus = Modulus::new(q).unwrap();
+    let bounds = [257, 12289, 67_104_769, 4_294_955_009, wide().value(), (1 << 61) - 1];
+    for (q, simd) in bounds.into_iter().flat_map(|q| Simd::available().into_iter().map(move |simd| (q, simd)))
+    {
         let mut words = vec![0; DRAWS];
-        uniform(&mut rng("uniform"), &modulus, &mut words);
+        uniform_below(simd, &mut rng("uniform"), q, &mut words);
         assert!(words.iter().all(|&w| w < q));
         // 257 cells of equal width up to one value; and the lowest bits.
         let cells = 257;
@@ -89,11 +92,11 @@ fn uniform_is_uniform() {
         let edge = |i: u128| (i * u128::from(q)).div_ceil(cells as u128);
         let probabilities: Vec<_> =
             (0..cells as u128).map(|i| (edge(i + 1) - edge(i)) as f64 / q as f64).collect();
-        assert!(fits(&counts, &probabilities), "q = {q}: {}", deviate(&counts, &probabilities));
+        assert!(fits(&counts, &probabilities), "q = {q}, {simd:?}: {}", deviate(&counts, &probabilities));
         let mut low = [0; 16];
         words.iter().for_each(|&w| low[(w % 16) as usize] += 1);
         let shares: Vec<_> = (0..16).map(|i| ((q - i - 1) / 16 + 1) as f64 / q as f64).collect();
-        assert!(fits(&low, &shares), "q = {q}");
+        assert!(fits(&low, &shares), "q = {q}, {simd:?}");
     }
 }
 
@@ -110,18 +113,20 @@ fn a_uniform_sampler_with_modulo_bias_is_caught() {
 #[test]
 fn ternary_is_uniform_and_its_neighbours_are_independent() {
     let modulus = wide();
-    let mut words = vec![0; DRAWS];
-    ternary(&mut rng("ternary"), &modulus, &mut words);
-    let counts = histogram(&modulus, &words, 1);
-    assert!(fits(&counts, &[1.0 / 3.0; 3]), "{counts:?}");
-    // All 243 digit groups, as the bytes produce them, and groups across bytes.
-    for offset in [0, 3] {
-        let mut groups = vec![0; 243];
-        for group in words[offset..].chunks_exact(5) {
-            let place = group.iter().fold(0, |sum, &w| 3 * sum + (modulus.center(w) + 1) as usize);
-            groups[place] += 1;
+    for simd in Simd::available() {
+        let mut words = vec![0; DRAWS];
+        ternary_with(simd, &mut rng("ternary"), &modulus, &mut words);
+        let counts = histogram(&modulus, &words, 1);
+        assert!(fits(&counts, &[1.0 / 3.0; 3]), "{simd:?}: {counts:?}");
+        // All 243 digit groups, as the bytes produce them, and groups across bytes.
+        for offset in [0, 3] {
+            let mut groups = vec![0; 243];
+            for group in words[offset..].chunks_exact(5) {
+                let place = group.iter().fold(0, |sum, &w| 3 * sum + (modulus.center(w) + 1) as usize);
+                groups[place] += 1;
+            }
+            assert!(fits(&groups, &[1.0 / 243.0; 243]), "{simd:?}, offset {offset}");
         }
-        assert!(fits(&groups, &[1.0 / 243.0; 243]), "offset {offset}");
     }
 }
 
@@ -139,12 +144,15 @@ fn a_ternary_sampler_without_rejection_is_caught() {
 #[test]
 fn centred_binomial_has_the_exact_distribution() {
     let modulus = wide();
-    for eta in [1, 2, 21, 32] {
+    let etas = [1, 2, 21, 32];
+    for (eta, simd) in
+        etas.into_iter().flat_map(|eta| Simd::available().into_iter().map(move |simd| (eta, simd)))
+    {
         let mut words = vec![0; DRAWS];
-        centred_binomial(&mut rng("binomial"), eta, &modulus, &mut words);
+        binomial_with(simd, &mut rng("binomial"), eta, &modulus, &mut words);
         let counts = histogram(&modulus, &words, i64::from(eta));
         let (counts, probabilities) = fold(&counts, &binomial(eta));
-        assert!(fits(&counts, &probabilities), "eta = {eta}: {}", deviate(&counts, &probabilities));
+        assert!(fits(&counts, &probabilities), "eta = {eta}, {simd:?}: {}", deviate(&counts, &probabilities));
         let variance: f64 =
             words.iter().map(|&w| (modulus.center(w) as f64).powi(2)).sum::<f64>() / DRAWS as f64;
         assert!((variance / (f64::from(eta) / 2.0) - 1.0).abs() < 0.01, "eta = {eta}: variance {variance}");
@@ -215,7 +223,7 @@ fn a_uniform_dither_is_caught() {
     let modulus = wide();
     let width = dither_width(&modulus, 30.0).unwrap();
     let mut words = vec![0; DRAWS / 4];
-    uniform_below(&mut rng("dither"), 4 * width - 3, &mut words);
+    uniform_below(Simd::best(), &mut rng("dither"), 4 * width - 3, &mut words);
     words.iter_mut().for_each(|w| *w = signed_residue(w.wrapping_sub(2 * (width - 1)), modulus.value()));
     let (counts, probabilities) = dither_cells(&modulus, &words, width);
     assert!(!fits(&counts, &probabilities));

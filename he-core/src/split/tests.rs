@@ -1,7 +1,7 @@
 //! The split construction against its identity, its noise prediction, its known answers, and planted faults.
 
+use crate::seed::Stream;
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
 use sha3::{Digest, Sha3_256};
 
 use super::*;
@@ -63,7 +63,7 @@ impl Layer {
     }
 
     /// m + c - W x + W e for a random input x and the client's share c: what is left is small + rho s, centred.
-    fn residue(&self, share: &RnsPoly<Coeff>, mask: ServerMask, rng: &mut ChaCha20Rng) -> Vec<i128> {
+    fn residue(&self, share: &RnsPoly<Coeff>, mask: ServerMask, rng: &mut Stream) -> Vec<i128> {
         let params = &self.params;
         let mut sum = mask.into_poly();
         sum += share;

@@ -113,6 +113,36 @@ def uniform(source, q, count):
     return words
 
 
+def read(source, count):
+    """A read of `count` bytes uses up whole words of four bytes."""
+    data = bytes(next(source) for _ in range(-(-count // 4) * 4))
+    return data[:count]
+
+
+def ternary(source, count):
+    values = []
+    while len(values) < count:
+        fives = -(-(count - len(values)) // 5)
+        for byte in read(source, fives + fives // 16 + 1):
+            if byte < 243:
+                digits = [byte // 3**k % 3 for k in range(5)]
+                values += [-1 if digit == 2 else digit for digit in digits]
+        values = values[:count]
+    return values
+
+
+def binomial(source, eta, count):
+    size = 6 if eta == 21 else 8
+    data = read(source, size * count)
+    coins = [int.from_bytes(data[size * i : size * (i + 1)], "little") % 4**eta for i in range(count)]
+    return [bin(word).count("1") - eta for word in coins]
+
+
+def signed_digest(values):
+    """SHA3-256 of the values as signed bytes."""
+    return hashlib.sha3_256(struct.pack(f"{len(values)}b", *values)).digest()
+
+
 PROFILES = [("TINY", 1024, 26, 1), ("NARROW", 2048, 32, 1), ("WIDE", 2048, 50, 1), ("EXACT", 4096, 48, 2)]
 
 
@@ -158,3 +188,11 @@ for name, n, bits, limbs in PROFILES:
         print(f"        public_key_a: {rust(digest(key))},")
         print("    },")
 print("];")
+
+source = stream(fork(bytes([7] * 32), "small", []))
+print("\n/// From the stream of `Seed::from_bytes([7; 32]).fork(\"small\", &[])`, one after the other: SHA3-256, as signed bytes,")
+print("/// of 4001 ternary values, of 1001 binomial ones of eta 21 and of 11 of eta 4, and the 64-bit word after them.")
+print("pub(crate) const SMALL: ([[u8; 32]; 3], u64) = (")
+small = [ternary(source, 4001), binomial(source, 21, 1001), binomial(source, 4, 11)]
+print("[" + ", ".join(rust(signed_digest(values)) for values in small) + "],")
+print(f"{int.from_bytes(read(source, 8), 'little')},);")
