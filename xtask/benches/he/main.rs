@@ -3,6 +3,7 @@
 //! Ours and the peer's code run in turn, batch by batch, so that what disturbs one disturbs the other. Output is one JSON
 //! object per row. Peers are development dependencies of `xtask` alone: nothing that is shipped links them.
 
+mod bfv;
 mod timing;
 mod transforms;
 
@@ -38,34 +39,34 @@ impl Bench {
         self.only.as_ref().is_none_or(|only| name.contains(only))
     }
 
-    /// Prints a row; `None` for ours means that the row was not wanted.
-    fn print(&self, row: &Row) -> io::Result<()> {
-        let line = serde_json::to_string(row)?;
-        writeln!(io::stdout().lock(), "{line}")
-    }
-
-    /// Measures and prints ours beside a peer's.
-    fn pair(
+    /// Measures ours beside a peer's, if there is one, and prints the row.
+    fn row(
         &self,
         (name, degree, bits): (&str, usize, u32),
         ours: &mut dyn FnMut(),
-        peer: &'static str,
-        theirs: &mut dyn FnMut(),
+        peer: Option<Peer<'_>>,
+        recorded_nanoseconds: Option<f64>,
     ) -> io::Result<()> {
         if !self.wants(name) {
             return Ok(());
         }
-        let [ours, theirs] = timing::in_turn(self.budget, [ours, theirs]);
-        self.print(&Row {
-            name: name.to_owned(),
-            bits,
-            degree,
-            nanoseconds: ours,
-            peer: Some(peer),
-            peer_nanoseconds: Some(theirs),
-            recorded_nanoseconds: None,
-        })
+        let (nanoseconds, peer, peer_nanoseconds) = match peer {
+            Some(Peer { name, work }) => {
+                let [ours, theirs] = timing::in_turn(self.budget, [ours, work]);
+                (ours, Some(name), Some(theirs))
+            }
+            None => (timing::in_turn(self.budget, [ours])[0], None, None),
+        };
+        let name = name.to_owned();
+        let row = Row { name, degree, bits, nanoseconds, peer, peer_nanoseconds, recorded_nanoseconds };
+        writeln!(io::stdout().lock(), "{}", serde_json::to_string(&row)?)
     }
+}
+
+/// The same work by another library.
+struct Peer<'a> {
+    name: &'static str,
+    work: &'a mut dyn FnMut(),
 }
 
 fn main() -> io::Result<()> {
@@ -82,5 +83,8 @@ fn main() -> io::Result<()> {
     }
     let bench = Bench { only, budget };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(io::Error::other)?;
-    pool.install(|| transforms::run(&bench))
+    pool.install(|| {
+        transforms::run(&bench)?;
+        bfv::run(&bench)
+    })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Nanoseconds per call of each piece: medians over batches of at least 40 µs that were taken in turn.
 pub(super) fn in_turn<const K: usize>(budget: Duration, mut work: [&mut dyn FnMut(); K]) -> [f64; K] {
-    let mut batch = |work: &mut dyn FnMut(), calls: u32| {
+    let batch = |work: &mut dyn FnMut(), calls: u32| {
         let start = Instant::now();
         (0..calls).for_each(|_| work());
         start.elapsed()

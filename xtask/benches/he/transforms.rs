@@ -6,7 +6,7 @@ use std::io;
 use he_core::prime::largest_ntt_prime;
 use he_core::{Modulus, NttTable, Seed, sample};
 
-use super::Bench;
+use super::{Bench, Peer};
 
 const PEER: &str = "tfhe-ntt";
 
@@ -30,12 +30,11 @@ fn wide(bench: &Bench, n: usize, bits: u32) -> io::Result<()> {
     let mut words = vec![0; n];
     sample::uniform(&mut Seed::from_os().map_err(io::Error::other)?.stream(), &modulus, &mut words);
     let mut other = words.clone();
-    bench.pair(("ntt forward", n, bits), &mut || table.forward(black_box(&mut words)), PEER, &mut || {
-        plan.fwd(black_box(&mut other))
-    })?;
-    let mut other = words.clone();
-    bench.pair(("ntt inverse", n, bits), &mut || table.inverse(black_box(&mut words)), PEER, &mut || {
+    let mut ours = || table.inverse(black_box(&mut words));
+    let mut theirs = || {
         plan.inv(black_box(&mut other));
         plan.normalize(black_box(&mut other));
-    })
+    };
+    let peer = Peer { name: PEER, work: &mut theirs };
+    bench.row(("ntt inverse", n, bits), &mut ours, Some(peer), None)
 }
