@@ -169,6 +169,53 @@ pub enum HeError {
         /// The ring degree N.
         n: usize,
     },
+    /// A scale of CKKS outside of what the modulus holds.
+    ScaleRange {
+        /// log2 of the scale.
+        log2_scale: f64,
+        /// log2 of the largest scale possible; the smallest is 1.
+        log2_most: f64,
+    },
+    /// Two CKKS messages of different scales where equal ones are needed.
+    UnequalScales {
+        /// The scale of the left operand.
+        left: f64,
+        /// The scale of the right one, or the one that is wanted.
+        right: f64,
+    },
+    /// A ciphertext or plaintext that lives modulo another number of primes than is needed.
+    Limbs {
+        /// The number needed.
+        needed: usize,
+        /// The number found.
+        found: usize,
+    },
+    /// A number that is not finite where only finite ones have a meaning.
+    NotFinite {
+        /// What the number belongs to.
+        what: &'static str,
+        /// Its position.
+        index: usize,
+    },
+    /// An encoded message with a coefficient too large for the modulus.
+    Overflow {
+        /// log2 of what fits.
+        log2_most: f64,
+    },
+    /// The ends of an interval that is none.
+    Interval {
+        /// The lower end.
+        low: f64,
+        /// The upper end.
+        high: f64,
+    },
+    /// More bits of a result than noise and its hiding leave.
+    Precision {
+        /// Bits after the binary point asked for.
+        bits: u32,
+        /// Bits that are possible.
+        possible: f64,
+    },
     /// A public key that would switch off re-randomisation modulo one of the primes.
     DegenerateKey,
     /// The operating system gave no randomness.
@@ -239,6 +286,28 @@ impl fmt::Display for HeError {
             }
             Self::Exponent { exponent, n } => {
                 write!(f, "the exponent {exponent} is not odd, below {}, and above the one before it", 2 * n)
+            }
+            Self::ScaleRange { log2_scale, log2_most } => {
+                write!(
+                    f,
+                    "a scale of 2^{log2_scale:.2}; scales from 2^0 to 2^{log2_most:.2} are possible here"
+                )
+            }
+            Self::UnequalScales { left, right } => {
+                let (log2_left, log2_right) = (left.log2(), right.log2());
+                write!(f, "the scales {left:e} (2^{log2_left:.6}) and {right:e} (2^{log2_right:.6}) differ")
+            }
+            Self::Limbs { needed, found } => write!(f, "{found} limbs where {needed} are needed"),
+            Self::NotFinite { what, index } => write!(f, "{what}, at position {index}, is not finite"),
+            Self::Overflow { log2_most } => {
+                write!(
+                    f,
+                    "an encoded message has a coefficient of 2^{log2_most:.2} or more, which does not fit"
+                )
+            }
+            Self::Interval { low, high } => write!(f, "{low} to {high} is no interval of finite numbers"),
+            Self::Precision { bits, possible } => {
+                write!(f, "{bits} bits after the binary point are asked for; {possible:.1} are possible")
             }
             Self::DegenerateKey => {
                 write!(f, "the public key is all zero modulo a prime of q and would hide nothing")

@@ -9,6 +9,7 @@
 //! | [`poly`], [`rns`] | polynomials whose form (coefficients or values) is part of their type; one per prime of q |
 //! | [`seed`], [`sample`] | a labelled tree of seeds; uniform, ternary, centred binomial, dither |
 //! | [`galois`], [`rlwe`] | automorphisms; ciphertexts, keys and key switching of the two schemes |
+//! | [`ckks`] | approximate arithmetic on encrypted complex vectors |
 //! | [`security`], [`params`] | caps and estimate; parameter sets that exist only if they were checked |
 //! | [`switch`], [`basis`], [`wire`] | rounding between Z_q and Z_2^t, for one prime and for all of q; bit packing |
 //! | [`split`], [`noise`] | preprocessing of linear layers, and the noise that it adds |
@@ -21,15 +22,19 @@
 
 pub mod basis;
 pub mod bfv;
+pub mod ckks;
 #[cfg(test)]
 mod constant_time;
 pub mod error;
 pub mod galois;
+#[cfg(test)]
+mod known_answers;
 pub mod modulus;
 pub mod noise;
 pub mod ntt;
 pub mod params;
 pub mod poly;
+mod pool;
 pub mod prime;
 pub mod rlwe;
 pub mod rns;
@@ -58,3 +63,7 @@ struct Readme;
 #[cfg(test)]
 #[path = "../tests/vectors/vectors.rs"]
 mod vectors;
+
+#[cfg(test)]
+#[path = "../tests/vectors/schemes.rs"]
+mod schemes;

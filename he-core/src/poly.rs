@@ -41,7 +41,8 @@ use zeroize::Zeroize;
 
 use crate::error::HeError;
 use crate::modulus::Modulus;
-use crate::ntt::NttTable;
+use crate::ntt::{Kernel, NttTable, elementwise};
+use crate::pool;
 use crate::sample;
 
 mod sealed {
@@ -87,14 +88,14 @@ impl<F: Form> fmt::Debug for Poly<F> {
 
 impl<F: Form> Drop for Poly<F> {
     fn drop(&mut self) {
-        self.words.zeroize();
+        pool::give(core::mem::take(&mut self.words));
     }
 }
 
 impl<F: Form> Zeroize for Poly<F> {
     /// Sets every word to zero; the polynomial stays usable, as zero.
     fn zeroize(&mut self) {
-        self.words.as_mut_slice().zeroize();
+        pool::wipe(&mut self.words);
     }
 }
 
@@ -102,7 +103,7 @@ impl<F: Form> Poly<F> {
     /// The zero polynomial.
     #[must_use]
     pub fn zero(table: &NttTable) -> Self {
-        Self { words: vec![0; table.n()], modulus: *table.modulus(), form: PhantomData }
+        Self { words: pool::take(table.n()), modulus: *table.modulus(), form: PhantomData }
     }
 
     /// A uniform polynomial: uniform in either form, because the transform is a bijection.
@@ -151,24 +152,21 @@ impl<F: Form> Poly<F> {
 
     /// A copy, for data that is public.
     pub(crate) fn duplicate(&self) -> Self {
-        Self { words: self.words.clone(), modulus: self.modulus, form: PhantomData }
+        Self { words: pool::copy(&self.words), modulus: self.modulus, form: PhantomData }
     }
 
     /// Zero, of the same ring.
     pub(crate) fn zero_like(&self) -> Self {
-        Self { words: vec![0; self.words.len()], modulus: self.modulus, form: PhantomData }
+        Self { words: pool::take(self.words.len()), modulus: self.modulus, form: PhantomData }
     }
 
     pub(crate) fn negate(&mut self) {
-        let modulus = self.modulus;
-        self.words.iter_mut().for_each(|word| *word = modulus.neg(*word));
+        elementwise::neg(Kernel::widest(), &mut self.words, &self.modulus);
     }
 
     /// Multiplies with a public residue.
     pub(crate) fn scale(&mut self, factor: u64) {
-        let modulus = self.modulus;
-        let quotient = modulus.shoup(factor);
-        self.words.iter_mut().for_each(|word| *word = modulus.mul_shoup(*word, factor, quotient));
+        elementwise::scale(Kernel::widest(), &mut self.words, factor, &self.modulus);
     }
 
     fn assert_fits(&self, n: usize, modulus: &Modulus) {
@@ -313,20 +311,14 @@ impl Poly<Ntt> {
 impl<F: Form> AddAssign<&Self> for Poly<F> {
     fn add_assign(&mut self, other: &Self) {
         self.assert_fits(other.n(), &other.modulus);
-        let modulus = self.modulus;
-        for (x, &y) in self.words.iter_mut().zip(&other.words) {
-            *x = modulus.add(*x, y);
-        }
+        elementwise::add(Kernel::widest(), &mut self.words, &other.words, &self.modulus);
     }
 }
 
 impl<F: Form> SubAssign<&Self> for Poly<F> {
     fn sub_assign(&mut self, other: &Self) {
         self.assert_fits(other.n(), &other.modulus);
-        let modulus = self.modulus;
-        for (x, &y) in self.words.iter_mut().zip(&other.words) {
-            *x = modulus.sub(*x, y);
-        }
+        elementwise::sub(Kernel::widest(), &mut self.words, &other.words, &self.modulus);
     }
 }
 

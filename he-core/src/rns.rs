@@ -34,6 +34,8 @@ pub mod drop;
 mod ifma;
 mod linear;
 pub mod scale;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 #[cfg(test)]
 mod basis_tests;

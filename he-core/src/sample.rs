@@ -51,11 +51,12 @@ use crate::simd::Simd;
 /// The parameter of the centred binomial error: variance 21/2, standard deviation 3.24.
 pub const ERROR_ETA: u32 = 21;
 
-/// Bytes that are read from a stream at a time: a few groups of its blocks, well inside of the nearest cache.
-const READ: usize = 4096;
+/// Bytes that are read from a stream at a time: six of the largest groups of its blocks, well inside of the nearest
+/// cache, and a multiple of every size of word (4, 6, 8, 12, 16).
+const READ: usize = 6144;
 
-/// Small values that are held at a time.
-const HELD: usize = 1020;
+/// Small values that are held at a time: as many as one read gives with six bytes each.
+const HELD: usize = READ / 6;
 
 /// Fills `out` with uniform residues.
 pub fn uniform<R: CryptoRng + ?Sized>(rng: &mut R, modulus: &Modulus, out: &mut [u64]) {
@@ -230,7 +231,7 @@ fn binomial_of_width<const BYTES: usize, R: CryptoRng + ?Sized>(
 ) {
     let mut buffer = Scratch::<READ>::new();
     // An even number of values, so that a read ends with a word of the stream.
-    for block in out.chunks_mut(READ / 8) {
+    for block in out.chunks_mut(READ / BYTES) {
         let bytes = &mut buffer[..BYTES * block.len()];
         rng.fill_bytes(bytes);
         match simd {

@@ -6,15 +6,15 @@
 mod common;
 
 use common::{check, fresh_seed, width};
+use he_core::seed::Stream;
 use he_core::{Profile, Seed};
 use nn_merge::NnError;
 use nn_merge::fixed_point::networks::{Conv, Sketch, functions, random};
 use nn_merge::model::{ActivationSpec, FunctionSpec, LocalOp, Model, OpSpec, PartSpec, limits};
 use protocol::{ClientOptions, Rounds};
-use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-type Build = fn(&mut Sketch<'_, ChaCha20Rng>) -> Result<u32, NnError>;
+type Build = fn(&mut Sketch<'_, Stream>) -> Result<u32, NnError>;
 
 /// The network that `build` grows behind an input of this shape.
 fn grown(profile: Profile, shape: [usize; 3], build: Build) -> Model {
@@ -27,11 +27,11 @@ fn grown(profile: Profile, shape: [usize; 3], build: Build) -> Model {
 
 /// A block of two convolutions with `shortcut` beside it, its sum and a ReLU.
 fn block(
-    s: &mut Sketch<'_, ChaCha20Rng>,
+    s: &mut Sketch<'_, Stream>,
     source: u32,
     channels: usize,
     stride: usize,
-    shortcut: impl Fn(&mut Sketch<'_, ChaCha20Rng>, u32) -> Result<u32, NnError>,
+    shortcut: impl Fn(&mut Sketch<'_, Stream>, u32) -> Result<u32, NnError>,
 ) -> Result<u32, NnError> {
     let first = s.conv(source, Conv { stride: [stride; 2], ..Conv::same(channels, 3) })?;
     let relu = s.relu(first)?;
@@ -130,7 +130,7 @@ fn networks() -> Vec<(&'static str, [usize; 3], Build)> {
 }
 
 /// k, which needs a profile; a sketch's own.
-fn ring(s: &Sketch<'_, ChaCha20Rng>) -> u32 {
+fn ring(s: &Sketch<'_, Stream>) -> u32 {
     limits(s.profile()).ring_bits
 }
 

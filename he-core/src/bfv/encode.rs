@@ -21,6 +21,7 @@ use super::plaintext::Plaintext;
 use crate::error::HeError;
 use crate::modulus::Modulus;
 use crate::ntt::{NttTable, reverse_bits};
+use crate::pool::{self, Words};
 
 /// The batch encoder of a ring; it owns the transform modulo t.
 #[derive(Debug, Clone)]
@@ -29,8 +30,6 @@ pub struct BatchEncoder {
     table: NttTable,
     /// The word of the transform (bit-reversed order) that holds each slot.
     word_of_slot: Vec<u32>,
-    /// The inverse of `word_of_slot`.
-    slot_of_word: Vec<u32>,
 }
 
 impl BatchEncoder {
@@ -41,17 +40,15 @@ impl BatchEncoder {
     pub fn new(params: &Params) -> Result<Self, HeError> {
         let n = params.n();
         let table = NttTable::new(n, Modulus::new(params.t())?)?;
-        let (mut word_of_slot, mut slot_of_word) = (vec![0; n], vec![0; n]);
+        let mut word_of_slot = vec![0; n];
         let mut exponent = 1;
         for column in 0..n / 2 {
             for (slot, exponent) in [(column, exponent), (n / 2 + column, 2 * n - exponent)] {
-                let word = reverse_bits((exponent - 1) / 2, n);
-                word_of_slot[slot] = word as u32;
-                slot_of_word[word] = slot as u32;
+                word_of_slot[slot] = reverse_bits((exponent - 1) / 2, n) as u32;
             }
             exponent = exponent * 5 % (2 * n);
         }
-        Ok(Self { params: params.clone(), table, word_of_slot, slot_of_word })
+        Ok(Self { params: params.clone(), table, word_of_slot })
     }
 
     /// The number of slots, N.
@@ -79,8 +76,10 @@ impl BatchEncoder {
         if let Some(index) = slots.iter().position(|&word| word >= bound) {
             return Err(HeError::OutOfRange { what: WHAT, index, bound });
         }
-        let at = |slot: u32| slots.get(slot as usize).copied().unwrap_or(0);
-        let mut words: Vec<u64> = self.slot_of_word.iter().map(|&slot| at(slot)).collect();
+        let mut words = pool::take(n);
+        for (&slot, &word) in self.word_of_slot.iter().zip(slots) {
+            words[slot as usize] = word;
+        }
         self.table.inverse(&mut words);
         Ok(Plaintext::from_residues(*self.params.modulus(), words))
     }
@@ -102,15 +101,28 @@ impl BatchEncoder {
     /// When the plaintext is of another ring.
     #[must_use]
     pub fn decode(&self, plaintext: &Plaintext) -> Zeroizing<Vec<u64>> {
+        let mut slots = Zeroizing::new(vec![0; self.slots()]);
+        self.decode_into(plaintext, &mut slots);
+        slots
+    }
+
+    /// As [`BatchEncoder::decode`], into a place of N words.
+    ///
+    /// # Panics
+    /// When the plaintext is of another ring, or unless there are N places.
+    pub fn decode_into(&self, plaintext: &Plaintext, slots: &mut [u64]) {
         assert!(
             plaintext.n() == self.slots() && plaintext.modulus() == self.params.modulus(),
             "{plaintext:?} met an encoder of {} slots modulo {}",
             self.slots(),
             self.params.t()
         );
-        let mut words = Zeroizing::new(plaintext.coefficients().to_vec());
+        assert_eq!(slots.len(), self.slots(), "places for the slots of a plaintext");
+        let mut words = Words(pool::copy(plaintext.coefficients()));
         self.table.forward(&mut words);
-        Zeroizing::new(self.word_of_slot.iter().map(|&word| words[word as usize]).collect())
+        for (slot, &word) in slots.iter_mut().zip(&self.word_of_slot) {
+            *slot = words[word as usize];
+        }
     }
 
     /// The N slots of a plaintext, in (-t/2, t/2].

@@ -43,6 +43,7 @@ pub mod cipher;
 pub mod encode;
 pub mod encrypt;
 pub mod evaluate;
+mod lift;
 pub mod lwe;
 pub mod modulus;
 pub mod multiply;

@@ -31,6 +31,7 @@ use crate::rns::convert::Converter;
 use crate::rns::drop::ModDown;
 use crate::rns::scale::{PlainRound, ScaleRound};
 
+use super::lift::Lift;
 use super::modulus::PlainModulus;
 use super::noise::NoiseBound;
 
@@ -46,6 +47,7 @@ pub struct Params(Arc<Inner>);
 struct Inner {
     rlwe: RlweParams,
     modulus: PlainModulus,
+    lift: Lift,
     /// -1/t modulo each ciphertext prime.
     minus_t_inverse: Vec<u64>,
     levels: Vec<Level>,
@@ -123,7 +125,8 @@ impl Params {
                 down: (0..i).map(|_| OnceLock::new()).collect(),
             });
         }
-        let inner = Inner { rlwe: rlwe.clone(), modulus, minus_t_inverse, levels, auxiliary };
+        let lift = Lift::new(modulus);
+        let inner = Inner { rlwe: rlwe.clone(), modulus, lift, minus_t_inverse, levels, auxiliary };
         let params = Self(Arc::new(inner));
         let fresh = NoiseBound::public_key(&params);
         if !fresh.decrypts() {
@@ -177,6 +180,11 @@ impl Params {
     #[must_use]
     pub fn limbs(&self) -> usize {
         self.0.rlwe.limbs()
+    }
+
+    /// From residues modulo t to those modulo ciphertext primes.
+    pub(super) fn lift(&self) -> &Lift {
+        &self.0.lift
     }
 
     /// -1/t modulo each ciphertext prime.

@@ -19,18 +19,20 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
+use super::lift::Lift;
 use super::modulus::PlainModulus;
 use super::params::Params;
 use crate::error::HeError;
 use crate::ntt::NttTable;
 use crate::poly::{Coeff, Ntt, Poly};
+use crate::pool::{self, Words};
 use crate::rns::RnsPoly;
 
 const WHAT: &str = "coefficients of a plaintext";
 
 /// A polynomial modulo t: N residues in natural order. Wiped on drop.
 pub struct Plaintext {
-    words: Zeroizing<Vec<u64>>,
+    words: Words,
     modulus: PlainModulus,
 }
 
@@ -50,7 +52,7 @@ impl Plaintext {
         if let Some(index) = coefficients.iter().position(|&word| word >= bound) {
             return Err(HeError::OutOfRange { what: WHAT, index, bound });
         }
-        let words = Zeroizing::new(padded(params.n(), coefficients.iter().copied())?);
+        let words = padded(params.n(), coefficients.iter().copied())?;
         Ok(Self { words, modulus })
     }
 
@@ -61,13 +63,13 @@ impl Plaintext {
     pub fn from_signed(params: &Params, coefficients: &[i64]) -> Result<Self, HeError> {
         let modulus = *params.modulus();
         let words = padded(params.n(), coefficients.iter().map(|&c| modulus.from_i64(c)))?;
-        Ok(Self { words: Zeroizing::new(words), modulus })
+        Ok(Self { words, modulus })
     }
 
     /// The polynomial of N residues that are known to be below t.
     pub(super) fn from_residues(modulus: PlainModulus, words: Vec<u64>) -> Self {
         debug_assert!(words.iter().all(|&word| word < modulus.value()));
-        Self { words: Zeroizing::new(words), modulus }
+        Self { words: Words(words), modulus }
     }
 
     /// The N coefficients, residues modulo t.
@@ -109,8 +111,8 @@ impl Plaintext {
     pub fn prepare(&self, params: &Params, limbs: usize) -> PreparedPlaintext {
         self.assert_fits(params);
         let tables = params.rlwe().ciphertext_tables(limbs);
-        let lift = |table| centred_limb(&self.modulus, &self.words, table);
-        let poly = RnsPoly::from_limbs(tables.iter().map(lift).collect());
+        let limb = |table: &NttTable| centred(params.lift(), &self.words, table, 1);
+        let poly = RnsPoly::from_limbs(tables.iter().map(limb).collect());
         PreparedPlaintext { poly: poly.into_ntt(tables), t: self.modulus.value() }
     }
 
@@ -122,14 +124,9 @@ impl Plaintext {
     pub fn scale(&self, params: &Params, limbs: usize) -> ScaledPlaintext {
         self.assert_fits(params);
         let tables = params.rlwe().ciphertext_tables(limbs);
-        let (q, q_shoup) = params.level(limbs).q_mod_t;
-        let mut rest = Zeroizing::new(Vec::with_capacity(self.words.len()));
-        rest.extend(self.words.iter().map(|&word| self.modulus.mul_shoup(word, q, q_shoup)));
-        let limb = |(table, &factor): (&NttTable, &u64)| {
-            let mut limb = centred_limb(&self.modulus, &rest, table);
-            limb.scale(factor);
-            limb
-        };
+        let mut rest = Words(pool::take(self.n()));
+        params.lift().multiply(&self.words, params.level(limbs).q_mod_t, &mut rest);
+        let limb = |(table, &factor): (&NttTable, &u64)| centred(params.lift(), &rest, table, factor);
         let poly = RnsPoly::from_limbs(tables.iter().zip(params.minus_t_inverse()).map(limb).collect());
         ScaledPlaintext { poly: poly.into_ntt(tables), t: self.modulus.value() }
     }
@@ -207,31 +204,18 @@ impl ScaledPlaintext {
 }
 
 /// The given words and zeros up to n.
-fn padded(n: usize, words: impl ExactSizeIterator<Item = u64>) -> Result<Vec<u64>, HeError> {
+fn padded(n: usize, words: impl ExactSizeIterator<Item = u64>) -> Result<Words, HeError> {
     if words.len() > n {
         return Err(HeError::Length { what: WHAT, expected: n, found: words.len() });
     }
-    let mut all = Vec::with_capacity(n);
-    all.extend(words);
-    all.resize(n, 0);
+    let mut all = Words(pool::take(n));
+    all.iter_mut().zip(words).for_each(|(place, word)| *place = word);
     Ok(all)
 }
 
-/// The centred representatives of residues modulo t, modulo the prime of a table.
-fn centred_limb(t: &PlainModulus, words: &[u64], table: &NttTable) -> Poly<Coeff> {
+/// The centred representatives of residues modulo t times a factor, modulo the prime of a table.
+fn centred(lift: &Lift, words: &[u64], table: &NttTable, factor: u64) -> Poly<Coeff> {
     let mut limb = Poly::zero(table);
-    let q = table.modulus();
-    if t.value() <= q.value() {
-        // Above t/2, m stands for m - t, which is m + (q - t) modulo q.
-        let (half, up) = (t.value() / 2, q.value() - t.value());
-        for (out, &word) in limb.words_mut().iter_mut().zip(words) {
-            let above = ((half.wrapping_sub(word) as i64) >> 63) as u64;
-            *out = word + (up & above);
-        }
-    } else {
-        for (out, &word) in limb.words_mut().iter_mut().zip(words) {
-            *out = q.from_i64(t.center(word));
-        }
-    }
+    lift.centre(words, table.modulus(), factor, limb.words_mut());
     limb
 }

@@ -22,6 +22,7 @@
 use core::arch::x86_64::*;
 
 use super::Roots;
+use crate::modulus::Modulus;
 
 const LANES: usize = 4;
 /// 2^52 as a double: the bits below its exponent are an integer.
@@ -47,6 +48,13 @@ pub(crate) fn accumulate(terms: &[(&[u64], &[u64])], acc: &mut [u64], q: u64) {
     assert!(terms.iter().all(|(a, b)| a.len() == acc.len() && b.len() == acc.len()));
     // SAFETY: as in `forward`.
     unsafe { accumulate_avx2(terms, acc, q) }
+}
+
+/// x = x * factor, residues; a length that is a multiple of 4; the factor is public.
+pub(crate) fn scale(x: &mut [u64], factor: u64, modulus: &Modulus) {
+    assert!(x.len().is_multiple_of(LANES));
+    // SAFETY: as in `forward`.
+    unsafe { scale_avx2(x, modulus.center(factor) as f64, modulus.value()) }
 }
 
 /// The modulus in the forms that every step needs.
@@ -267,5 +275,15 @@ fn accumulate_avx2(terms: &[(&[u64], &[u64])], acc: &mut [u64], modulus: u64) {
             sum = reduce(sum, q);
         }
         store(acc, j, to_word(sum, q));
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn scale_avx2(words: &mut [u64], factor: f64, modulus: u64) {
+    let q = q_lanes(modulus);
+    let (w, w_over_q) = (_mm256_set1_pd(factor), _mm256_set1_pd(factor / modulus as f64));
+    for j in (0..words.len()).step_by(LANES) {
+        let x = mul(to_double(load(words, j)), w, w_over_q, q);
+        store(words, j, to_word(reduce(x, q), q));
     }
 }

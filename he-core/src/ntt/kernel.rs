@@ -11,7 +11,7 @@ pub enum Kernel {
     Avx2,
     /// Eight lanes of 64-bit words (x86-64 AVX-512F, DQ and IFMA), 2^12 < q < 2^61, N >= 32.
     Avx512,
-    /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 32.
+    /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 128.
     Avx512Ifma,
 }
 
@@ -19,8 +19,6 @@ pub enum Kernel {
 const SIMD_BOUND: u64 = 1 << 50;
 /// The kernel of 64-bit words divides 2^64 by q to 52 bits.
 const WIDE_LEAST: u64 = 1 << 12;
-/// The smallest degree for which every stage of a SIMD kernel fills its registers.
-const SIMD_DEGREE: usize = 32;
 
 impl Kernel {
     /// The kernels that this CPU can run, slowest first (where all serve); never empty.
@@ -32,19 +30,33 @@ impl Kernel {
             .collect()
     }
 
-    /// The fastest available kernel for a modulus.
+    /// The fastest kernel that can run here for degree n modulo q.
     #[must_use]
-    pub fn best(modulus: &Modulus) -> Self {
+    pub fn best(n: usize, modulus: &Modulus) -> Self {
         [Self::Avx512Ifma, Self::Avx512, Self::Avx2]
             .into_iter()
-            .find(|k| k.detected() && k.spans(modulus))
+            .find(|k| k.serves(n, modulus))
             .unwrap_or(Self::Portable)
+    }
+
+    /// The kernel with the longest vectors of words, for loops that need no table.
+    pub(crate) fn widest() -> Self {
+        [Self::Avx512Ifma, Self::Avx2].into_iter().find(|k| k.detected()).unwrap_or(Self::Portable)
     }
 
     /// Whether this kernel can run here for degree n modulo q.
     #[must_use]
     pub fn serves(self, n: usize, modulus: &Modulus) -> bool {
-        self == Self::Portable || (self.detected() && n >= SIMD_DEGREE && self.spans(modulus))
+        self.detected() && n >= self.least_degree() && self.spans(modulus)
+    }
+
+    /// The smallest degree for which every stage fills its registers.
+    fn least_degree(self) -> usize {
+        match self {
+            Self::Portable => 1,
+            Self::Avx2 | Self::Avx512 => 32,
+            Self::Avx512Ifma => 128,
+        }
     }
 
     /// Whether the modulus is in the range of this kernel.
@@ -56,7 +68,7 @@ impl Kernel {
         }
     }
 
-    fn detected(self) -> bool {
+    pub(super) fn detected(self) -> bool {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]

@@ -12,14 +12,16 @@
 //!
 //! brv reverses the log2 N bits of an index. The order and psi are part of the wire format and the same for every
 //! kernel. Kernels differ in words only; [`Kernel`] says which moduli each serves (one of them every q < 2^61), and the
-//! SIMD kernels want N >= 32. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
+//! SIMD kernels want N >= 32 or 128. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
 //! cannot be built: that check is what makes the calls of the `#[target_feature]` functions sound.
 //!
 //! `reference` holds the slow twins (quadratic product, evaluation at each root) that every kernel is tested against.
 //! All kernels run in time independent of the values. Not promised: slices of the wrong length panic, values
 //! outside [0, q) give wrong results (debug builds assert).
 
+pub(crate) mod elementwise;
 mod kernel;
+mod narrow;
 mod pointwise;
 mod portable;
 pub mod reference;
@@ -27,13 +29,14 @@ pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512ifma;
+mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod wide512;
 
 use std::sync::Arc;
 
 pub use kernel::Kernel;
+pub use narrow::NarrowTable;
 
 use crate::error::HeError;
 use crate::modulus::Modulus;
@@ -68,7 +71,7 @@ enum Twiddles {
     #[cfg(target_arch = "x86_64")]
     Avx2(Roots<f64>),
     #[cfg(target_arch = "x86_64")]
-    Ifma(Roots<u64>),
+    Ifma(Box<ifma::Tables>),
     #[cfg(target_arch = "x86_64")]
     Wide(Roots<u64>),
 }
@@ -94,9 +97,7 @@ impl NttTable {
     /// # Errors
     /// [`HeError::Degree`] or [`HeError::NoRoot`] unless q = 1 mod 2n.
     pub fn new(n: usize, modulus: Modulus) -> Result<Self, HeError> {
-        let best = Kernel::best(&modulus);
-        let kernel = if best.serves(n, &modulus) { best } else { Kernel::Portable };
-        Self::with_kernel(n, modulus, kernel)
+        Self::with_kernel(n, modulus, Kernel::best(n, &modulus))
     }
 
     /// As [`NttTable::new`], with the kernel given.
@@ -126,9 +127,7 @@ impl NttTable {
                 |w| modulus.center(w) as f64 / q as f64,
             )),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512Ifma => {
-                Twiddles::Ifma(Roots::new(&forward, &inverse, |w| w, |w| avx512ifma::shoup_52(w, q)))
-            }
+            Kernel::Avx512Ifma => Twiddles::Ifma(Box::new(ifma::Tables::new(&forward, &inverse, q))),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512 => Twiddles::Wide(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w))),
             #[cfg(not(target_arch = "x86_64"))]
@@ -176,7 +175,7 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::forward(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(roots) => avx512ifma::forward(words, roots, self.modulus().value()),
+            Twiddles::Ifma(tables) => ifma::forward(words, tables),
             #[cfg(target_arch = "x86_64")]
             Twiddles::Wide(roots) => wide512::forward(words, roots, self.modulus().value()),
         }
@@ -193,7 +192,7 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::inverse(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(roots) => avx512ifma::inverse(words, roots, self.modulus().value()),
+            Twiddles::Ifma(tables) => ifma::inverse(words, tables),
             #[cfg(target_arch = "x86_64")]
             Twiddles::Wide(roots) => wide512::inverse(words, roots, self.modulus().value()),
         }

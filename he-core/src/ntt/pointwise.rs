@@ -6,7 +6,7 @@
 use super::{NttTable, Twiddles};
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512ifma, wide512};
+use super::{avx2, ifma, wide512};
 
 /// Products that a 128-bit sum surely holds: 63 * (2^61)^2 < 2^128.
 const PORTABLE_TERMS: usize = 63;
@@ -52,9 +52,9 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(_) => avx2::accumulate(terms, acc, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(_) => {
-                for group in terms.chunks(avx512ifma::MOST_TERMS) {
-                    avx512ifma::accumulate(group, acc, self.modulus().value());
+            Twiddles::Ifma(tables) => {
+                for group in terms.chunks(ifma::MOST_TERMS) {
+                    ifma::accumulate(group, acc, tables);
                 }
             }
             #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! One battery for every kernel, against the definitions in `reference`.
 
 use super::*;
-use crate::prime::largest_ntt_prime;
+use crate::prime::{is_prime, largest_ntt_prime};
 use crate::seed::Seed;
 use proptest::prelude::*;
 use rand_core::Rng;
@@ -9,14 +9,26 @@ use rand_core::Rng;
 /// Moduli of every width a kernel may meet, with the degrees to try them at.
 fn cases() -> Vec<(usize, Modulus)> {
     let mut cases = Vec::new();
-    for (bits, n) in
-        [(10, 4), (14, 8), (26, 32), (26, 64), (32, 128), (49, 256), (50, 64), (50, 512), (61, 64)]
-    {
+    for (bits, n) in [
+        (10, 4),
+        (14, 8),
+        (26, 32),
+        (50, 64),
+        (20, 128),
+        (26, 128),
+        (32, 128),
+        (47, 128),
+        (48, 256),
+        (49, 128),
+        (50, 512),
+        (61, 64),
+    ] {
         let q = largest_ntt_prime(bits, 2 * n as u64).unwrap();
         cases.push((n, Modulus::new(q).unwrap()));
     }
-    // The smallest prime that a degree of 64 allows, and a pair whose transform is a single butterfly.
+    // The smallest primes that degrees of 64 and 128 allow, and a pair whose transform is a single butterfly.
     cases.push((64, Modulus::new(257).unwrap()));
+    cases.push((128, Modulus::new(257).unwrap()));
     cases.push((2, Modulus::new(5).unwrap()));
     cases
 }
@@ -116,35 +128,52 @@ proptest! {
 
 #[test]
 fn long_sums_do_not_overflow() {
-    let modulus = Modulus::new(largest_ntt_prime(50, 64).unwrap()).unwrap();
-    let worst = vec![modulus.value() - 1; 32];
+    let modulus = Modulus::new(largest_ntt_prime(50, 256).unwrap()).unwrap();
+    let worst = vec![modulus.value() - 1; 128];
     let terms = vec![(&worst[..], &worst[..]); 9001];
     for kernel in Kernel::available() {
-        let table = NttTable::with_kernel(32, modulus, kernel).unwrap();
-        let mut sum = vec![0; 32];
+        let table = NttTable::with_kernel(128, modulus, kernel).unwrap();
+        let mut sum = vec![0; 128];
         table.dot(&terms, &mut sum);
         // (-1) * (-1), 9001 times.
-        assert_eq!(sum, vec![9001; 32], "{kernel:?}");
+        assert_eq!(sum, vec![9001; 128], "{kernel:?}");
     }
 }
 
+/// The largest and the smallest prime of some bits that degrees up to 65536 allow, and one in the middle.
+fn primes(bits: u32) -> [Modulus; 3] {
+    let step = 1 << 17;
+    let from =
+        |start: u64| (start / step..).map(|k| k * step + 1).find(|&q| q > start && is_prime(q)).unwrap();
+    [largest_ntt_prime(bits, step).unwrap(), from(1 << (bits - 1)), from(5 << (bits - 3))]
+        .map(|q| Modulus::new(q).unwrap())
+}
+
 #[test]
-fn kernels_agree_at_full_size() {
-    for bits in [26, 32, 50] {
-        let modulus = Modulus::new(largest_ntt_prime(bits, 65536).unwrap()).unwrap();
-        for n in [1024, 2048, 4096, 32768] {
+fn kernels_agree_at_every_degree_and_width() {
+    for modulus in [20, 26, 30, 36, 44, 46, 47, 48, 49, 50, 51, 60].into_iter().flat_map(primes) {
+        for n in (5..=16).map(|log| 1 << log) {
             let portable = NttTable::with_kernel(n, modulus, Kernel::Portable).unwrap();
-            for kind in 1..5 {
+            let others: Vec<_> = Kernel::available()
+                .into_iter()
+                .filter_map(|kernel| NttTable::with_kernel(n, modulus, kernel).ok())
+                .collect();
+            for kind in 1..4 {
                 let a = residues(&modulus, n, kind, 7 + n as u64);
                 let (mut forward, mut inverse) = (a.clone(), a.clone());
                 portable.forward(&mut forward);
                 portable.inverse(&mut inverse);
-                for kernel in Kernel::available() {
-                    let table = NttTable::with_kernel(n, modulus, kernel).unwrap();
+                for table in &others {
                     let (mut f, mut i) = (a.clone(), a.clone());
                     table.forward(&mut f);
                     table.inverse(&mut i);
-                    assert!(f == forward && i == inverse, "{kernel:?} differs at degree {n}, {bits} bits");
+                    let kernel = table.kernel();
+                    assert!(
+                        f == forward && i == inverse,
+                        "{kernel:?} differs at degree {n} modulo {modulus:?}"
+                    );
+                    table.inverse(&mut f);
+                    assert!(f == a, "{kernel:?} is not undone at degree {n} modulo {modulus:?}");
                 }
             }
         }

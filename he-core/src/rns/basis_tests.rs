@@ -3,13 +3,12 @@
 
 use super::big::{Big, compose};
 use super::convert::{Converter, MOST_PRIMES};
-use super::drop::ModDown;
+use super::drop::{ModDown, division};
+use super::linear::LinearMap;
 use super::scale::{MOST_PLAIN, PlainRound, ScaleRound};
 use crate::modulus::Modulus;
-use crate::ntt::NttTable;
-use crate::poly::Coeff;
+use crate::ntt::Kernel;
 use crate::prime::is_prime;
-use crate::rns::RnsPoly;
 use crate::seed::Seed;
 use core::cmp::Ordering;
 use proptest::prelude::*;
@@ -187,8 +186,8 @@ fn check_scale(from: &[Modulus], to: &[Modulus], t: u64, seed: u64) {
     }
 }
 
-/// Widths of primes: vectors serve the first four; the last two have fractions of 60 bits or mix both worlds.
-const WIDTHS: [&[u32]; 7] = [&[50], &[20, 50], &[43], &[12, 30, 47], &[61], &[61, 24], &[50, 61]];
+/// Widths of primes: vectors serve the first four; the others have fractions of 60 bits or mix both worlds.
+const WIDTHS: [&[u32]; 8] = [&[50], &[20, 50], &[43], &[12, 30, 47], &[61], &[61, 24], &[50, 61], &[52, 51]];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -218,6 +217,53 @@ proptest! {
     ) {
         let [from, to] = bases(l, m, WIDTHS[widths]);
         check_scale(&from, &to, t, seed);
+    }
+}
+
+#[test]
+fn vectors_are_tested_where_the_cpu_has_them() {
+    let served = |l, m, widths: &[u32]| {
+        let [from, to] = bases(l, m, widths);
+        division(1, &from, &to).has_vectors()
+    };
+    let here = Kernel::available().contains(&Kernel::Avx512Ifma);
+    assert_eq!((served(3, 2, &[50]), served(2, 2, &[43, 20])), (here, here));
+    assert!(
+        !served(2, 1, &[50, 61])
+            && !division(1, &bases(2, 1, &[50])[0], &bases(1, 1, &[61])[0]).has_vectors()
+    );
+    let [from, to] = bases(3, 2, &[50]);
+    assert!(!division(1, &from, &to).portable().has_vectors());
+}
+
+#[test]
+fn the_largest_sums_fit() {
+    for bits in [50, 61] {
+        for (l, own, unit) in
+            [(MOST_PRIMES, true, false), (MOST_PRIMES, true, true), (11, false, false), (10, true, false)]
+        {
+            let [from, to] = bases(l, 5, &[bits]);
+            let tops =
+                |primes: &[Modulus]| primes.iter().map(|q| vec![q.value() - 1; 21]).collect::<Vec<_>>();
+            let sources: Vec<_> = from.iter().map(|q| (q, q.value() - 1)).collect();
+            let targets: Vec<_> = to.iter().map(|p| (p.value(), p.value() - 1, p.value() - 1)).collect();
+            let map = LinearMap::new(&sources, &targets, |_, j| to[j].value() - 1, own, unit);
+            // (q - 1)^2 / q = q - 2 + 1/q, and the rest of all sources is far below one half.
+            let rounded = from.iter().fold(Big::new(0), |sum, q| sum.add(&Big::unsigned(q.value() - 2)));
+            let all = from.iter().fold(Big::new(0), |sum, q| sum.add(&Big::unsigned(q.value() - 1)));
+            let expected = to.iter().map(|p| {
+                let top = Big::unsigned(p.value() - 1);
+                let sum = all.mul(&top).add(&if own { top.mul(&top) } else { Big::new(0) });
+                let sum = sum.add(&if unit { rounded.clone() } else { rounded.mul(&top) });
+                vec![sum.residue(p.value()); 21]
+            });
+            let expected: Vec<_> = expected.collect();
+            for map in [map.clone(), map.portable()] {
+                let mut out = tops(&to);
+                map.apply(&slices(&tops(&from)), &mut slices_mut(&mut out));
+                assert_eq!(out, expected, "{l} primes of {bits} bits");
+            }
+        }
     }
 }
 
@@ -256,11 +302,12 @@ fn a_prime_may_be_converted_to_itself() {
 
 #[test]
 fn one_prime_is_exact_at_its_half() {
-    for bits in [5, 20, 50, 61] {
+    for bits in [5, 20, 50, 51, 52, 53, 61] {
         let [from, to] = bases(1, 4, &[bits, 50, 61, 30, 4]);
         let q = from[0].value();
-        let edge: Vec<u64> =
-            (0..20).flat_map(|i| [(q / 2 + i) % q, (q / 2).wrapping_sub(i) % q, i % q]).collect();
+        let edge: Vec<u64> = (0..20)
+            .flat_map(|i| [(q / 2 + i) % q, (q / 2).wrapping_sub(i) % q, i % q, q - 1 - i % q])
+            .collect();
         let centred: Vec<_> = edge.iter().map(|&x| Big::new(from[0].center(x).into())).collect();
         for converter in [Converter::new(&from, &to), Converter::new(&from, &to).portable()] {
             let mut out = vec![vec![0; edge.len()]; 4];
@@ -270,102 +317,4 @@ fn one_prime_is_exact_at_its_half() {
     }
 }
 
-/// Transform tables of degree 32 for the largest primes of 40 and 60 bits.
-fn tables(bits: u32, count: usize) -> Vec<NttTable> {
-    (0..1_u64 << (bits - 6))
-        .rev()
-        .filter_map(|k| Modulus::new(64 * k + 1).ok())
-        .map(|q| NttTable::new(32, q).unwrap())
-        .take(count)
-        .collect()
-}
-
-fn moduli(tables: &[NttTable]) -> Vec<Modulus> {
-    tables.iter().map(|table| *table.modulus()).collect()
-}
-
-fn residues(poly: &RnsPoly<Coeff>) -> Vec<Vec<u64>> {
-    poly.limbs().iter().map(|limb| limb.coefficients().to_vec()).collect()
-}
-
-#[test]
-fn polynomials_in_either_form() {
-    for bits in [40, 60] {
-        let tables = tables(bits, 7);
-        let all = moduli(&tables);
-        let mut rng = Seed::from_bytes([9; 32]).stream();
-        for split in [4, 6] {
-            let (kept, dropped) = all.split_at(split);
-            let down = ModDown::new(dropped, kept);
-            let x = RnsPoly::<Coeff>::uniform(&tables, &mut rng);
-            let words = residues(&x);
-            let again = RnsPoly::from_residues(&tables, words.clone()).unwrap().into_ntt(&tables);
-            let quotient = residues(&down.drop_last(x));
-            let by_values = down.drop_last_ntt(again, &tables).into_coeff(&tables[..split]);
-            assert_eq!(quotient, residues(&by_values));
-            let number = |at: usize| compose(&words.iter().map(|limb| limb[at]).collect::<Vec<_>>(), &all);
-            check_rounded((0..32).map(|at| rounded(&number(at), dropped)), &quotient, &values(kept));
-        }
-        let (left, right) = all.split_at(3);
-        let x = RnsPoly::<Coeff>::uniform(&tables[..3], &mut rng);
-        let words = residues(&x);
-        let converter = Converter::new(left, right);
-        let converted = residues(&converter.convert_poly(&x, &tables[3..]));
-        let extended = converter.extend(x, &tables[3..]);
-        assert_eq!(residues(&extended), [words.clone(), converted.clone()].concat());
-        for at in 0..32 {
-            let column = |limbs: &[Vec<u64>]| limbs.iter().map(|limb| limb[at]).collect::<Vec<_>>();
-            assert_eq!(compose(&column(&words), left), compose(&column(&converted), right));
-        }
-        let plain = PlainRound::new(left, 65537).round(&RnsPoly::from_residues(&tables[..3], words).unwrap());
-        let numbers = || {
-            (0..32).map(|at| {
-                compose(
-                    &extended.limbs().iter().map(|limb| limb.coefficients()[at]).collect::<Vec<_>>(),
-                    &all,
-                )
-            })
-        };
-        let t = Big::new(65537);
-        check_rounded(numbers().map(|x| rounded(&x.mul(&t), left)), &[plain], &[65537]);
-        let quotients: Vec<_> = numbers().map(|x| rounded(&x.mul(&t), left)).collect();
-        let scaled = ScaleRound::new(left, right, 65537).scale(extended);
-        check_rounded(quotients.into_iter(), &residues(&scaled), &values(right));
-    }
-}
-
-#[test]
-#[should_panic(expected = "is twice in a basis")]
-fn a_basis_holds_a_prime_once() {
-    let [from, to] = bases(2, 1, &[40]);
-    let _ = Converter::new(&[from[0], from[1], from[0]], &to);
-}
-
-#[test]
-#[should_panic(expected = "is dropped and kept")]
-fn a_prime_is_not_dropped_and_kept() {
-    let [from, _] = bases(3, 1, &[40]);
-    let _ = ModDown::new(&from[..2], &from[1..]);
-}
-
-#[test]
-#[should_panic(expected = "different lengths")]
-fn limbs_have_one_length() {
-    let [from, to] = bases(2, 1, &[40]);
-    Converter::new(&from, &to).convert(&[&[1, 2], &[1]], &mut [&mut [0, 0]]);
-}
-
-#[test]
-#[should_panic(expected = "got 1 and 1 limbs")]
-fn every_prime_has_a_limb() {
-    let [from, to] = bases(2, 1, &[40]);
-    Converter::new(&from, &to).convert(&[&[1, 2]], &mut [&mut [0, 0]]);
-}
-
-#[test]
-#[should_panic(expected = "met a change of basis")]
-fn polynomials_of_other_primes_are_refused() {
-    let tables = tables(40, 3);
-    let converter = Converter::new(&moduli(&tables[..2]), &moduli(&tables[2..]));
-    let _ = converter.convert_poly(&RnsPoly::zero(&tables[1..]), &tables[2..]);
-}
+mod polynomials;

@@ -58,16 +58,14 @@ pub(super) struct LinearMap {
     pub(super) own: bool,
     /// Whether all d_j are 1, so that r is added as it is.
     pub(super) unit: bool,
-    /// Whether r may need its second digit.
-    pub(super) two_digits: bool,
     #[cfg(target_arch = "x86_64")]
-    vectors: Option<super::ifma::Tiles>,
+    vectors: Option<super::tiles::Tiles>,
 }
 
 /// One source prime.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
-    q: u64,
+    pub(super) q: u64,
     /// f_i0, f_i1.
     pub(super) fraction: [u64; 2],
 }
@@ -79,8 +77,7 @@ pub(super) struct Target {
     pub(super) own: u64,
     /// d_j and 2^W d_j mod p.
     pub(super) wrap: [u64; 2],
-    wide: Fold,
-    pub(super) narrow: Fold,
+    fold: Fold,
 }
 
 /// What reduces high * 2^b + low modulo p, for b = 64 or 52; of use where p < 2^(b-2).
@@ -103,7 +100,7 @@ impl Fold {
         let (wide, power) = (u128::from(p), 1_u128 << bits);
         let weight = power % wide;
         let [minus, weight, quotient, one] =
-            [power.wrapping_sub(wide), weight, (weight << bits) / wide, power / wide].map(|constant| constant as u64);
+            [power - wide, weight, (weight << bits) / wide, power / wide].map(|constant| constant as u64);
         Self { p: [p, 2 * p], minus, weight, quotient, one }
     }
 }
@@ -135,21 +132,15 @@ impl LinearMap {
         let sources: Vec<_> = sources.iter().map(|&(q, a)| Source::new(q.value(), a, digit)).collect();
         let targets: Vec<_> = targets.iter().map(|&(p, own, d)| Target::new(p, own, d, digit)).collect();
         debug_assert!(factors.iter().zip(0..).all(|(&c, at)| c < targets[at / sources.len()].p));
-        let all: u128 = sources.iter().map(|s| u128::from(s.q)).sum();
         #[cfg(target_arch = "x86_64")]
         let narrow = narrow_sources && targets.iter().all(|t| t.p < NARROW);
         Self {
             #[cfg(target_arch = "x86_64")]
-            vectors: if narrow {
-                super::ifma::Tiles::new(&factors, sources.len(), group(&sources, &targets))
-            } else {
-                None
-            },
+            vectors: if narrow { super::tiles::Tiles::new(&sources, &targets, &factors) } else { None },
             factors,
             digit,
             own,
             unit,
-            two_digits: all >> digit != 0,
             sources,
             targets,
         }
@@ -163,6 +154,15 @@ impl LinearMap {
             self.vectors = None;
         }
         self
+    }
+
+    /// Whether vectors do the work.
+    #[cfg(test)]
+    pub(super) fn has_vectors(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.vectors.is_some();
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
     }
 
     /// Applies the map to every position.
@@ -235,7 +235,7 @@ impl Target {
     fn new(p: u64, own: u64, d: u64, digit: u32) -> Self {
         debug_assert!(own < p && d < p);
         let shifted = ((u128::from(d) << digit) % u128::from(p)) as u64;
-        Self { p, own, wrap: [d, shifted], wide: Fold::new(p, 64), narrow: Fold::new(p, 52) }
+        Self { p, own, wrap: [d, shifted], fold: Fold::new(p, 64) }
     }
 
     /// Any double word modulo p.
@@ -243,22 +243,12 @@ impl Target {
     fn reduce(&self, x: u128) -> u64 {
         let high_product = |a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64;
         let (low, high) = (x as u64, (x >> 64) as u64);
-        let Fold { p: [p, two_p], minus, weight, quotient, one } = self.wide;
+        let Fold { p: [p, two_p], minus, weight, quotient, one } = self.fold;
         // Each quotient estimate is short by less than 2: the rest is below 4p < 2^63, exact modulo 2^64.
         let times = high_product(high, quotient).wrapping_add(high_product(low, one));
         let rest = low.wrapping_add(high.wrapping_mul(weight)).wrapping_add(times.wrapping_mul(minus));
         reduce_once(reduce_once(rest, two_p), p)
     }
-}
-
-/// In vectors: how many products x_i c_ij fit below 2^104 beside own_j * out_j, the digits of r and a folded sum below 4p.
-fn group(sources: &[Source], targets: &[Target]) -> usize {
-    let q = sources.iter().map(|s| s.q).fold(0, u64::max);
-    let p = targets.iter().map(|t| t.p).fold(0, u64::max);
-    let (q, p) = (u128::from(q), u128::from(p));
-    // Digits of r are below 2^52 and 2^6 (60 * 2^50 < 2^56, of which 52 bits are the first).
-    let beside = p * p + p * ((1 << 52) + (1 << 6)) + 4 * p;
-    (((1 << 104) - beside) / (p * q)).min(MOST_PRIMES as u128) as usize
 }
 
 /// The common length of all limbs.

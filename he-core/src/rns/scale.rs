@@ -11,10 +11,9 @@
 //!
 //! with r = round(sum_i x_i a_i / q_i) in both. Which of the numbers with its residues x is does not matter: another Q adds
 //! t, another Q B adds t B. The result is exact, or one too small where the fraction of t x / Q is above one half by less
-//! than E, which is l * 1.25 * 2^-52 for l primes q_i below 2^50, else l * 3 * 2^-60, on every machine alike. For a
-//! decryption that is out of reach unless the noise has left less than E of its room (log2(1/E) > 44 bits of budget below
-//! the last one, for any parameters here); in a multiplication it adds noise of one unit with a chance of E. Q is odd:
-//! no tie can happen.
+//! than E, which is l * 1.25 * 2^-52 for l primes q_i below 2^50, else l * 3 * 2^-60; below 2^-45 always, and on every machine
+//! alike. A decryption meets that only with noise within a part of 2^-44 of the most that it may have; in a multiplication
+//! it adds noise of one unit, with a chance of E. Q is odd: no tie can happen.
 //!
 //! Slices are limb-major and hold residues, coefficient form, as in [`super::convert`]. Results may be secrets.
 

@@ -18,13 +18,14 @@
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{signed_residue, uniform_below};
+use super::{READ, signed_residue, uniform_below};
 use crate::error::HeError;
 use crate::modulus::Modulus;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 
-/// Draws of a wide dither that are made at a time.
-const BLOCK: usize = 1024;
+/// Values that are made at a time, from four times as many draws: few enough that drawing and wiping stay near the CPU.
+const BLOCK: usize = 256;
 
 /// Fills `out` with a bounded, smooth, symmetric dither as residues: see the essay of this module.
 ///
@@ -40,12 +41,15 @@ pub fn dither<R: CryptoRng + ?Sized>(
     out: &mut [u64],
 ) -> Result<(), HeError> {
     let width = dither_width(modulus, log2_sigma)?;
-    let mut parts = Zeroizing::new(vec![0_u64; 4 * out.len()]);
-    uniform_below(Simd::best(), rng, width, &mut parts);
     let mean = 2 * (width - 1);
-    for (word, four) in out.iter_mut().zip(parts.chunks_exact(4)) {
-        let sum = four[0] + four[1] + four[2] + four[3];
-        *word = signed_residue(sum.wrapping_sub(mean), modulus.value());
+    let mut parts = Zeroizing::new([0_u64; 4 * BLOCK]);
+    for block in out.chunks_mut(BLOCK) {
+        let parts = &mut parts[..4 * block.len()];
+        uniform_below(Simd::best(), rng, width, parts);
+        for (word, four) in block.iter_mut().zip(parts.as_chunks::<4>().0) {
+            let sum = four[0] + four[1] + four[2] + four[3];
+            *word = signed_residue(sum.wrapping_sub(mean), modulus.value());
+        }
     }
     Ok(())
 }
@@ -117,10 +121,11 @@ fn reject_wide<const BYTES: usize, R: CryptoRng + ?Sized>(
     out: &mut [u128],
 ) {
     let mask = u128::MAX >> (u128::BITS - bits);
-    let mut buffer = Zeroizing::new(vec![0_u8; BYTES * out.len()]);
+    let mut buffer = Scratch::<READ>::new();
     let mut done = 0;
     while done < out.len() {
-        let bytes = &mut buffer[..BYTES * (out.len() - done)];
+        // No more than are missing, so that none is read for nothing.
+        let bytes = &mut buffer[..BYTES * (out.len() - done).min(READ / BYTES)];
         rng.fill_bytes(bytes);
         for chunk in bytes.chunks_exact(BYTES) {
             let mut word = [0; 16];

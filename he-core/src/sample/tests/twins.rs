@@ -35,7 +35,7 @@ const BOUNDS: [u64; 20] = [
 fn lengths() -> impl Strategy<Value = usize> {
     prop_oneof![
         0_usize..40,
-        prop::sample::select(vec![511_usize, 512, 513, 1019, 1020, 1021, 1024, 1025, 4095, 4096, 4097]),
+        prop::sample::select(vec![767_usize, 768, 769, 1023, 1024, 1025, 1535, 1536, 1537, 4095, 4096, 4097]),
         0_usize..9000,
     ]
 }
@@ -172,6 +172,55 @@ fn every_byte_becomes_its_digits() {
                 assert!(five.iter().all(|x| (-1..=1).contains(x)), "{simd:?}");
             }
         }
+    }
+}
+
+#[test]
+fn wide_dithers_are_sums_of_four_draws() {
+    // Widths for draws of 4, 8, 12 and 16 bytes; one prime far above them is not there, so residues modulo two.
+    let moduli = [wide(), Modulus::new((1 << 61) - 1).unwrap()];
+    for (width, size) in [(1_u128 << 31, 4), ((1 << 48) + 1, 8), ((1 << 70) - 5, 12), ((1 << 100) + 1, 16)] {
+        let seed = Seed::from_bytes([9; 32]);
+        let bits = u128::BITS - (width - 1).leading_zeros();
+        for count in [1, 255, 256, 257, 1000] {
+            let (mut source, mut slow) = (seed.stream(), seed.stream());
+            let mut limbs = vec![vec![u64::MAX; count]; 2];
+            dither_limbs(&mut source, &moduli, width, &mut limbs);
+            for at in 0..count {
+                let mut sum = -2 * (width as i128 - 1);
+                for _ in 0..4 {
+                    sum += loop {
+                        let mut bytes = [0; 16];
+                        slow.fill_bytes(&mut bytes[..size]);
+                        let draw = u128::from_le_bytes(bytes) % (1 << bits);
+                        if draw < width {
+                            break draw as i128;
+                        }
+                    };
+                }
+                for (limb, modulus) in limbs.iter().zip(&moduli) {
+                    assert_eq!(i128::from(limb[at]), sum.rem_euclid(i128::from(modulus.value())));
+                }
+            }
+            assert_eq!(source.next_u64(), slow.next_u64());
+        }
+    }
+}
+
+#[test]
+fn a_dither_is_the_sum_of_four_draws() {
+    let (modulus, seed) = (wide(), Seed::from_bytes([9; 32]));
+    for (log2_sigma, count) in [(0.0, 1), (20.0, 255), (31.0, 256), (44.0, 257), (46.0, 1000)] {
+        let (mut source, mut slow) = (seed.stream(), seed.stream());
+        let mut words = vec![u64::MAX; count];
+        dither(&mut source, &modulus, log2_sigma, &mut words).unwrap();
+        let width = dither_width(&modulus, log2_sigma).unwrap();
+        let draws = slow_uniform(&mut slow, width, 4 * count);
+        for (word, four) in words.iter().zip(draws.chunks(4)) {
+            let sum = four.iter().sum::<u64>() as i64 - 2 * (width as i64 - 1);
+            assert_eq!(*word as i64, sum.rem_euclid(modulus.value() as i64));
+        }
+        assert_eq!(source.next_u64(), slow.next_u64());
     }
 }
 

@@ -1,0 +1,99 @@
+//! Decodings for publication: right to their bits, flooded as wide as stated, refused when they cannot be.
+
+use super::*;
+use crate::error::HeError;
+
+/// A product at a wide scale: 2^80 under a prime chain of 2^130.
+fn product(party: &mut Party) -> (Vec<Complex>, Ciphertext, NoiseEstimate) {
+    let params = party.params.clone();
+    let (x, y) = (party.slots(), party.slots());
+    let (a, b) = (party.encrypt(&x), party.encrypt(&y));
+    let product = params.relinearise(params.multiply(&a, &b).unwrap(), &party.relin);
+    let noise = party.fresh().product(&party.fresh()).key_switched();
+    (zip(&x, &y, |x, y| x * y), product, noise)
+}
+
+#[test]
+fn published_values_are_right_to_the_bits_asked_for() {
+    let mut party = Party::new(small(512, 2, 1), 80);
+    let params = party.params.clone();
+    let (expected, product, noise) = product(&mut party);
+    let decrypted = params.decrypt(&party.secret, &product);
+    for (statistical_bits, decryptions) in [(20, 1), (30, 1), (20, 1000)] {
+        let flooding = Flooding { statistical_bits, decryptions };
+        let possible = flooding.possible_bits(&params, &noise).unwrap();
+        assert!(possible > 1.0, "only {possible} bits");
+        let bits = possible as u32;
+        for bits in [bits, bits / 2, 0] {
+            let seed = party.seed();
+            let found = params.decode_safe(&decrypted, &noise, &flooding, bits, seed).unwrap();
+            let step = 2.0_f64.powi(-(bits as i32));
+            for (z, expected) in found.iter().zip(&expected) {
+                assert_eq!((z.re / step).fract(), 0.0, "not a multiple of 2^-{bits}");
+                assert!((z.re - expected.re).abs() <= step && (z.im - expected.im).abs() <= step);
+            }
+        }
+        let seed = party.seed();
+        assert_eq!(
+            params.decode_safe(&decrypted, &noise, &flooding, bits + 1, seed),
+            Err(HeError::Precision { bits: bits + 1, possible })
+        );
+    }
+}
+
+#[test]
+fn the_width_is_that_of_the_theorem() {
+    let party = Party::new(small(512, 2, 1), 81);
+    let noise = party.fresh();
+    // A bound of 2^e on the norm asks for sqrt(24 tau) 2^(s/2) 2^e, rounded up to a power of two.
+    let bound = noise.error_bound() * noise.scale();
+    for (statistical_bits, decryptions) in [(0, 1), (30, 1), (40, 1 << 20), (64, 5), (80, 1)] {
+        let flooding = Flooding { statistical_bits, decryptions };
+        let log2 = f64::from(flooding.log2_sigma(&noise, 512).unwrap());
+        let needed =
+            (24.0 * decryptions as f64).sqrt().log2() + f64::from(statistical_bits) / 2.0 + bound.log2();
+        let slack = if log2 > 57.0 { 1.5 } else { 1.0 };
+        assert!(log2 >= needed && log2 < needed + slack, "{flooding:?}: 2^{log2} for 2^{needed}");
+    }
+    let absurd = Flooding { statistical_bits: 220, decryptions: 1 };
+    assert!(matches!(absurd.log2_sigma(&noise, 512), Err(HeError::Bits { most: 110, .. })));
+    // The bound really bounds the norm of the noise: the phase of an encryption of nothing is all noise.
+    let mut party = party;
+    let zero = vec![Complex::ZERO; party.params.slots()];
+    let zero = party.encrypt(&zero);
+    let slots = party.open(&zero);
+    let norm = slots.iter().map(|z| z.re * z.re + z.im * z.im).sum::<f64>() / slots.len() as f64;
+    let norm = norm.sqrt() * zero.scale();
+    assert!(norm <= bound && norm > bound / 16.0, "norm {norm}, bound {bound}");
+}
+
+#[test]
+fn flooding_is_as_wide_as_stated_and_fresh() {
+    let mut party = Party::new(small(1024, 2, 1), 82);
+    let params = party.params.clone();
+    let (expected, product, noise) = product(&mut party);
+    let decrypted = params.decrypt(&party.secret, &product);
+    let flooding = Flooding { statistical_bits: 30, decryptions: 1 };
+    let sigma = f64::from(flooding.log2_sigma(&noise, params.n()).unwrap()).exp2();
+    // A step far finer than the flooding cannot be asked for, so the sum of many decodings tells its width instead:
+    // here the flooded slots themselves, before they are rounded.
+    let bits = flooding.possible_bits(&params, &noise).unwrap() as u32;
+    let first_seed = party.seed();
+    let first = params.decode_safe(&decrypted, &noise, &flooding, bits, first_seed).unwrap();
+    let second_seed = party.seed();
+    let second = params.decode_safe(&decrypted, &noise, &flooding, bits, second_seed).unwrap();
+    let report = PrecisionReport::new(&expected, &first).unwrap();
+    let slot = sigma * (params.n() as f64).sqrt() / noise.scale();
+    let step = 2.0_f64.powi(-(bits as i32));
+    let foretold = (slot * slot + step * step / 6.0).sqrt();
+    let ratio = report.mean_square_error / foretold;
+    assert!((0.5..1.5).contains(&ratio), "{ratio}");
+    assert!(first != second, "two decodings have the same flooding");
+    // An estimate of another ciphertext is noticed by its scale.
+    let other = noise.rescaled();
+    let seed = party.seed();
+    assert!(matches!(
+        params.decode_safe(&decrypted, &other, &flooding, 1, seed),
+        Err(HeError::UnequalScales { .. })
+    ));
+}

@@ -1,0 +1,98 @@
+//! Sums, differences and negatives in vectors of words: AVX-512F written out, AVX2 as the compiler makes it.
+//!
+//! Residues of q < 2^61 in and out; any equal lengths.
+//! Reducing is an unsigned minimum: of the two numbers s and s - q the one that did not wrap, or is reduced, is less.
+//! The functions are safe to call only with a [`crate::ntt::Kernel`] that the CPU was asked for: that of a table, or
+//! `Kernel::widest`.
+#![expect(unsafe_code, reason = "vector loads and stores, and calls of target_feature functions")]
+
+use core::arch::x86_64::*;
+
+pub(super) fn avx512_add(x: &mut [u64], y: &[u64], q: u64) {
+    // SAFETY: callers have asked this CPU for a kernel of AVX-512F (`Kernel::serves`, `Kernel::widest`).
+    unsafe { add(x, y, q) }
+}
+
+pub(super) fn avx512_sub(x: &mut [u64], y: &[u64], q: u64) {
+    // SAFETY: as in `avx512_add`.
+    unsafe { sub(x, y, q) }
+}
+
+pub(super) fn avx512_neg(x: &mut [u64], q: u64) {
+    // SAFETY: as in `avx512_add`.
+    unsafe { neg(x, q) }
+}
+
+pub(super) fn avx2_add(x: &mut [u64], y: &[u64], q: u64) {
+    #[target_feature(enable = "avx2")]
+    fn run(x: &mut [u64], y: &[u64], q: u64) {
+        super::add_words(x, y, q);
+    }
+    // SAFETY: callers have asked this CPU for the kernel of AVX2 (`Kernel::serves`, `Kernel::widest`).
+    unsafe { run(x, y, q) }
+}
+
+pub(super) fn avx2_sub(x: &mut [u64], y: &[u64], q: u64) {
+    #[target_feature(enable = "avx2")]
+    fn run(x: &mut [u64], y: &[u64], q: u64) {
+        super::sub_words(x, y, q);
+    }
+    // SAFETY: as in `avx2_add`.
+    unsafe { run(x, y, q) }
+}
+
+pub(super) fn avx2_neg(x: &mut [u64], q: u64) {
+    #[target_feature(enable = "avx2")]
+    fn run(x: &mut [u64], q: u64) {
+        super::neg_words(x, q);
+    }
+    // SAFETY: as in `avx2_add`.
+    unsafe { run(x, q) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn add(x: &mut [u64], y: &[u64], q: u64) {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks_mut(), y.as_chunks());
+    super::add_words(x_rest, y_rest, q);
+    let q = _mm512_set1_epi64(q as i64);
+    for (x, y) in x.iter_mut().zip(y) {
+        let sum = _mm512_add_epi64(load(x), load(y));
+        store(x, _mm512_min_epu64(sum, _mm512_sub_epi64(sum, q)));
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn sub(x: &mut [u64], y: &[u64], q: u64) {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks_mut(), y.as_chunks());
+    super::sub_words(x_rest, y_rest, q);
+    let q = _mm512_set1_epi64(q as i64);
+    for (x, y) in x.iter_mut().zip(y) {
+        let difference = _mm512_sub_epi64(load(x), load(y));
+        store(x, _mm512_min_epu64(difference, _mm512_add_epi64(difference, q)));
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+fn neg(x: &mut [u64], q: u64) {
+    let (x, rest) = x.as_chunks_mut();
+    super::neg_words(rest, q);
+    let q = _mm512_set1_epi64(q as i64);
+    for x in x {
+        let difference = _mm512_sub_epi64(q, load(x));
+        store(x, _mm512_min_epu64(difference, _mm512_sub_epi64(difference, q)));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(words: &[u64; 8]) -> __m512i {
+    // SAFETY: the array has eight words.
+    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(words: &mut [u64; 8], x: __m512i) {
+    // SAFETY: the array has eight words.
+    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
+}
