@@ -5,12 +5,14 @@
 //! declare secrets undefined, run what handles them, and compare memcheck's count before and after. A planted branch and
 //! a planted table look-up show that the count moves when it should.
 //!
-//! `cargo xtask constant-time` runs them under valgrind; plain `cargo test` leaves them out. What is seen is what
+//! `cargo xtask deep constant-time` runs them under valgrind; plain `cargo test` leaves them out. What is seen is what
 //! valgrind executes: the portable and the AVX2 kernels, not those for AVX-512. Division instructions are not seen either.
 #![expect(unsafe_code, reason = "client requests to valgrind")]
 
 use core::hint::black_box;
 
+use crate::bfv;
+use crate::ckks;
 use crate::modulus::Modulus;
 use crate::ntt::{Kernel, NttTable};
 use crate::poly::{Coeff, Form, Poly};
@@ -61,7 +63,7 @@ fn hide_poly<F: Form>(poly: &RnsPoly<F>) {
 
 /// The errors that `act` adds to memcheck's count.
 fn errors<T>(act: impl FnOnce() -> T) -> u64 {
-    assert!(request(RUNNING, 0, 0) > 0, "run by `cargo xtask constant-time`, under valgrind");
+    assert!(request(RUNNING, 0, 0) > 0, "run by `cargo xtask deep constant-time`, under valgrind");
     let before = request(COUNT_ERRORS, 0, 0);
     black_box(act());
     request(COUNT_ERRORS, 0, 0) - before
@@ -109,7 +111,7 @@ impl rand_core::TryRng for Hidden {
 impl rand_core::TryCryptoRng for Hidden {}
 
 #[test]
-#[ignore = "needs valgrind: cargo xtask constant-time"]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
 fn planted_faults_are_counted() {
     let secret: Vec<u64> = (0..64).map(|i| black_box(i)).collect();
     let table: Vec<u64> = (0..64).collect();
@@ -121,7 +123,7 @@ fn planted_faults_are_counted() {
 }
 
 #[test]
-#[ignore = "needs valgrind: cargo xtask constant-time"]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
 fn arithmetic_and_transforms() {
     for q in [12289, 1_125_899_906_826_241, 1_152_921_504_606_584_833] {
         let modulus = Modulus::new(q).unwrap();
@@ -145,7 +147,7 @@ fn arithmetic_and_transforms() {
 }
 
 #[test]
-#[ignore = "needs valgrind: cargo xtask constant-time"]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
 fn errors_are_sampled_and_spread() {
     let params = ring();
     let found = errors(|| RnsPoly::error(&params, &mut Hidden(fresh().stream())));
@@ -159,7 +161,7 @@ fn errors_are_sampled_and_spread() {
 }
 
 #[test]
-#[ignore = "needs valgrind: cargo xtask constant-time"]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
 fn secret_keys_at_work() {
     let params = ring();
     let secret = hidden_secret(&params);
@@ -177,4 +179,46 @@ fn secret_keys_at_work() {
     let zero = Ciphertext::from_parts(parts).unwrap();
     let keys = GaloisKeys::new(&SecretKey::generate(&params, fresh()), &[5], fresh());
     assert_eq!(errors(|| keys.apply(&params, &zero, 5).unwrap()), 0, "key switching");
+}
+
+#[test]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
+fn bfv_encrypts_and_decrypts() {
+    let ring = ring();
+    for t in [2, 257, 7681, 1 << 32] {
+        let params = bfv::Params::new(&ring, t).unwrap();
+        let message: Vec<u64> = (0..256).map(|i| i * i % t).collect();
+        let plaintext = bfv::Plaintext::from_coefficients(&params, &message).unwrap();
+        hide(plaintext.coefficients());
+        let secret = hidden_secret(&ring);
+        let found = errors(|| params.encrypt(&secret, &plaintext, fresh()));
+        assert_eq!(found, 0, "encryption modulo {t}");
+        let public = PublicKey::new(&SecretKey::generate(&ring, fresh()), fresh());
+        let found = errors(|| params.encrypt_public(&public, &plaintext, fresh()));
+        assert_eq!(found, 0, "encryption with the public key modulo {t}");
+        // A ciphertext that carries nothing secret, read with a hidden secret.
+        let ciphertext = public.encrypt_zero(3, fresh());
+        let ciphertext = bfv::Ciphertext::from_rlwe(&params, ciphertext).unwrap();
+        assert_eq!(errors(|| params.decrypt(&secret, &ciphertext)), 0, "decryption modulo {t}");
+    }
+    let params = bfv::Params::new(&ring, 7681).unwrap();
+    let encoder = bfv::BatchEncoder::new(&params).unwrap();
+    let plaintext = encoder.encode(&[1, 2, 3]).unwrap();
+    hide(plaintext.coefficients());
+    assert_eq!(errors(|| encoder.decode(&plaintext)), 0, "slots");
+}
+
+#[test]
+#[ignore = "needs valgrind: cargo xtask deep constant-time"]
+fn ckks_decrypts_and_decodes() {
+    let literal = RlweLiteral::from_bits(256, &[50, 40, 40], &[50]).unwrap();
+    let params =
+        ckks::Params::new(RlweParams::insecure_for_tests(&literal).unwrap(), 40.0_f64.exp2()).unwrap();
+    let secret = hidden_secret(params.rlwe());
+    let public = PublicKey::new(&SecretKey::generate(params.rlwe(), fresh()), fresh());
+    let ciphertext =
+        ckks::Ciphertext::from_rlwe(&params, public.encrypt_zero(3, fresh()), params.scale()).unwrap();
+    assert_eq!(errors(|| params.decrypt(&secret, &ciphertext)), 0, "decryption");
+    let plaintext = params.decrypt(&secret, &ciphertext);
+    assert_eq!(errors(|| params.decode(&plaintext)), 0, "decoding");
 }

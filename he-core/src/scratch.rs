@@ -1,13 +1,15 @@
-//! Short-lived secret bytes on the stack, wiped at the speed of a memory fill.
+//! Short-lived secrets, wiped at the speed of a memory fill.
 //!
-//! `zeroize` writes one element at a time with volatile stores: for a buffer of bytes that costs more than drawing the
+//! `zeroize` writes one element at a time with volatile stores: for a buffer of bytes that costs as much as drawing the
 //! randomness that was in it. Here a buffer is filled with zeros and then shown to
 //! [`zeroize::optimization_barrier`], before which the compiler must have made the writes.
 //!
-//! | type | shape | holds |
-//! |---|---|---|
-//! | [`Scratch<N>`] | N bytes | bytes of a stream on their way to a sample |
-//! | [`Small<N>`] | N signed bytes | small samples on their way to residues |
+//! | type | holds |
+//! |---|---|
+//! | [`Wiped<[T; N]>`](Wiped) | N values on the stack |
+//! | [`Wiped<Vec<T>>`](Wiped) | a vector; its room beyond the length is not wiped |
+//! | [`Scratch<N>`] | N bytes of a stream on their way to a sample |
+//! | [`Small<N>`] | N small samples on their way to residues |
 //!
 //! Not promised: copies that the compiler keeps in registers or spills are not wiped.
 
@@ -19,53 +21,63 @@ pub(crate) type Scratch<const N: usize> = Wiped<[u8; N]>;
 /// N signed bytes, zero at first and again when dropped.
 pub(crate) type Small<const N: usize> = Wiped<[i8; N]>;
 
-/// An array that is wiped when it is dropped.
-pub(crate) struct Wiped<T: Blank>(T);
+/// Values that are wiped when they are dropped.
+pub(crate) struct Wiped<C: Wipe>(C);
 
-/// Arrays of bytes, which know how to become zero.
-pub(crate) trait Blank {
-    /// All zero.
-    const ZERO: Self;
+/// What [`Wiped`] can hold.
+pub(crate) trait Wipe {
+    /// Sets everything to zero, however little the compiler thinks of it.
+    fn wipe(&mut self);
 }
 
-impl<const N: usize> Blank for [u8; N] {
-    const ZERO: Self = [0; N];
-}
-
-impl<const N: usize> Blank for [i8; N] {
-    const ZERO: Self = [0; N];
-}
-
-impl<T: Blank> Wiped<T> {
-    pub(crate) fn new() -> Self {
-        Self(T::ZERO)
+impl<T: Copy + Default> Wipe for [T] {
+    fn wipe(&mut self) {
+        self.fill(T::default());
+        zeroize::optimization_barrier(self);
     }
 }
 
-impl<T: Blank> Deref for Wiped<T> {
-    type Target = T;
+impl<T: Copy + Default, const N: usize> Wipe for [T; N] {
+    fn wipe(&mut self) {
+        self.as_mut_slice().wipe();
+    }
+}
 
-    fn deref(&self) -> &T {
+impl<T: Copy + Default> Wipe for Vec<T> {
+    fn wipe(&mut self) {
+        self.as_mut_slice().wipe();
+    }
+}
+
+impl<T: Copy + Default, const N: usize> Wiped<[T; N]> {
+    pub(crate) fn new() -> Self {
+        Self([T::default(); N])
+    }
+}
+
+impl<C: Wipe> From<C> for Wiped<C> {
+    fn from(values: C) -> Self {
+        Self(values)
+    }
+}
+
+impl<C: Wipe> Deref for Wiped<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
         &self.0
     }
 }
 
-impl<T: Blank> DerefMut for Wiped<T> {
-    fn deref_mut(&mut self) -> &mut T {
+impl<C: Wipe> DerefMut for Wiped<C> {
+    fn deref_mut(&mut self) -> &mut C {
         &mut self.0
     }
 }
 
-impl<T: Blank> Drop for Wiped<T> {
+impl<C: Wipe> Drop for Wiped<C> {
     fn drop(&mut self) {
-        self.wipe();
-    }
-}
-
-impl<T: Blank> Wiped<T> {
-    fn wipe(&mut self) {
-        self.0 = T::ZERO;
-        zeroize::optimization_barrier(&self.0);
+        self.0.wipe();
     }
 }
 
@@ -84,5 +96,24 @@ mod tests {
         small.copy_from_slice(&[-1, 0, 1]);
         small.wipe();
         assert_eq!(*small, [0; 3]);
+        let mut words = Wiped::from(vec![u64::MAX; 33]);
+        words.wipe();
+        assert_eq!(*words, vec![0; 33]);
+    }
+
+    /// A container that says when it is wiped.
+    struct Told<'a>(&'a mut bool);
+
+    impl Wipe for Told<'_> {
+        fn wipe(&mut self) {
+            *self.0 = true;
+        }
+    }
+
+    #[test]
+    fn dropping_wipes() {
+        let mut wiped = false;
+        drop(Wiped::from(Told(&mut wiped)));
+        assert!(wiped);
     }
 }

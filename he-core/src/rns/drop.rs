@@ -143,16 +143,15 @@ impl ModDown {
     #[must_use]
     pub fn drop_last_ntt(&self, mut poly: RnsPoly<Ntt>, tables: &[NttTable]) -> RnsPoly<Ntt> {
         assert_eq!(tables.len(), poly.0.len(), "one table per limb is needed");
-        let dropped = self.split(&mut poly);
+        let dropped = RnsPoly(self.split(&mut poly));
         let (kept, special) = tables.split_at(poly.0.len());
-        let dropped: Vec<_> =
-            dropped.into_iter().zip(special).map(|(limb, table)| limb.into_coeff(table)).collect();
+        let dropped = dropped.into_coeff(special);
         let mut corrections: Vec<Poly<Coeff>> = kept.iter().map(Poly::zero).collect();
-        self.correction(&words(&dropped), &mut words_mut(&mut corrections));
-        let limbs = poly.0.iter_mut().zip(corrections).zip(kept).enumerate();
-        for (limb, ((values, correction), table)) in limbs {
-            assert_eq!(values.modulus(), table.modulus(), "a table of another prime");
-            self.finish(limb, values.words_mut(), correction.into_ntt(table).words());
+        self.correction(&words(&dropped.0), &mut words_mut(&mut corrections));
+        let corrections = RnsPoly(corrections).into_ntt(kept);
+        for (limb, (values, correction)) in poly.0.iter_mut().zip(&corrections.0).enumerate() {
+            assert_eq!(values.modulus(), correction.modulus(), "a table of another prime");
+            self.finish(limb, values.words_mut(), correction.words());
         }
         poly
     }

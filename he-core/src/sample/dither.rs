@@ -16,12 +16,11 @@
 //! in the modulus is exact.
 
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 use super::{READ, signed_residue, uniform_below};
 use crate::error::HeError;
 use crate::modulus::Modulus;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, Wiped};
 use crate::simd::Simd;
 
 /// Values that are made at a time, from four times as many draws: few enough that drawing and wiping stay near the CPU.
@@ -42,7 +41,7 @@ pub fn dither<R: CryptoRng + ?Sized>(
 ) -> Result<(), HeError> {
     let width = dither_width(modulus, log2_sigma)?;
     let mean = 2 * (width - 1);
-    let mut parts = Zeroizing::new([0_u64; 4 * BLOCK]);
+    let mut parts = Wiped::<[u64; 4 * BLOCK]>::new();
     for block in out.chunks_mut(BLOCK) {
         let parts = &mut parts[..4 * block.len()];
         uniform_below(Simd::best(), rng, width, parts);
@@ -89,7 +88,7 @@ pub fn dither_limbs<R: CryptoRng + ?Sized>(
     assert!(limbs.iter().all(|limb| limb.len() == count), "the limbs of a dither have different lengths");
     debug_assert!((2..1 << 126).contains(&width));
     let mean = 2 * (width - 1);
-    let mut parts = Zeroizing::new([0_u128; 4 * BLOCK]);
+    let mut parts = Wiped::<[u128; 4 * BLOCK]>::new();
     for start in (0..count).step_by(BLOCK) {
         let block = BLOCK.min(count - start);
         let parts = &mut parts[..4 * block];

@@ -4,6 +4,7 @@
 //! object per row. Peers are development dependencies of `xtask` alone: nothing that is shipped links them.
 
 mod bfv;
+mod ckks;
 mod timing;
 mod transforms;
 
@@ -85,6 +86,7 @@ fn main() -> io::Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(io::Error::other)?;
     pool.install(|| {
         transforms::run(&bench)?;
-        bfv::run(&bench)
+        bfv::run(&bench)?;
+        ckks::run(&bench)
     })
 }
