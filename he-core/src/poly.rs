@@ -44,6 +44,7 @@ use crate::modulus::Modulus;
 use crate::ntt::{Kernel, NttTable, elementwise};
 use crate::pool;
 use crate::sample;
+use crate::scratch::Wipe;
 
 mod sealed {
     pub trait Sealed {}
@@ -95,7 +96,7 @@ impl<F: Form> Drop for Poly<F> {
 impl<F: Form> Zeroize for Poly<F> {
     /// Sets every word to zero; the polynomial stays usable, as zero.
     fn zeroize(&mut self) {
-        pool::wipe(&mut self.words);
+        self.words.wipe();
     }
 }
 

@@ -9,13 +9,15 @@
 //! | [`SIZES`] | 2^8 to 2^16 words | the sizes that are kept, powers of two; all others come from the allocator |
 //! | [`MOST_WORDS`] | 2^22 words (32 MiB) | what a thread keeps at most; the rest goes back to the allocator |
 //!
-//! A buffer holds no words but zeros while it is kept, whoever had it before. It is wiped by a memory fill and then shown to
-//! [`zeroize::optimization_barrier`], before which the compiler must have made the writes; so too when it is freed.
+//! A buffer holds no words but zeros while it is kept, whoever had it before. It is wiped as in
+//! [`crate::scratch`]; so too when it is freed.
 
 use core::cell::RefCell;
 use core::ops::{Deref, DerefMut, RangeInclusive};
 
 use zeroize::Zeroize;
+
+use crate::scratch::Wipe;
 
 /// log2 of the sizes that are kept.
 const SIZES: RangeInclusive<u32> = 8..=16;
@@ -85,12 +87,6 @@ pub(crate) fn copy(words: &[u64]) -> Vec<u64> {
     buffer
 }
 
-/// Sets every word to zero, for certain.
-pub(crate) fn wipe(words: &mut [u64]) {
-    words.fill(0);
-    zeroize::optimization_barrier(words);
-}
-
 /// Takes a buffer back, wiped.
 pub(crate) fn give(mut buffer: Vec<u64>) {
     if buffer.capacity() != buffer.len() {
@@ -98,7 +94,7 @@ pub(crate) fn give(mut buffer: Vec<u64>) {
         buffer.zeroize();
         return;
     }
-    wipe(&mut buffer);
+    buffer.wipe();
     let Some(place) = place(buffer.len()) else { return };
     // Without a pool the buffer is freed, wiped as it is.
     let _ = POOL.try_with(|pool| {

@@ -26,6 +26,7 @@ use crate::ntt::NttTable;
 use crate::params::Params;
 use crate::poly::{Coeff, Form, Ntt, Poly};
 use crate::sample;
+use crate::scratch::Wiped;
 
 mod centred;
 pub mod convert;
@@ -259,7 +260,7 @@ impl RnsPoly<Coeff> {
     /// Coefficients that are drawn once, as small integers, and reduced modulo every prime.
     fn small(ring: &(impl Tables + ?Sized), draw: impl FnOnce(&mut [i8])) -> Self {
         let mut poly = Self::zero(ring);
-        let mut small = Zeroizing::new(vec![0; poly.n()]);
+        let mut small = Wiped::from(vec![0; poly.n()]);
         draw(&mut small);
         for limb in &mut poly.0 {
             let modulus = *limb.modulus();

@@ -32,7 +32,7 @@ use crate::rlwe::{
     Ciphertext, GaloisKeys, KeySwitchKey, PublicKey, RelinKey, RlweParams, SecretKey, SeededCiphertext,
 };
 use crate::rns::{RnsPoly, Tables};
-use crate::wire::{pack, packed_len, unpack};
+use crate::wire::{pack, pack_into, packed_len, unpack};
 
 const VERSION: u8 = 1;
 const HEADER: usize = 12;
@@ -117,7 +117,7 @@ fn poly_len(tables: &[NttTable]) -> usize {
 
 fn write_poly(bytes: &mut Vec<u8>, poly: &RnsPoly<Ntt>) {
     for limb in poly.limbs() {
-        bytes.extend_from_slice(&pack(limb.values(), limb.modulus().bits()));
+        pack_into(limb.values(), limb.modulus().bits(), bytes);
     }
 }
 

@@ -96,7 +96,11 @@ impl PublicKey {
     /// The wire form.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.limbs().iter().flat_map(|limb| wire::pack(limb.words(), limb.modulus().bits())).collect()
+        let mut bytes = Vec::new();
+        for limb in self.0.limbs() {
+            wire::pack_into(limb.words(), limb.modulus().bits(), &mut bytes);
+        }
+        bytes
     }
 
     /// Reads the wire form of a peer.
