@@ -148,7 +148,9 @@ mod tests {
     #[test]
     fn both_forms_agree_and_compose() {
         let mut rng = Seed::from_os().unwrap().stream();
-        for n in [8, 16, 64, 2048] {
+        // An interpreter takes minutes for the last.
+        let degrees: &[usize] = if cfg!(miri) { &[8, 16, 64] } else { &[8, 16, 64, 2048] };
+        for &n in degrees {
             let ring = ring(n);
             let mut odd = || (rng.next_u64() as usize % n) * 2 + 1;
             let (g, h) = (odd(), odd());

@@ -279,7 +279,23 @@ impl Poly<Ntt> {
     /// When a factor or the table is of another ring.
     #[must_use]
     pub fn mul(&self, table: &NttTable, other: &Self) -> Self {
-        Self::dot(table, &[(self, other)])
+        for poly in [self, other] {
+            poly.assert_fits(table.n(), table.modulus());
+        }
+        let mut product = Self::zero(table);
+        table.mul(&self.words, &other.words, &mut product.words);
+        product
+    }
+
+    /// Multiplies with another polynomial, in place.
+    ///
+    /// # Panics
+    /// When a factor or the table is of another ring.
+    pub fn mul_assign(&mut self, table: &NttTable, other: &Self) {
+        for poly in [&*self, other] {
+            poly.assert_fits(table.n(), table.modulus());
+        }
+        table.mul_assign(&mut self.words, &other.words);
     }
 
     /// Adds the product a * b.
@@ -304,7 +320,7 @@ impl Poly<Ntt> {
         }
         let slices: Vec<(&[u64], &[u64])> = terms.iter().map(|(a, b)| (&a.words[..], &b.words[..])).collect();
         let mut sum = Self::zero(table);
-        table.dot(&slices, &mut sum.words);
+        table.accumulate(&slices, &mut sum.words);
         sum
     }
 }

@@ -186,7 +186,7 @@ impl Ciphertext {
             for ((limb, factor), table) in
                 part.limbs_mut().iter_mut().zip(plaintext.poly().limbs()).zip(tables)
             {
-                *limb = limb.mul(table, factor);
+                limb.mul_assign(table, factor);
             }
         }
     }

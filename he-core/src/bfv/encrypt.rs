@@ -38,9 +38,7 @@ impl Params {
     #[must_use]
     pub fn encrypt(&self, secret: &SecretKey, plaintext: &Plaintext, seed: Seed) -> SeededCiphertext {
         self.assert_ring(secret.params());
-        let mut zero = secret.encrypt_zero(self.limbs(), seed);
-        *zero.part_mut() += plaintext.scale(self, self.limbs()).poly();
-        SeededCiphertext::wrap(zero)
+        SeededCiphertext::wrap(secret.encrypt_coefficients(plaintext.scaled(self, self.limbs()), seed))
     }
 
     /// A fresh encryption of all limbs under the public key; the seed is used up.
@@ -50,9 +48,7 @@ impl Params {
     #[must_use]
     pub fn encrypt_public(&self, public: &PublicKey, plaintext: &Plaintext, seed: Seed) -> Ciphertext {
         self.assert_ring(public.params());
-        let mut ciphertext = Ciphertext::wrap(public.encrypt_zero(self.limbs(), seed));
-        ciphertext.add_plain(self, plaintext);
-        ciphertext
+        Ciphertext::wrap(public.encrypt_coefficients(plaintext.scaled(self, self.limbs()), seed))
     }
 
     /// The plaintext of a ciphertext at any level, of two parts or three; a wrong one when there is too much noise.

@@ -122,13 +122,18 @@ impl Plaintext {
     /// When the plaintext is of another ring, or unless 1 <= limbs <= L.
     #[must_use]
     pub fn scale(&self, params: &Params, limbs: usize) -> ScaledPlaintext {
+        let poly = self.scaled(params, limbs).into_ntt(params.rlwe().ciphertext_tables(limbs));
+        ScaledPlaintext { poly, t: self.modulus.value() }
+    }
+
+    /// round(Q_l m / t), by its coefficients.
+    pub(super) fn scaled(&self, params: &Params, limbs: usize) -> RnsPoly<Coeff> {
         self.assert_fits(params);
         let tables = params.rlwe().ciphertext_tables(limbs);
         let mut rest = Words(pool::take(self.n()));
         params.lift().multiply(&self.words, params.level(limbs).q_mod_t, &mut rest);
         let limb = |(table, &factor): (&NttTable, &u64)| centred(params.lift(), &rest, table, factor);
-        let poly = RnsPoly::from_limbs(tables.iter().zip(params.minus_t_inverse()).map(limb).collect());
-        ScaledPlaintext { poly: poly.into_ntt(tables), t: self.modulus.value() }
+        RnsPoly::from_limbs(tables.iter().zip(params.minus_t_inverse()).map(limb).collect())
     }
 
     fn assert_fits(&self, params: &Params) {

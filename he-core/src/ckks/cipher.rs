@@ -247,26 +247,15 @@ impl Ciphertext {
         }
     }
 
-    /// Multiplies with a plaintext slot by slot; scales multiply.
+    /// Multiplies with a plaintext slot by slot: [`Params::multiply_plain`] in place.
     ///
     /// # Errors
-    /// [`HeError::Limbs`] when the plaintext has fewer limbs, [`HeError::ScaleRange`] when the new scale does not fit.
+    /// As [`Params::multiply_plain`].
     ///
     /// # Panics
     /// When operands are of other parameters.
     pub fn multiply_plain(&mut self, params: &Params, plaintext: &Plaintext) -> Result<(), HeError> {
-        if plaintext.limbs() < self.limbs() {
-            return Err(HeError::Limbs { needed: self.limbs(), found: plaintext.limbs() });
-        }
-        let scale = params.product_scale(self.scale, plaintext.scale, self.limbs())?;
-        for part in self.inner.parts_mut() {
-            for ((limb, factor), table) in
-                part.limbs_mut().iter_mut().zip(plaintext.poly.limbs()).zip(params.tables(params.limbs()))
-            {
-                *limb = limb.mul(table, factor);
-            }
-        }
-        self.scale = scale;
+        *self = params.multiply_plain(self, plaintext)?;
         Ok(())
     }
 

@@ -11,15 +11,14 @@
 //!
 //! Fewer values than slots are followed by zeros. A value that is not finite is refused, and so is a message whose
 //! coefficients do not fit: |coefficient| < Q_l / 2 and < 2^126. These refusals are the only steps that depend on
-//! values.
+//! values. (Arithmetic on doubles takes the same time for all values but subnormal ones, on some CPUs; that is not
+//! mended here.)
 //!
 //! **Raw decoding is not safe to publish.** A decrypted CKKS message is message plus noise, and noise times known
 //! polynomials is linear in the secret: who sees both a ciphertext (or how it was made) and its raw decoding can
 //! often solve for the key (B. Li, D. Micciancio, *On the security of homomorphic encryption on approximate numbers*,
 //! EUROCRYPT 2021). Plain IND-CPA does not cover decryptions that leave the key's owner; [`super::safe`] has a
 //! decoding that may.
-
-use zeroize::Zeroizing;
 
 use super::Params;
 use super::cipher::Plaintext;
@@ -28,6 +27,7 @@ use super::residues;
 use crate::error::HeError;
 use crate::poly::{Coeff, Poly};
 use crate::rns::RnsPoly;
+use crate::scratch::Wiped;
 
 /// Coefficients must be below 2^126.
 const LOG2_MOST: f64 = 126.0;
@@ -67,7 +67,7 @@ impl Params {
         }
         let scale = self.product_scale(scale, 1.0, limbs)?;
         // One allocation: real parts and then imaginary parts are the coefficients in their order.
-        let mut coefficients = Zeroizing::new(vec![0.0; 2 * slots]);
+        let mut coefficients = Wiped::from(vec![0.0; 2 * slots]);
         let (re, im) = coefficients.split_at_mut(slots);
         for (index, (&value, (re, im))) in values.iter().zip(re.iter_mut().zip(im.iter_mut())).enumerate() {
             let value: Complex = value.into();
@@ -113,7 +113,7 @@ impl Params {
     /// The slots of a polynomial in coefficient form.
     pub(super) fn decode_coefficients(&self, poly: &RnsPoly<Coeff>, scale: f64) -> Vec<Complex> {
         let limbs: Vec<&[u64]> = poly.limbs().iter().map(Poly::coefficients).collect();
-        let mut coefficients = Zeroizing::new(vec![0.0; self.n()]);
+        let mut coefficients = Wiped::from(vec![0.0; self.n()]);
         self.reconstruction().floats(&limbs, &mut coefficients);
         let inverse = 1.0 / scale;
         coefficients.iter_mut().for_each(|c| *c *= inverse);

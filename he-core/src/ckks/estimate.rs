@@ -67,7 +67,7 @@ impl NoiseEstimate {
         let mut fresh = Self { params: params.clone(), size, deviation: 0.0, scale, limbs };
         fresh.disturb(variance + ROUNDING);
         // Doubles: once when encoding, once when decoding; the mean over all slots.
-        fresh.deviation = fresh.deviation.hypot(2.0 * params.embedding().relative_error() * size);
+        fresh.deviation = fresh.deviation.hypot(2.0 * params.embedding().relative_deviation() * size);
         fresh
     }
 

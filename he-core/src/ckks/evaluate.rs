@@ -1,7 +1,8 @@
-//! Products of ciphertexts, rotations and conjugation.
+//! Products, rotations and conjugation.
 //!
 //! | operation | slots | scale | degree | limbs |
 //! |---|---|---|---|---|
+//! | [`Params::multiply_plain`] | products | product | stays | stay |
 //! | [`Params::multiply`], [`Params::square`] | products | product | 2 | stay |
 //! | [`Params::relinearise`] | stay | stays | 1 | stay |
 //! | [`Params::multiply_rescale`] | products | product over last prime | 1 | one less |
@@ -15,7 +16,7 @@
 use rayon::prelude::*;
 
 use super::Params;
-use super::cipher::Ciphertext;
+use super::cipher::{Ciphertext, Plaintext};
 use crate::error::HeError;
 use crate::galois::{conjugation, rotation};
 use crate::ntt::NttTable;
@@ -58,12 +59,29 @@ impl Params {
         let scale = self.product_scale(a.scale, a.scale, a.limbs())?;
         let tensor = |(i, table): (usize, &NttTable)| {
             let (x0, x1) = (x[0].limb(i), x[1].limb(i));
-            let mut middle = x0.mul(table, x1);
-            let once = middle.duplicate();
-            middle += &once;
-            [x0.mul(table, x0), middle, x1.mul(table, x1)]
+            [x0.mul(table, x0), Poly::dot(table, &[(x0, x1), (x0, x1)]), x1.mul(table, x1)]
         };
         Ok(Ciphertext { inner: self.tensor(a.limbs(), tensor), scale })
+    }
+
+    /// The product with a plaintext slot by slot; scales multiply, the degree stays.
+    ///
+    /// # Errors
+    /// [`HeError::Limbs`] when the plaintext has fewer limbs, [`HeError::ScaleRange`] when the new scale does not fit.
+    ///
+    /// # Panics
+    /// When operands are of other parameters.
+    pub fn multiply_plain(&self, a: &Ciphertext, plaintext: &Plaintext) -> Result<Ciphertext, HeError> {
+        if plaintext.limbs() < a.limbs() {
+            return Err(HeError::Limbs { needed: a.limbs(), found: plaintext.limbs() });
+        }
+        let scale = self.product_scale(a.scale, plaintext.scale, a.limbs())?;
+        let part = |part: &RnsPoly<Ntt>| {
+            let terms = part.limbs().iter().zip(plaintext.poly.limbs()).zip(self.tables(a.limbs()));
+            RnsPoly::from_limbs(terms.map(|((limb, factor), table)| limb.mul(table, factor)).collect())
+        };
+        let inner = rlwe::Ciphertext::from_parts(a.inner.parts().iter().map(part).collect());
+        Ok(Ciphertext { inner: inner.expect("as many parts, of as many limbs, as before"), scale })
     }
 
     fn tensor(&self, limbs: usize, limb: impl Fn((usize, &NttTable)) -> [Poly<Ntt>; 3]) -> rlwe::Ciphertext {

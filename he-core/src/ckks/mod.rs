@@ -8,7 +8,7 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | [`params`] | [`Params`]: RLWE parameters, a scale, presets |
+//! | [`params`], [`chain`] | [`Params`]: RLWE parameters, a scale, presets; [`Literal`]: chains of primes near a scale |
 //! | [`encode`] | values to plaintexts and back; why raw decodings are not for publication |
 //! | [`encrypt`] | encryption with either key, decryption |
 //! | [`cipher`] | [`Plaintext`], [`Ciphertext`]: sums, constants, products with plaintexts; the rules of scales |
@@ -19,6 +19,7 @@
 //! | [`sum`] | sums over slots, copies of slots |
 //! | [`estimate`], [`precision`] | foretold and measured errors |
 //! | [`safe`] | a decoding that may be published |
+//! | `wire` | bytes of ciphertexts: `to_bytes`, `from_bytes` |
 //!
 //! ```
 //! use he_core::ckks::{Params, PrecisionReport, complex::Complex};
@@ -42,6 +43,7 @@
 //! see [`encode`] and [`safe`]. Bootstrapping is not here; nothing stands in its way: it is a [`linear`] transform, a
 //! [`polynomial`], and another [`linear`] transform, after residues of the first prime have been extended to more.
 
+pub mod chain;
 pub mod cipher;
 pub mod complex;
 mod embedding;
@@ -58,7 +60,9 @@ pub mod rescale;
 mod residues;
 pub mod safe;
 pub mod sum;
+mod wire;
 
+pub use chain::Literal;
 pub use cipher::{Ciphertext, Plaintext, SeededCiphertext};
 pub use complex::Complex;
 pub use estimate::NoiseEstimate;

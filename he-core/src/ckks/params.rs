@@ -13,29 +13,26 @@
 //! | 16384 | 50, six of 40 | 50 | 340 | 2^40 | 6 |
 //! | 32768 | 50, seventeen of 40 | three of 44 | 862 | 2^40 | 17 |
 //!
-//! The primes of 40 bits are near 2^40 on both sides. A product at scale S has scale S^2 / q once it is rescaled,
-//! which doubles any drift, so each prime is the one that undoes it best: scales stay within 2^-16 of 2^40 down to
-//! the last level (compare A. Kim, A. Papadimitriou, Y. Polyakov, *Approximate homomorphic encryption with reduced
-//! approximation error*, CT-RSA 2022, section 3, on what scales that drift cost). The first prime leaves 2^9 for the
-//! values themselves, signs included, when all others are dropped.
+//! [`Literal`] says how the primes of 40 bits are chosen. The first prime leaves 2^9 for the values themselves, signs
+//! included, when all others are dropped.
 
 use std::sync::{Arc, OnceLock};
 
-use super::embedding::{Embedding, Simd};
+use super::chain::Literal;
+use super::embedding::{Embedding, FloatKernel};
 use super::residues::Reconstruction;
 use crate::error::HeError;
 use crate::ntt::NttTable;
 use crate::poly::Ntt;
-use crate::prime::is_prime;
-use crate::rlwe::{RlweLiteral, RlweParams};
+use crate::rlwe::RlweParams;
+use crate::rns::RnsPoly;
 use crate::rns::convert::Converter;
-use crate::rns::{RnsPoly, Tables};
 
 struct Inner {
     rlwe: RlweParams,
     scale: f64,
     embedding: Embedding,
-    simd: Simd,
+    simd: FloatKernel,
     reconstruction: Reconstruction,
     /// X^(N/2): the imaginary unit in every slot.
     imaginary: RnsPoly<Ntt>,
@@ -79,7 +76,7 @@ impl Params {
         if rlwe.n() < 8 {
             return Err(HeError::Degree { n: rlwe.n() });
         }
-        let simd = Simd::best();
+        let simd = FloatKernel::best();
         let moduli = rlwe.moduli(rlwe.limbs());
         let tables = rlwe.ciphertext_tables(rlwe.limbs());
         let imaginary = RnsPoly::from_signed(tables, &[(rlwe.n() / 2, 1)]).into_ntt(tables);
@@ -99,14 +96,28 @@ impl Params {
     /// # Errors
     /// [`HeError::Degree`] for a degree without a preset.
     pub fn preset(degree: usize) -> Result<Self, HeError> {
-        let (inner, special_bits, special) = match degree {
+        let (depth, special_bits, special_primes) = match degree {
             8192 => (2, 50, 1),
             16384 => (6, 50, 1),
             32768 => (17, 44, 3),
             _ => return Err(HeError::Degree { n: degree }),
         };
-        let literal = literal(degree, 50, 40, inner, special_bits, special)?;
-        Self::new(RlweParams::new(&literal)?, 2.0_f64.powi(40))
+        Self::from_literal(&Literal {
+            degree,
+            first_bits: 50,
+            scale_bits: 40,
+            depth,
+            special_bits,
+            special_primes,
+        })
+    }
+
+    /// The parameters that a literal wishes for, with its scale.
+    ///
+    /// # Errors
+    /// As [`Literal::chain`], [`RlweParams::new`] and [`Params::new`].
+    pub fn from_literal(literal: &Literal) -> Result<Self, HeError> {
+        Self::new(RlweParams::new(&literal.chain()?)?, literal.scale())
     }
 
     /// The parameters of the ring, for keys.
@@ -167,7 +178,7 @@ impl Params {
         &self.0.embedding
     }
 
-    pub(super) fn simd(&self) -> Simd {
+    pub(super) fn simd(&self) -> FloatKernel {
         self.0.simd
     }
 
@@ -191,74 +202,4 @@ impl Params {
             }
         })
     }
-}
-
-impl Tables for Params {
-    /// The tables of all ciphertext primes; unlike those of [`RlweParams`], without the special ones.
-    fn tables(&self) -> &[NttTable] {
-        self.tables(self.limbs())
-    }
-}
-
-/// A chain for scales of 2^`bits`: one prime of `first` bits, `inner` primes near 2^`bits` in the order of the module
-/// essay, and `special` primes of `special_bits` bits.
-///
-/// # Errors
-/// [`HeError::PrimeChain`] when there are not enough primes.
-pub fn literal(
-    degree: usize,
-    first: u32,
-    bits: u32,
-    inner: usize,
-    special_bits: u32,
-    special: usize,
-) -> Result<RlweLiteral, HeError> {
-    let mut literal = RlweLiteral::from_bits(degree, &[first], &vec![special_bits; special])?;
-    let mut taken = literal.ciphertext_primes.clone();
-    taken.extend(&literal.special_primes);
-    let mut near = primes_near(bits, 2 * degree as u64, inner + SPARE, &taken)?;
-    // The scale of squares of squares, over 2^bits: each prime is chosen to bring it back to one.
-    let (mut drift, mut inner_primes) = (1.0, Vec::with_capacity(inner));
-    for _ in 0..inner {
-        let size = |&q: &u64| q as f64 / f64::from(bits).exp2();
-        let best = (0..near.len())
-            .min_by(|&a, &b| {
-                let miss = |i: usize| (drift * drift - size(&near[i])).abs();
-                miss(a).total_cmp(&miss(b))
-            })
-            .expect("there are spare primes");
-        drift = drift * drift / size(&near[best]);
-        inner_primes.push(near.remove(best));
-    }
-    literal.ciphertext_primes.extend(inner_primes.into_iter().rev());
-    Ok(literal)
-}
-
-/// Primes more than needed, to choose from.
-const SPARE: usize = 8;
-
-/// Primes that are 1 mod `two_n`, nearest to 2^bits, one above and one below in turn.
-fn primes_near(bits: u32, two_n: u64, count: usize, taken: &[u64]) -> Result<Vec<u64>, HeError> {
-    let missing = HeError::PrimeChain { what: "there are not enough primes near the scale for this degree" };
-    if !(3..=59).contains(&bits) || two_n >= 1 << (bits - 1) {
-        return Err(missing);
-    }
-    let centre = 1_u64 << bits;
-    let (mut above, mut below) = (centre + 1, centre + 1 - two_n);
-    let mut primes = Vec::with_capacity(count);
-    // Within a factor of two of the scale, and not for ever: both walks leave their range.
-    while primes.len() < count {
-        let up = primes.len() % 2 == 0;
-        let candidate = if up { &mut above } else { &mut below };
-        while !is_prime(*candidate) || taken.contains(candidate) {
-            *candidate =
-                if up { *candidate + two_n } else { candidate.checked_sub(two_n).ok_or(missing.clone())? };
-            if !(centre / 2..2 * centre).contains(candidate) {
-                return Err(missing);
-            }
-        }
-        primes.push(*candidate);
-        *candidate = if up { *candidate + two_n } else { *candidate - two_n };
-    }
-    Ok(primes)
 }

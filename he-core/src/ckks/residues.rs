@@ -20,28 +20,31 @@
 //! Primes in 2^30..2^50 go through fused multiply-add in double lanes (products as in J. van der Hoeven, G. Lecerf,
 //! G. Quintin, *Modular SIMD arithmetic in Mathemagix*, ACM TOMS 43(1), 2016, section 3); all others through
 //! [`Modulus`]. Both paths give the same bits. No step depends on values; only primes and lengths steer it.
-#![expect(unsafe_code, reason = "calls of target_feature functions")]
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls of target_feature functions"))]
 
-use super::embedding::Simd;
+use super::embedding::FloatKernel;
 use crate::modulus::Modulus;
+use crate::scratch::{Wipe, Wiped};
 
 /// Primes in this range take the path of doubles.
 const FUSED: core::ops::Range<u64> = 1 << 30..1 << 50;
 /// 2^52: the bits below its exponent are an integer.
 const TOP: f64 = 4_503_599_627_370_496.0;
+/// Whether every CPU of the target multiplies and adds in one instruction, so that doubles serve without asking.
+const FUSED_ANYWHERE: bool = cfg!(target_arch = "aarch64");
 /// Coefficients per block of the reconstruction: the digits of a block stay in the first cache.
 const BLOCK: usize = 64;
 
 /// Rounds half to even, in place, and gives the largest absolute value; any finite doubles. `simd` must be a kernel
 /// that this CPU has.
-pub(crate) fn round(simd: Simd, numbers: &mut [f64]) -> f64 {
+pub(crate) fn round(simd: FloatKernel, numbers: &mut [f64]) -> f64 {
     match simd {
         // SAFETY: as in `reduce`.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { round_avx512(numbers) },
+        FloatKernel::Avx512 => unsafe { round_avx512(numbers) },
         // SAFETY: as in `reduce`.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => unsafe { round_avx2(numbers) },
+        FloatKernel::Avx2 => unsafe { round_avx2(numbers) },
         _ => round_lanes(numbers),
     }
 }
@@ -71,16 +74,17 @@ fn round_lanes(numbers: &mut [f64]) -> f64 {
 }
 
 /// x mod q for integers x held as doubles, |x| < 2^126. `simd` must be a kernel that this CPU has.
-pub(crate) fn reduce(simd: Simd, modulus: &Modulus, integers: &[f64], out: &mut [u64]) {
+pub(crate) fn reduce(simd: FloatKernel, modulus: &Modulus, integers: &[f64], out: &mut [u64]) {
     assert_eq!(integers.len(), out.len(), "one residue per integer");
     match simd {
         _ if !FUSED.contains(&modulus.value()) => reduce_words(modulus, integers, out),
-        // SAFETY: `Simd` values that reach this function were detected (`Embedding::with_kernel`).
+        // SAFETY: `FloatKernel` values that reach this function were detected (`Embedding::with_kernel`).
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 => unsafe { reduce_avx512(modulus.value(), integers, out) },
+        FloatKernel::Avx512 => unsafe { reduce_avx512(modulus.value(), integers, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx2 => unsafe { reduce_avx2(modulus.value(), integers, out) },
+        FloatKernel::Avx2 => unsafe { reduce_avx2(modulus.value(), integers, out) },
+        _ if FUSED_ANYWHERE => reduce_fused(modulus.value(), integers, out),
         _ => reduce_words(modulus, integers, out),
     }
 }
@@ -129,7 +133,7 @@ pub(crate) struct Reconstruction {
     moduli: Vec<Modulus>,
     /// `inverses[i][j]` = q_j^-1 modulo q_i for j < i.
     inverses: Vec<Vec<u64>>,
-    simd: Simd,
+    simd: FloatKernel,
 }
 
 /// The same in doubles: the prime, its inverse, and the centred inverses of the primes before it.
@@ -142,7 +146,7 @@ struct FusedPrime {
 
 impl Reconstruction {
     /// For a chain of distinct primes; any prefix of it can be served. `simd` must be a kernel that this CPU has.
-    pub(crate) fn new(moduli: &[Modulus], simd: Simd) -> Self {
+    pub(crate) fn new(moduli: &[Modulus], simd: FloatKernel) -> Self {
         let row = |(i, q): (usize, &Modulus)| {
             moduli[..i].iter().map(|earlier| q.inv(q.reduce(earlier.value()))).collect()
         };
@@ -162,10 +166,11 @@ impl Reconstruction {
             _ if !fused => self.floats_words(limbs, out),
             // SAFETY: as in `reduce`.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { floats_avx512(&self.fused(limbs.len()), limbs, out) },
+            FloatKernel::Avx512 => unsafe { floats_avx512(&self.fused(limbs.len()), limbs, out) },
             // SAFETY: as in `reduce`.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { floats_avx2(&self.fused(limbs.len()), limbs, out) },
+            FloatKernel::Avx2 => unsafe { floats_avx2(&self.fused(limbs.len()), limbs, out) },
+            _ if FUSED_ANYWHERE => floats_fused(&self.fused(limbs.len()), limbs, out),
             _ => self.floats_words(limbs, out),
         }
     }
@@ -182,7 +187,7 @@ impl Reconstruction {
 
     /// The slow path and twin.
     fn floats_words(&self, limbs: &[&[u64]], out: &mut [f64]) {
-        let mut digits = vec![0_i64; limbs.len()];
+        let mut digits = Wiped::from(vec![0_i64; limbs.len()]);
         for (at, out) in out.iter_mut().enumerate() {
             for (i, limb) in limbs.iter().enumerate() {
                 let q = &self.moduli[i];
@@ -197,8 +202,6 @@ impl Reconstruction {
                 *out = *out * q.value() as f64 + *digit as f64;
             }
         }
-        digits.fill(0);
-        core::hint::black_box(&digits);
     }
 }
 
@@ -247,8 +250,7 @@ fn floats_fused(primes: &[FusedPrime], limbs: &[&[u64]], out: &mut [f64]) {
             }
         }
     }
-    digits.fill([0.0; BLOCK]);
-    core::hint::black_box(&digits);
+    digits.as_flattened_mut().wipe();
 }
 
 #[cfg(test)]
@@ -295,7 +297,7 @@ mod tests {
                 integers.push(near as f64);
                 expected.push(q.from_i64(near));
             }
-            for simd in Simd::available() {
+            for simd in FloatKernel::available() {
                 let mut out = vec![7; integers.len()];
                 reduce(simd, &q, &integers, &mut out);
                 for ((x, out), expected) in integers.iter().zip(&out).zip(&expected) {
@@ -350,12 +352,13 @@ mod tests {
                     Reconstruction::new(&moduli, simd).floats(&slices, &mut out);
                     out
                 };
-                let expected = run(Simd::Portable);
+                let mut expected = vec![0.0; integers.len()];
+                Reconstruction::new(&moduli, FloatKernel::Portable).floats_words(&slices, &mut expected);
                 for (x, out) in integers.iter().zip(&expected) {
                     let bound = f64::EPSILON / 2.0 * (6 * count + 3) as f64 * x.abs();
                     assert!((x - out).abs() <= bound, "{x} came back as {out} from {count} primes");
                 }
-                for simd in Simd::available() {
+                for simd in FloatKernel::available() {
                     assert!(run(simd) == expected, "{simd:?}, {count} of {moduli:?}");
                 }
             }
@@ -369,7 +372,7 @@ mod tests {
             let floats = moduli.iter().fold(1.0, |product, q| product * q.value() as f64) / 2.0;
             let minus: Vec<_> = moduli.iter().map(|q| vec![q.value() / 2 + 1; 3]).collect();
             let plus: Vec<_> = moduli.iter().map(|q| vec![q.value() / 2; 3]).collect();
-            for simd in Simd::available() {
+            for simd in FloatKernel::available() {
                 for (limbs, sign) in [(&plus, -1.0), (&minus, 1.0)] {
                     let slices: Vec<&[u64]> = limbs.iter().map(|limb| &limb[..]).collect();
                     let mut out = vec![0.0; 3];

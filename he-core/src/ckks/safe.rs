@@ -30,14 +30,13 @@
 //! scales of 2^40 leave little; a larger scale in the last multiplication, or fewer values rescaled, leaves more.
 //! Bits that cannot be had are refused.
 
-use zeroize::Zeroizing;
-
 use super::cipher::{Plaintext, SCALE_TOLERANCE};
 use super::complex::Complex;
 use super::estimate::NoiseEstimate;
 use super::{Params, gauss};
 use crate::error::HeError;
 use crate::poly::Poly;
+use crate::scratch::Wiped;
 use crate::seed::Seed;
 
 /// How much is promised about published decodings.
@@ -121,8 +120,8 @@ impl Params {
         }
         let log2_sigma = flooding.log2_sigma(noise, self.n())?;
         let mut stream = seed.fork("ckks: flooding", &[]).stream();
-        let draws: Zeroizing<Vec<i128>> =
-            Zeroizing::new((0..self.n()).map(|_| gauss::sample(&mut stream, log2_sigma)).collect());
+        let draws: Vec<i128> = (0..self.n()).map(|_| gauss::sample(&mut stream, log2_sigma)).collect();
+        let draws = Wiped::from(draws);
         let tables = self.tables(decrypted.limbs());
         let mut poly = decrypted.poly.duplicate().into_coeff(tables);
         for limb in poly.limbs_mut() {

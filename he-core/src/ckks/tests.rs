@@ -26,9 +26,17 @@ pub(super) struct Party {
 
 /// 50 bits, `inner` primes near 2^40, and as many special primes as asked for.
 pub(super) fn small(n: usize, inner: usize, special: usize) -> Params {
-    let bits = if special == 1 { 50 } else { 46 };
-    let literal = params::literal(n, 50, 40, inner, bits, special).unwrap();
-    Params::new(RlweParams::insecure_for_tests(&literal).unwrap(), 2.0_f64.powi(40)).unwrap()
+    let special_bits = if special == 1 { 50 } else { 46 };
+    let literal = Literal {
+        degree: n,
+        first_bits: 50,
+        scale_bits: 40,
+        depth: inner,
+        special_bits,
+        special_primes: special,
+    };
+    let rlwe = RlweParams::insecure_for_tests(&literal.chain().unwrap()).unwrap();
+    Params::new(rlwe, literal.scale()).unwrap()
 }
 
 impl Party {

@@ -3,7 +3,8 @@
 //! [`NttTable::dot`] is the work horse of the hint: a sum of many products with one reduction at the end (IFMA: low
 //! and high 52-bit halves summed apart; portable: 128-bit sums). All slices have N residues in [0, q).
 
-use super::{NttTable, Twiddles};
+use super::{Kernel, NttTable, Twiddles};
+use crate::pool::{self, Words};
 
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, ifma, wide512};
@@ -17,7 +18,31 @@ impl NttTable {
     /// # Panics
     /// When a slice does not have N words.
     pub fn mul(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
+        if let Kernel::Avx512Ifma = self.kernel() {
+            out.copy_from_slice(a);
+            return self.mul_assign(out, b);
+        }
         self.dot(&[(a, b)], out);
+    }
+
+    /// x = x * y, pointwise.
+    ///
+    /// # Panics
+    /// When a slice does not have N words.
+    pub fn mul_assign(&self, x: &mut [u64], y: &[u64]) {
+        match &self.inner.twiddles {
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(tables) => {
+                self.check(x);
+                self.check(y);
+                ifma::multiply(x, y, tables);
+            }
+            _ => {
+                let mut product = Words(pool::take(self.n()));
+                self.accumulate(&[(x, y)], &mut product);
+                x.copy_from_slice(&product);
+            }
+        }
     }
 
     /// acc = acc + a * b, pointwise and reduced.
@@ -37,7 +62,8 @@ impl NttTable {
         self.accumulate(terms, out);
     }
 
-    fn accumulate(&self, terms: &[(&[u64], &[u64])], acc: &mut [u64]) {
+    /// As [`NttTable::dot`], added to what is in `acc`.
+    pub(crate) fn accumulate(&self, terms: &[(&[u64], &[u64])], acc: &mut [u64]) {
         let n = self.n();
         assert_eq!(acc.len(), n, "the output of a pointwise product has another degree");
         for (a, b) in terms {

@@ -12,7 +12,7 @@
 use rand_core::Rng;
 
 use crate::ntt::NttTable;
-use crate::poly::{Ntt, Poly};
+use crate::poly::{Coeff, Ntt, Poly};
 use crate::rlwe::{Ciphertext, RlweParams, SecretKey};
 use crate::rns::RnsPoly;
 use crate::seed::Seed;
@@ -99,6 +99,15 @@ impl SecretKey {
         SeededCiphertext { part: self.hide(tables, &uniform, &seed, 0), seed: public }
     }
 
+    /// As zero plus a polynomial modulo the first ciphertext primes, for one transform of both.
+    #[expect(clippy::needless_pass_by_value, reason = "the seed of an encryption must not be used again")]
+    pub(crate) fn encrypt_coefficients(&self, message: RnsPoly<Coeff>, seed: Seed) -> SeededCiphertext {
+        let tables = self.params().ciphertext_tables(message.limb_count());
+        let public = public_seed(&seed);
+        let uniform = public_uniform(tables, &public, 0);
+        SeededCiphertext { part: self.hide_with(tables, &uniform, &seed, 0, Some(message)), seed: public }
+    }
+
     /// -a s + e, modulo the primes of `tables`, which are the first of all.
     pub(crate) fn hide(
         &self,
@@ -107,8 +116,23 @@ impl SecretKey {
         seed: &Seed,
         index: u64,
     ) -> RnsPoly<Ntt> {
+        self.hide_with(tables, a, seed, index, None)
+    }
+
+    fn hide_with(
+        &self,
+        tables: &[NttTable],
+        a: &RnsPoly<Ntt>,
+        seed: &Seed,
+        index: u64,
+        message: Option<RnsPoly<Coeff>>,
+    ) -> RnsPoly<Ntt> {
         let mut rng = seed.fork("rlwe: error", &[index]).stream();
-        let mut hidden = RnsPoly::error(tables, &mut rng).into_ntt(tables);
+        let mut hidden = RnsPoly::error(tables, &mut rng);
+        if let Some(message) = message {
+            hidden += &message;
+        }
+        let mut hidden = hidden.into_ntt(tables);
         for (i, (limb, table)) in hidden.limbs_mut().iter_mut().zip(tables).enumerate() {
             *limb -= &a.limb(i).mul(table, self.values().limb(i));
         }
@@ -162,11 +186,26 @@ impl PublicKey {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "the seed of an encryption must not be used again")]
     pub fn encrypt_zero(&self, limbs: usize, seed: Seed) -> Ciphertext {
+        self.encrypt_with(limbs, &seed, None)
+    }
+
+    /// As zero plus a polynomial modulo the first ciphertext primes, for one transform of both.
+    #[expect(clippy::needless_pass_by_value, reason = "the seed of an encryption must not be used again")]
+    pub(crate) fn encrypt_coefficients(&self, message: RnsPoly<Coeff>, seed: Seed) -> Ciphertext {
+        self.encrypt_with(message.limb_count(), &seed, Some(message))
+    }
+
+    fn encrypt_with(&self, limbs: usize, seed: &Seed, mut message: Option<RnsPoly<Coeff>>) -> Ciphertext {
         let tables = self.params.ciphertext_tables(limbs);
         let u = RnsPoly::ternary(tables, &mut seed.fork("rlwe: u", &[]).stream()).into_ntt(tables);
-        let part = |key: &RnsPoly<Ntt>, index| {
+        let mut part = |key: &RnsPoly<Ntt>, index| {
             let mut rng = seed.fork("rlwe: error of a part", &[index]).stream();
-            let mut part = RnsPoly::error(tables, &mut rng).into_ntt(tables);
+            let mut part = RnsPoly::error(tables, &mut rng);
+            // The message belongs to the first part.
+            if let Some(message) = message.take() {
+                part += &message;
+            }
+            let mut part = part.into_ntt(tables);
             for (i, (limb, table)) in part.limbs_mut().iter_mut().zip(tables).enumerate() {
                 limb.mul_acc(table, key.limb(i), u.limb(i));
             }

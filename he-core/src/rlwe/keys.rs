@@ -124,9 +124,13 @@ impl GaloisKeys {
         if exponent == 1 && ciphertext.degree() == 1 {
             return Ok(ciphertext.duplicate());
         }
-        self.find(exponent)?;
+        let (automorphism, key) = self.find(exponent)?;
         Self::check(ciphertext)?;
-        self.apply_hoisted(params, ciphertext, &params.decompose(&ciphertext.parts()[1]), exponent)
+        // The image of the part has fewer words than the images of its digits, which are the same digits.
+        let image = |part: usize| automorphism.values(&ciphertext.parts()[part]);
+        let [mut d0, d1] = key.apply(params, &params.decompose(&image(1)));
+        d0 += &image(0);
+        Ciphertext::from_parts(vec![d0, d1])
     }
 
     /// As [`GaloisKeys::apply`] with the decomposition of part 1 at hand: many images share it.

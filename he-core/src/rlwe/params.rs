@@ -26,6 +26,7 @@ use crate::ntt::NttTable;
 use crate::prime::is_prime;
 use crate::rns::Tables;
 use crate::rns::convert::Converter;
+use crate::rns::drop::ModDown;
 use crate::security;
 
 /// A wish for a parameter set, not yet checked.
@@ -100,10 +101,8 @@ pub(super) struct Level {
     pub(super) tables: Vec<NttTable>,
     /// For each digit its first prime, and the way from its primes to all others of `tables`.
     pub(super) digits: Vec<Digit>,
-    /// From the special primes to the ciphertext primes of the level.
-    pub(super) down: Converter,
-    /// 1/P modulo each ciphertext prime of the level.
-    pub(super) special_inverse: Vec<u64>,
+    /// Division by the special primes.
+    pub(super) down: ModDown,
 }
 
 /// Neighbouring ciphertext primes `start..end` of a level.
@@ -275,14 +274,9 @@ impl RlweParams {
             let others = [&moduli[..start], &moduli[end..]].concat();
             Digit { start, end, up: Converter::new(&moduli[start..end], &others) }
         };
-        let inverse = |q: &Modulus| {
-            let product = moduli[limbs..].iter().fold(1, |product, p| q.mul(product, q.reduce(p.value())));
-            q.inv(product)
-        };
         Level {
             digits: (0..limbs).step_by(self.digit_len()).map(digit).collect(),
-            down: Converter::new(&moduli[limbs..], &moduli[..limbs]),
-            special_inverse: moduli[..limbs].iter().map(inverse).collect(),
+            down: ModDown::new(&moduli[limbs..], &moduli[..limbs]),
             tables,
         }
     }

@@ -202,7 +202,7 @@ impl KeySwitchKey {
                 Poly::dot(table, &terms)
             };
             let sums = level.tables.iter().enumerate().map(limb).collect();
-            come_down(params, level, decomposed.limbs, sums)
+            level.down.drop_last_ntt(RnsPoly::from_limbs(sums), &level.tables)
         };
         if rayon::current_num_threads() > 1 {
             let (first, second) = rayon::join(|| sum(&self.parts), || sum(&self.uniform));
@@ -210,19 +210,4 @@ impl KeySwitchKey {
         }
         [sum(&self.parts), sum(&self.uniform)]
     }
-}
-
-/// Divides by P with rounding: from values modulo Q_l P to values modulo Q_l.
-fn come_down(params: &RlweParams, level: &Level, limbs: usize, mut sums: Vec<Poly<Ntt>>) -> RnsPoly<Ntt> {
-    let special = sums.split_off(limbs);
-    let special = RnsPoly::from_limbs(special).into_coeff(params.special_tables());
-    let from: Vec<&[u64]> = special.limbs().iter().map(Poly::coefficients).collect();
-    let mut rest: Vec<Poly<Coeff>> = level.tables[..limbs].iter().map(Poly::zero).collect();
-    let mut to: Vec<&mut [u64]> = rest.iter_mut().map(Poly::words_mut).collect();
-    level.down.convert(&from, &mut to);
-    let rest = RnsPoly::from_limbs(rest).into_ntt(&level.tables[..limbs]);
-    let mut quotient = RnsPoly::from_limbs(sums);
-    quotient -= &rest;
-    quotient.scale(&level.special_inverse);
-    quotient
 }

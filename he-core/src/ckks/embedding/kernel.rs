@@ -11,14 +11,16 @@
 //!
 //! Rows are loaded in bit-reversed order. Between the passes stands the transposition of the n1 x n2 matrix. The way
 //! back runs the same levels in reverse with conjugated factors. Planes shorter than 64 take blocks of one column.
-#![expect(unsafe_code, reason = "calls of target_feature functions")]
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "calls of target_feature functions"))]
+
+use crate::scratch::{Wipe, Wiped};
 
 /// Columns per block: the doubles of a 512-bit register.
 const LANES: usize = 8;
 
 /// Which instruction set the body is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Simd {
+pub(crate) enum FloatKernel {
     /// What the target has for certain.
     Portable,
     /// 256-bit vectors.
@@ -27,13 +29,13 @@ pub(crate) enum Simd {
     Avx512,
 }
 
-impl Simd {
+impl FloatKernel {
     /// All that this CPU has, the slowest first.
     pub(crate) fn available() -> Vec<Self> {
         [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|simd| simd.detected()).collect()
     }
 
-    /// The last of [`Simd::available`].
+    /// The last of [`FloatKernel::available`].
     pub(crate) fn best() -> Self {
         Self::available().pop().expect("the portable body runs anywhere")
     }
@@ -148,7 +150,7 @@ impl<'a, const L: usize> Passes<'a, L> {
     #[inline(always)]
     fn to_slots(&self, re: &mut [f64], im: &mut [f64]) {
         let (n1, n2) = (self.n1, self.n2);
-        let mut work = [vec![0.0; re.len()], vec![0.0; re.len()]];
+        let mut work = [(); 2].map(|()| Wiped::from(vec![0.0; re.len()]));
         let mut rows = vec![[[0.0; L]; 2]; n1.max(n2)];
         for s in (0..n2).step_by(L) {
             for t in 0..n1 {
@@ -177,13 +179,13 @@ impl<'a, const L: usize> Passes<'a, L> {
                 im[n1 * p + j..][..L].copy_from_slice(&row[1]);
             }
         }
-        wipe(&mut work, &mut rows);
+        rows.as_flattened_mut().as_flattened_mut().wipe();
     }
 
     #[inline(always)]
     fn to_coefficients(&self, re: &mut [f64], im: &mut [f64], factor: f64) {
         let (n1, n2) = (self.n1, self.n2);
-        let mut work = [vec![0.0; re.len()], vec![0.0; re.len()]];
+        let mut work = [(); 2].map(|()| Wiped::from(vec![0.0; re.len()]));
         let mut rows = vec![[[0.0; L]; 2]; n1.max(n2)];
         for j in (0..n1).step_by(L) {
             for (p, row) in rows[..n2].iter_mut().enumerate() {
@@ -217,7 +219,7 @@ impl<'a, const L: usize> Passes<'a, L> {
                 }
             }
         }
-        wipe(&mut work, &mut rows);
+        rows.as_flattened_mut().as_flattened_mut().wipe();
     }
 
     /// The factors of the rows p and p + `length` in pass 2, for the points j..j + L.
@@ -286,14 +288,4 @@ fn lanes<const L: usize>(plane: &[f64], at: usize) -> [f64; L] {
 fn reversed(i: usize, n: usize) -> usize {
     // Two shifts: for n = 1 a single one would be by the whole width.
     (i.reverse_bits() >> 1) >> (usize::BITS - 1 - n.trailing_zeros())
-}
-
-/// Scratch has held a message. Zeros are written and shown to the optimiser as read, so that they are not left out.
-#[inline(always)]
-fn wipe<const L: usize>(work: &mut [Vec<f64>; 2], rows: &mut [Row<L>]) {
-    for plane in work.iter_mut() {
-        plane.fill(0.0);
-    }
-    rows.fill([[0.0; L]; 2]);
-    core::hint::black_box((&*work, &*rows));
 }

@@ -36,7 +36,7 @@ mod roots;
 
 use std::sync::Arc;
 
-pub(crate) use kernel::Simd;
+pub(crate) use kernel::FloatKernel;
 
 use crate::ckks::complex::Complex;
 use roots::Roots;
@@ -52,7 +52,7 @@ struct Tables {
     slots: usize,
     re: Vec<f64>,
     im: Vec<f64>,
-    simd: Simd,
+    simd: FloatKernel,
 }
 
 impl core::fmt::Debug for Embedding {
@@ -65,11 +65,11 @@ impl Embedding {
     /// As [`Embedding::with_kernel`] with the fastest kernel of this machine.
     #[cfg(test)]
     pub(crate) fn new(slots: usize) -> Self {
-        Self::with_kernel(slots, Simd::best())
+        Self::with_kernel(slots, FloatKernel::best())
     }
 
     /// The embedding of degree N = 2 * `slots`, slots a power of two, with a kernel that this CPU must have.
-    pub(crate) fn with_kernel(slots: usize, simd: Simd) -> Self {
+    pub(crate) fn with_kernel(slots: usize, simd: FloatKernel) -> Self {
         assert!(slots.is_power_of_two(), "{slots} slots are not a power of two");
         assert!(simd.detected(), "this CPU has no {simd:?}");
         let order = 4 * slots;
@@ -96,6 +96,12 @@ impl Embedding {
     /// The relative error of the module essay.
     pub(crate) fn relative_error(&self) -> f64 {
         6.8 * f64::from(self.slots().trailing_zeros()) * (f64::EPSILON / 2.0)
+    }
+
+    /// What the relative error is in the mean, if the levels' roundings are independent: 6.8 sqrt(l) u, still the worst
+    /// case of every level.
+    pub(crate) fn relative_deviation(&self) -> f64 {
+        self.relative_error() / f64::from(self.slots().trailing_zeros().max(1)).sqrt()
     }
 
     /// Coefficients to slots, in place, two planes of n numbers each.

@@ -79,8 +79,8 @@ fn every_kernel_gives_the_same_bits() {
             embedding.to_coefficients(&mut c, &mut d, 1e12);
             [a, b, c, d].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
-        let expected = run(Simd::Portable);
-        for simd in Simd::available() {
+        let expected = run(FloatKernel::Portable);
+        for simd in FloatKernel::available() {
             assert!(run(simd) == expected, "{simd:?} at n = {n}");
         }
     }

@@ -45,6 +45,7 @@ proptest! {
             let label = format!("{:?} modulo {q}", table.kernel());
             prop_assert_eq!(run(&|x| table.add_assign(x, &y)), each(&|x, y| m.add(x, y)), "{}", label);
             prop_assert_eq!(run(&|x| table.sub_assign(x, &y)), each(&|x, y| m.sub(x, y)), "{}", label);
+            prop_assert_eq!(run(&|x| table.mul_assign(x, &y)), each(&|x, y| m.mul(x, y)), "{}", label);
             prop_assert_eq!(run(&|x| table.neg_assign(x)), each(&|x, _| m.neg(x)), "{}", label);
             for factor in [0, 1, 2, q / 2, q / 2 + 1, q - 1, y[77]] {
                 prop_assert_eq!(run(&|x| table.scale_assign(x, factor)), each(&|x, _| m.mul(x, factor)), "{}", label);

@@ -1,26 +1,42 @@
-//! Coefficients to values: Cooley–Tukey, two or three levels in registers at a time.
+//! Coefficients to values: Cooley–Tukey, several levels in registers at a time.
 //!
 //! A butterfly takes x and b to x + r and x - r with r = b*w - q in [-q, q) modulo q: three multiply-adds, one
 //! addition, one subtraction. The product starts at -q, so that values leave their range by at most q on either side;
-//! they start at a multiple of q that pays for it (`bias`), and nothing needs masking or comparing on the way.
+//! they start at a multiple of q that pays for it (the bias), and nothing needs masking or comparing on the way.
 //!
 //! | pass | levels | on |
 //! |---|---|---|
-//! | [`first_four`] or [`first_eight`] | 2, or 3 if log2 N is odd | the whole, adds the bias |
-//! | [`pass`] | 2 | parts, first the whole level by level, then depth first in parts of [`PART`] words |
-//! | [`block`] | 6 | 64 words in 8 registers, half-lengths 32 to 1, ends with the canonical residue |
+//! | [`passes`], the first | 2 | all words; adds the bias to one input of the first level |
+//! | [`passes`] | 2 | all words, then depth first in parts of [`PART`] words |
+//! | [`blocks`] | 6, or 5 where log2 N is odd | 128 words in 16 registers; ends with the canonical residue |
 //!
-//! Values between passes are in [0, 2^52) whatever the mode; see `tables.rs` for the bounds.
+//! Words of half-lengths 4, 2 and 1 meet across registers: a two-register permutation brings the index bit e2 out of
+//! the lanes of a pair, interleaving brings e1 out, a permutation e0, and interleaving restores the order. Lanes are
+//! counted from the left; v tells the two registers of a pair apart.
+//!
+//! | half-length | lanes (high to low bit) | registers of the pair |
+//! |---|---|---|
+//! | 8 | e2, e1, e0 | v |
+//! | 4 | e0, v, e1 | e2 |
+//! | 2 | e0, v, e2 | e1 |
+//! | 1 | e2, e1, v | e0 |
+//!
+//! | mode | inputs tamed |
+//! |---|---|
+//! | FREE | none |
+//! | SPARSE | at the first level of each pass, at the first and the fourth of a block |
+//! | DENSE | at each level |
+//!
+//! Values are in [0, 2^52) throughout; the bounds are in `tables.rs`.
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
 
 use core::arch::x86_64::*;
-use core::ops::Range;
 
 use super::lanes::{
-    Factor, LANES, Prime, canonical, factor, factor_of, load, load_twice, prime, product, splat, store, tame,
+    Factor, Prime, canonical, factor, factor_of, load, load_twice, prime, product, splat, store, tame,
 };
-use super::tables::{DENSE, FREE, SPARSE, Side, Tables, UNIT};
-use super::{AT_ONCE, PART, chunks, quarters};
+use super::tables::{BLOCK, DENSE, FREE, Factors, PAIRS, SPARSE, Tables};
+use super::{PART, chunks, quarters};
 
 /// In place; [0, q) natural order to [0, q) bit-reversed order.
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -32,43 +48,40 @@ pub(super) fn forward(words: &mut [u64], tables: &Tables) {
     }
 }
 
-/// What every pass needs: the prime, -q again where it is an addend, and the table.
+/// What every pass needs.
 #[derive(Clone, Copy)]
 struct Context {
     prime: Prime,
     table: __m512i,
+    bias: __m512i,
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
     let side = &tables.forward;
-    let context = Context { prime: prime(tables.q), table: load(&side.table) };
+    let context = Context { prime: prime(tables.q), table: load(&side.table), bias: splat(side.offsets[0]) };
     let n = words.len();
-    let mut blocks = if n.trailing_zeros().is_multiple_of(2) {
-        first_four::<MODE>(words, side, context);
-        4
-    } else {
-        first_eight::<MODE>(words, side, context);
-        8
-    };
-    let part = PART.min(n);
-    while n / blocks > part {
-        for (i, block) in words.chunks_exact_mut(n / blocks).enumerate() {
-            pass::<MODE>(block, side, blocks + i, context);
-        }
-        blocks *= 4;
+    let odd = !n.trailing_zeros().is_multiple_of(2);
+    let (part, rest) = (PART.min(n), if odd { 32 } else { 64 });
+    passes::<MODE, true>(words, n, &side.pairs, 1, context);
+    let mut size = n / 4;
+    while size > part {
+        passes::<MODE, false>(words, size, &side.pairs, n / size, context);
+        size /= 4;
     }
-    for (i, words) in words.chunks_exact_mut(part).enumerate() {
-        let mut size = n / blocks;
-        while size > UNIT {
-            let node = (n + i * part) / size;
-            for (j, block) in words.chunks_exact_mut(size).enumerate() {
-                pass::<MODE>(block, side, node + j, context);
-            }
+    for (i, (words, factors)) in
+        words.chunks_exact_mut(part).zip(side.blocks.chunks_exact(part / BLOCK)).enumerate()
+    {
+        let mut size = size;
+        while size > rest {
+            passes::<MODE, false>(words, size, &side.pairs, (n + i * part) / size, context);
             size /= 4;
         }
-        let (first, units) = (i * part / UNIT, part / UNIT);
-        in_lanes::<MODE>(words, side, first..first + units, context);
+        if odd {
+            blocks::<MODE, false>(words, factors, context);
+        } else {
+            blocks::<MODE, true>(words, factors, context);
+        }
     }
 }
 
@@ -79,160 +92,105 @@ fn butterfly(x: &mut __m512i, b: &mut __m512i, w: Factor, p: Prime) {
     (*x, *b) = (_mm512_add_epi64(*x, r), _mm512_sub_epi64(*x, r));
 }
 
-/// The first two levels.
+/// Two levels of all parts of some size, whose factors have the indices from `node` on, from `2 node` on.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn first_four<const MODE: u8>(words: &mut [u64], side: &Side, context: Context) {
-    let Context { prime: p, table } = context;
-    let bias = splat(side.offsets[0]);
-    let [w1, w2, w3] = [1, 2, 3].map(|i| &side.pairs[i]);
-    let (w1, w2, w3) = (factor(w1), factor(w2), factor(w3));
-    let [a, b, c, d] = quarters(words);
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let (mut x0, mut x1) = (_mm512_add_epi64(load(a), bias), _mm512_add_epi64(load(b), bias));
-        let (mut x2, mut x3) = (load(c), load(d));
-        butterfly(&mut x0, &mut x2, w1, p);
-        butterfly(&mut x1, &mut x3, w1, p);
-        if MODE == DENSE {
-            (x0, x2) = (tame(x0, table), tame(x2, table));
-        }
-        butterfly(&mut x0, &mut x1, w2, p);
-        butterfly(&mut x2, &mut x3, w3, p);
-        store(a, x0);
-        store(b, x1);
-        store(c, x2);
-        store(d, x3);
-    }
-}
-
-/// The first three levels.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn first_eight<const MODE: u8>(words: &mut [u64], side: &Side, context: Context) {
-    let Context { prime: p, table } = context;
-    let bias = splat(side.offsets[0]);
-    let pairs: &[[u64; 2]; 8] = side.pairs.first_chunk().expect("N/64 is at least 8 where log2 N is odd");
-    let half = words.len() / 2;
-    let (low, high) = words.split_at_mut(half);
-    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
-    for (((((((a, b), c), d), e), f), g), h) in a.iter_mut().zip(b).zip(c).zip(d).zip(e).zip(f).zip(g).zip(h)
-    {
-        let mut x = [load(a), load(b), load(c), load(d), load(e), load(f), load(g), load(h)];
-        for x in &mut x[..4] {
-            *x = _mm512_add_epi64(*x, bias);
-        }
-        across::<MODE>(&mut x, pairs, p, table);
-        for (place, x) in [a, b, c, d, e, f, g, h].into_iter().zip(x) {
-            store(place, x);
-        }
-    }
-}
-
-/// Two levels of one part, whose factors have the indices `node`, `2 node` and `2 node + 1`.
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn pass<const MODE: u8>(part: &mut [u64], side: &Side, node: usize, context: Context) {
-    let Context { prime: p, table } = context;
-    let (w1, w2, w3) =
-        (factor(&side.pairs[node]), factor(&side.pairs[2 * node]), factor(&side.pairs[2 * node + 1]));
-    let [a, b, c, d] = quarters(part);
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let (mut x0, mut x1, mut x2, mut x3) = (load(a), load(b), load(c), load(d));
-        if MODE != FREE {
-            (x0, x1) = (tame(x0, table), tame(x1, table));
-        }
-        butterfly(&mut x0, &mut x2, w1, p);
-        butterfly(&mut x1, &mut x3, w1, p);
-        if MODE == DENSE {
-            (x0, x2) = (tame(x0, table), tame(x2, table));
-        }
-        butterfly(&mut x0, &mut x1, w2, p);
-        butterfly(&mut x2, &mut x3, w3, p);
-        store(a, x0);
-        store(b, x1);
-        store(c, x2);
-        store(d, x3);
-    }
-}
-
-/// Three levels over eight registers; `pairs` by index within the eight, 1 to 7.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn across<const MODE: u8>(x: &mut [__m512i; 8], pairs: &[[u64; 2]; 8], p: Prime, table: __m512i) {
-    for (level, half) in [4, 2, 1].into_iter().enumerate() {
-        for (i, x) in x.chunks_exact_mut(2 * half).enumerate() {
-            let w = factor(&pairs[(1 << level) + i]);
-            let (low, high) = x.split_at_mut(half);
-            for (x, b) in low.iter_mut().zip(high) {
-                if MODE == DENSE && level > 0 {
-                    *x = tame(*x, table);
-                }
-                butterfly(x, b, w, p);
+fn passes<const MODE: u8, const FIRST: bool>(
+    words: &mut [u64],
+    size: usize,
+    pairs: &[[u64; 2]],
+    node: usize,
+    context: Context,
+) {
+    let Context { prime: p, table, bias } = context;
+    for (i, part) in words.chunks_exact_mut(size).enumerate() {
+        let node = node + i;
+        let (w1, w2, w3) = (factor(&pairs[node]), factor(&pairs[2 * node]), factor(&pairs[2 * node + 1]));
+        let [a, b, c, d] = quarters(part);
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+            let (mut x0, mut x1, mut x2, mut x3) = (load(a), load(b), load(c), load(d));
+            if FIRST {
+                (x0, x1) = (_mm512_add_epi64(x0, bias), _mm512_add_epi64(x1, bias));
+            } else if MODE != FREE {
+                (x0, x1) = (tame(x0, table), tame(x1, table));
             }
+            butterfly(&mut x0, &mut x2, w1, p);
+            butterfly(&mut x1, &mut x3, w1, p);
+            if MODE == DENSE {
+                (x0, x2) = (tame(x0, table), tame(x2, table));
+            }
+            butterfly(&mut x0, &mut x1, w2, p);
+            butterfly(&mut x2, &mut x3, w3, p);
+            store(a, x0);
+            store(b, x1);
+            store(c, x2);
+            store(d, x3);
         }
     }
 }
 
-/// Half-lengths 8 to 1 and the canonical residue: the last four levels of some units.
+/// The last five levels, half-lengths 16 to 1, or six with 32 before them, and the canonical residue.
 ///
-/// The levels of [`AT_ONCE`] units are written side by side, because the chain of one unit is long.
+/// Each level is written for all registers of a block, because one waits long for the level before.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn in_lanes<const MODE: u8>(words: &mut [u64], side: &Side, units: Range<usize>, context: Context) {
-    let Context { prime: p, table } = context;
-    let pairs = side.pairs[side.ones.len()..][units.clone()].as_chunks::<AT_ONCE>().0;
-    let fours = side.fours[units.clone()].as_chunks::<AT_ONCE>().0;
-    let twos = side.twos[units.clone()].as_chunks::<AT_ONCE>().0;
-    let ones = side.ones[units].as_chunks::<AT_ONCE>().0;
-    let (lower, upper) = (index([0, 2, 8, 10, 1, 3, 9, 11]), index([4, 6, 12, 14, 5, 7, 13, 15]));
-    let words = words.as_chunks_mut::<{ UNIT * AT_ONCE }>().0;
-    for ((((words, pairs), fours), twos), ones) in words.iter_mut().zip(pairs).zip(fours).zip(twos).zip(ones)
-    {
+fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors], context: Context) {
+    let Context { prime: p, table, .. } = context;
+    let (lower, upper) = (load(&[0, 2, 8, 10, 1, 3, 9, 11]), load(&[4, 6, 12, 14, 5, 7, 13, 15]));
+    for (words, factors) in words.as_chunks_mut::<BLOCK>().0.iter_mut().zip(factors) {
         let words = chunks(words);
-        let (mut a, mut b) = ([_mm512_setzero_si512(); AT_ONCE], [_mm512_setzero_si512(); AT_ONCE]);
-        for k in 0..AT_ONCE {
-            (a[k], b[k]) = (load(&words[2 * k]), load(&words[2 * k + 1]));
-            if MODE != FREE {
-                a[k] = tame(a[k], table);
-            }
-            butterfly(&mut a[k], &mut b[k], factor(&pairs[k]), p);
+        let mut x = [_mm512_setzero_si512(); 2 * PAIRS];
+        for (x, words) in x.iter_mut().zip(&*words) {
+            *x = load(words);
         }
-        for k in 0..AT_ONCE {
-            let (x0, x1) = (a[k], b[k]);
-            a[k] = _mm512_permutex2var_epi64(x0, lower, x1);
-            b[k] = _mm512_permutex2var_epi64(x0, upper, x1);
+        if SIX {
+            for (x, w) in x.as_chunks_mut::<8>().0.iter_mut().zip(&factors.h32) {
+                let (low, high) = x.split_at_mut(4);
+                for (x, b) in low.iter_mut().zip(high) {
+                    if MODE != FREE {
+                        *x = tame(*x, table);
+                    }
+                    butterfly(x, b, factor(w), p);
+                }
+            }
+        }
+        for ([x0, x1, x2, x3], w) in x.as_chunks_mut::<4>().0.iter_mut().zip(&factors.h16) {
+            if MODE == DENSE || MODE == SPARSE && !SIX {
+                (*x0, *x1) = (tame(*x0, table), tame(*x1, table));
+            }
+            butterfly(x0, x2, factor(w), p);
+            butterfly(x1, x3, factor(w), p);
+        }
+        let pairs = x.as_chunks_mut::<2>().0;
+        for ([a, b], w) in pairs.iter_mut().zip(&factors.h8) {
             if MODE == DENSE {
-                a[k] = tame(a[k], table);
+                *a = tame(*a, table);
             }
-            butterfly(&mut a[k], &mut b[k], factor_of(load_twice(&fours[k]), p), p);
+            butterfly(a, b, factor(w), p);
         }
-        for k in 0..AT_ONCE {
-            let (x0, x1) = (a[k], b[k]);
-            a[k] = _mm512_unpacklo_epi64(x0, x1);
-            b[k] = _mm512_unpackhi_epi64(x0, x1);
-            if MODE != FREE {
-                a[k] = tame(a[k], table);
+        for ([a, b], w) in pairs.iter_mut().zip(&factors.h4) {
+            (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
+            if MODE == DENSE || MODE == SPARSE && SIX {
+                *a = tame(*a, table);
             }
-            butterfly(&mut a[k], &mut b[k], factor_of(load_twice(&twos[k]), p), p);
+            butterfly(a, b, factor_of(load_twice(w), p), p);
         }
-        for k in 0..AT_ONCE {
-            let (x0, x1) = (a[k], b[k]);
-            a[k] = _mm512_permutex2var_epi64(x0, lower, x1);
-            b[k] = _mm512_permutex2var_epi64(x0, upper, x1);
+        for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
+            (*a, *b) = (_mm512_unpacklo_epi64(*a, *b), _mm512_unpackhi_epi64(*a, *b));
+            if MODE == DENSE || MODE == SPARSE && !SIX {
+                *a = tame(*a, table);
+            }
+            butterfly(a, b, factor_of(load_twice(w), p), p);
+        }
+        for ([a, b], w) in pairs.iter_mut().zip(&factors.h1) {
+            (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
             if MODE == DENSE {
-                a[k] = tame(a[k], table);
+                *a = tame(*a, table);
             }
-            butterfly(&mut a[k], &mut b[k], factor_of(load(&ones[k].0), p), p);
+            butterfly(a, b, factor_of(load(w), p), p);
         }
-        for k in 0..AT_ONCE {
-            (a[k], b[k]) = (canonical(a[k], p), canonical(b[k], p));
-        }
-        for k in 0..AT_ONCE {
-            store(&mut words[2 * k], _mm512_unpacklo_epi64(a[k], b[k]));
-            store(&mut words[2 * k + 1], _mm512_unpackhi_epi64(a[k], b[k]));
+        for ([a, b], words) in pairs.iter_mut().zip(words.as_chunks_mut::<2>().0) {
+            (*a, *b) = (canonical(*a, p), canonical(*b, p));
+            store(&mut words[0], _mm512_unpacklo_epi64(*a, *b));
+            store(&mut words[1], _mm512_unpackhi_epi64(*a, *b));
         }
     }
-}
-
-/// Where a permutation of two registers finds its words: 0 to 7 in the first, 8 to 15 in the second.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn index(places: [u64; LANES]) -> __m512i {
-    load(&places)
 }

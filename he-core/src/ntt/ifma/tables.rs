@@ -1,17 +1,20 @@
 //! What a transform reads: factors in the order of reading, offsets, and how often values must be tamed.
 //!
-//! A level of the transform that joins m blocks' halves uses the factors with the bit-reversed indices m..2m, as in
-//! [`super::super`]. The six levels of half-lengths 32 to 1 work on 64 words at a time; their factors lie together,
-//! one [`Block`] for each 64 words. All other levels read [`Side::pairs`].
+//! A level of the transform that joins the halves of m blocks uses the factors with the bit-reversed indices m..2m, as
+//! in [`super::super`]. The levels of half-lengths 32 to 1 are done on 128 words at a time; their factors lie together,
+//! one [`Factors`] for each 128 words. All other levels read [`Side::pairs`].
 //!
-//! | mode | forward: inputs tamed | inverse: sums tamed | for |
-//! |---|---|---|---|
-//! | [`FREE`] | never | one of four in a pass | (2L+1) q <= 2^52; inverse: q < 2^48 |
-//! | [`SPARSE`] | once in a pass, twice in a block | half of them in a pass | q < 2^49 |
-//! | [`DENSE`] | at each level | at each level | q < 2^50 |
+//! | mode | forward: inputs tamed | inverse: sums tamed | forward for | inverse for |
+//! |---|---|---|---|---|
+//! | [`FREE`] | never | about one of four | (2L+1) q <= 2^52 | q < 2^48 |
+//! | [`SPARSE`] | every third or second level | half of them | q < 2^49 | q < 2^49 |
+//! | [`DENSE`] | at each level | nearly all | q < 2^50 | q < 2^50 |
 //!
-//! (L = log2 N.) The bounds that decide are computed with the very table of [`super::lanes::tame`] for the prime at
-//! hand, in [`forward_fits`] and [`inverse_fits`]; the last column says what comes out of it.
+//! (L = log2 N: FREE is forward for all primes of 47 bits up to N = 32768. Inverse, the band from 7/8 to 8/9 of 2^49 is
+//! DENSE.) What decides are the bounds of the very
+//! prime, in [`forward_fits`] and [`inverse_fits`]; the last columns are what comes out.
+
+use core::array::from_fn as array;
 
 use super::lanes::{LANES, STEP, shoup_52};
 
@@ -25,26 +28,37 @@ pub(super) const DENSE: u8 = 2;
 /// All values that the multiplier can tell apart.
 const CAPACITY: u128 = 1 << 52;
 
-/// Words of two registers, within which the last four levels (first four of the inverse) are done.
-pub(super) const UNIT: usize = 16;
+/// Words of 16 registers, in which the last levels (first of the inverse) are done.
+pub(super) const BLOCK: usize = 128;
+/// Pairs of registers in a block.
+pub(super) const PAIRS: usize = 8;
 
-/// One register's worth of words, in a cache line of its own.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-pub(super) struct Line(pub(super) [u64; LANES]);
+/// What one block reads: factors with their quotients, and below half-length 8 quotients alone.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(super) struct Factors {
+    /// Half-length 32, not used where log2 N is odd.
+    pub(super) h32: [[u64; 2]; 2],
+    /// Half-length 16.
+    pub(super) h16: [[u64; 2]; 4],
+    /// Half-length 8: one for each pair of registers.
+    pub(super) h8: [[u64; 2]; PAIRS],
+    /// Half-length 4: those of a pair's two registers, each twice.
+    pub(super) h4: [[u64; 4]; PAIRS],
+    /// Half-length 2: four of each pair.
+    pub(super) h2: [[u64; 4]; PAIRS],
+    /// Half-length 1: eight of each pair, those of the two registers alternating.
+    pub(super) h1: [[u64; LANES]; PAIRS],
+}
 
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) mode: u8,
-    /// Half-lengths N/2 to 8: factor and quotient by bit-reversed index, below N/8.
+    /// Half-lengths N/2 to 32: factor and quotient by bit-reversed index, below N/32.
     pub(super) pairs: Vec<[u64; 2]>,
-    /// Half-length 4: the quotients of a unit's two registers, each twice.
-    pub(super) fours: Vec<[u64; 4]>,
-    /// Half-length 2: the four quotients of a unit.
-    pub(super) twos: Vec<[u64; 4]>,
-    /// Half-length 1: the eight quotients of a unit, those of the two registers alternating.
-    pub(super) ones: Vec<Line>,
+    /// All other half-lengths.
+    pub(super) blocks: Vec<Factors>,
     /// The table of [`super::lanes::tame`].
     pub(super) table: [u64; LANES],
     /// Forward: added to one input of the first level. Inverse: added to differences of tame values, and of their sums.
@@ -63,7 +77,7 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// From the powers of psi and of its inverse by bit-reversed index, `inverse[0]` = 1/N and `inverse[1]` with 1/N
-    /// folded in, as [`super::super::Roots`] has them. N >= 256, q < 2^50 an odd prime.
+    /// folded in, as [`super::super::Roots`] has them. N >= 128, q < 2^50 an odd prime.
     pub(crate) fn new(forward: &[u64], inverse: &[u64], q: u64) -> Self {
         let n = forward.len();
         assert!(n >= super::LEAST_DEGREE && n.is_power_of_two() && q < 1 << 50 && inverse.len() == n);
@@ -83,7 +97,7 @@ impl Tables {
 impl Tables {
     /// The degree N.
     pub(super) fn check(&self, words: usize) {
-        assert_eq!(words, UNIT * self.forward.ones.len(), "a transform got words of another degree");
+        assert_eq!(words, BLOCK * self.forward.blocks.len(), "a transform got words of another degree");
     }
 }
 
@@ -92,15 +106,18 @@ impl Side {
         let n = roots.len();
         let pair = |index: usize| [roots[index], shoup_52(roots[index], q)];
         let quotient = |index: usize| shoup_52(roots[index], q);
-        let units = 0..n / UNIT;
+        let block = |b: usize| Factors {
+            h32: array(|k| pair(n / 64 + 2 * b + k)),
+            h16: array(|k| pair(n / 32 + 4 * b + k)),
+            h8: array(|k| pair(n / 16 + 8 * b + k)),
+            h4: array(|k| [0, 0, 1, 1].map(|i| quotient(n / 8 + 16 * b + 2 * k + i))),
+            h2: array(|k| [0, 1, 2, 3].map(|i| quotient(n / 4 + 32 * b + 4 * k + i))),
+            h1: array(|k| [0, 4, 1, 5, 2, 6, 3, 7].map(|i| quotient(n / 2 + 64 * b + 8 * k + i))),
+        };
         Self {
             mode,
-            pairs: (0..n / 8).map(pair).collect(),
-            fours: units.clone().map(|u| [0, 0, 1, 1].map(|v| quotient(n / 8 + 2 * u + v))).collect(),
-            twos: units.clone().map(|u| [0, 1, 2, 3].map(|v| quotient(n / 4 + 4 * u + v))).collect(),
-            ones: units
-                .map(|u| Line([0, 4, 1, 5, 2, 6, 3, 7].map(|v| quotient(n / 2 + 8 * u + v))))
-                .collect(),
+            pairs: (0..n / 32).map(pair).collect(),
+            blocks: (0..n / BLOCK).map(block).collect(),
             table,
             offsets,
         }
@@ -109,7 +126,7 @@ impl Side {
 
 /// Entry k takes from values in [k * STEP, (k+1) * STEP) the multiples of q that fit below, and adds the bias.
 pub(super) fn taming(q: u64, bias: u64) -> [u64; LANES] {
-    core::array::from_fn(|k| (k as u64 * STEP / q * q).wrapping_sub(bias))
+    array(|k| (k as u64 * STEP / q * q).wrapping_sub(bias))
 }
 
 /// The bound of tamed values, without a bias: the largest (k+1) * STEP - floor(k * STEP / q) * q.
@@ -134,7 +151,7 @@ fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
     u128::from(start) + 2 * u128::from(bias) * u128::from(q) <= CAPACITY
 }
 
-/// Inverse: the bound W of what enters a pass, by mode.
+/// Inverse: the bound W of what enters a pass, by mode: tamed sums, products, and sums of products in FREE.
 fn inverse_bound(mode: u8, q: u64) -> u64 {
     tame_bound(q).max(if mode == FREE { 4 * q } else { 2 * q })
 }
@@ -148,13 +165,13 @@ fn inverse_offsets(mode: u8, q: u64) -> [u64; 2] {
 fn inverse_fits(mode: u8, q: u64) -> bool {
     let bound = u128::from(inverse_bound(mode, q));
     let [first, second] = inverse_offsets(mode, q).map(u128::from);
-    let q = u128::from(q);
     match mode {
-        // Four levels from [0, q) without taming, then two levels from W.
-        FREE => 16 * q <= CAPACITY && 2 * bound + second <= CAPACITY,
-        // Three levels from [0, q), then two levels from W.
-        SPARSE => 8 * q <= CAPACITY && 2 * bound + second <= CAPACITY,
+        // Two levels from W, which is no less than the first two levels need, from [0, q) with offsets q and 2q.
+        FREE | SPARSE => 2 * bound + second <= CAPACITY,
         // One level from W.
-        _ => 2 * bound <= CAPACITY && bound + first <= CAPACITY,
+        _ => bound + first <= CAPACITY,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,19 +21,20 @@
 //!
 //! [`NttTable`]: super::NttTable
 
-mod passes;
 mod portable;
-mod simd;
-mod sums;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod passes;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod sums;
 
 use std::sync::Arc;
-
-use simd::{Half, Quarter, Whole, Width};
 
 use super::{Kernel, Roots, powers};
 use crate::error::HeError;
@@ -68,12 +69,13 @@ pub struct NarrowTable {
 }
 
 /// Calls a method of a SIMD engine with the width of the modulus.
+#[cfg(target_arch = "x86_64")]
 macro_rules! by_width {
     ($engine:ident . $method:ident ( $($argument:expr),* ), $q:expr) => {
-        match width($q) {
-            30 => $engine.$method::<Quarter>($($argument),*),
-            31 => $engine.$method::<Half>($($argument),*),
-            _ => $engine.$method::<Whole>($($argument),*),
+        match simd::width($q) {
+            30 => $engine.$method::<simd::Quarter>($($argument),*),
+            31 => $engine.$method::<simd::Half>($($argument),*),
+            _ => $engine.$method::<simd::Whole>($($argument),*),
         }
     };
 }
@@ -109,11 +111,10 @@ impl NarrowTable {
         };
         let psi = root_of_unity(&modulus, 2 * n as u64).ok_or(HeError::NoRoot { n, q: wide })?;
         let engine = engine(kernel, n).ok_or(HeError::KernelUnavailable { kernel, q: wide, n })?;
-        // The portable kernel has one arithmetic for all widths.
-        let entry = match (engine, width(q)) {
-            (Engine::Portable, _) | (_, 30) => Quarter::entry,
-            (_, 31) => Half::entry,
-            _ => Whole::entry,
+        let entry: fn(u32, u32) -> (u32, u32) = match engine {
+            Engine::Portable => portable::entry,
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx2(_) | Engine::Avx512(_) => simd::entry(q),
         };
         let (forward, inverse) = powers(n, &modulus, psi);
         let roots = Roots::new(&forward, &inverse, |w| entry(w as u32, q).0, |w| entry(w as u32, q).1);
@@ -211,13 +212,12 @@ impl NarrowTable {
             self.check(a);
             self.check(b);
         }
-        let Inner { q, engine, modulus, .. } = &*self.inner;
-        match engine {
-            Engine::Portable => portable::accumulate(terms, acc, modulus),
+        match &self.inner.engine {
+            Engine::Portable => portable::accumulate(terms, acc, self.modulus()),
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx2(engine) => by_width!(engine.accumulate(terms, acc, *q), *q),
+            Engine::Avx2(engine) => by_width!(engine.accumulate(terms, acc, self.inner.q), self.inner.q),
             #[cfg(target_arch = "x86_64")]
-            Engine::Avx512(engine) => by_width!(engine.accumulate(terms, acc, *q), *q),
+            Engine::Avx512(engine) => by_width!(engine.accumulate(terms, acc, self.inner.q), self.inner.q),
         }
     }
 
@@ -227,21 +227,17 @@ impl NarrowTable {
     }
 }
 
-/// The bits of the width that a modulus falls into: 30, 31 or 32.
-fn width(q: u32) -> u32 {
-    (32 - q.leading_zeros()).max(30)
-}
-
 /// The engine of a kernel, where this CPU has it and it serves the degree.
 fn engine(kernel: Kernel, n: usize) -> Option<Engine> {
-    match kernel {
-        Kernel::Portable => Some(Engine::Portable),
+    let (least, engine) = match kernel {
+        Kernel::Portable => (2, Some(Engine::Portable)),
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 if n >= 32 => avx2::Avx2::detect().map(Engine::Avx2),
+        Kernel::Avx2 => (32, avx2::Avx2::detect().map(Engine::Avx2)),
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 if n >= 256 => avx512::Avx512::detect().map(Engine::Avx512),
-        _ => None,
-    }
+        Kernel::Avx512 => (256, avx512::Avx512::detect().map(Engine::Avx512)),
+        _ => (2, None),
+    };
+    engine.filter(|_| n >= least)
 }
 
 #[cfg(test)]

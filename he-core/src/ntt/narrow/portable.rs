@@ -3,6 +3,11 @@
 
 use super::Roots;
 
+/// The table's two words for a factor w < q (public: divides): itself and floor(w * 2^32 / q).
+pub(super) fn entry(w: u32, q: u32) -> (u32, u32) {
+    (w, ((u64::from(w) << 32) / u64::from(q)) as u32)
+}
+
 /// In place; words in [0, q) in natural order to [0, q) in bit-reversed order.
 pub(super) fn forward(words: &mut [u32], roots: &Roots<u32>, q: u32) {
     let mut blocks = 1;

@@ -14,6 +14,8 @@
 //! are subtracted, where m = x*w/q modulo 2^32 makes the low words equal (P. Montgomery, *Modular multiplication
 //! without trial division*, Math. Comp. 44, 1985): the difference is above -q and below q.
 
+use super::portable;
+
 /// Lanes of 32-bit words, some of them seen as half as many lanes of 64 bits ("wide").
 pub(super) trait Simd: Copy {
     /// A register.
@@ -142,6 +144,20 @@ pub(super) struct Half;
 #[derive(Clone, Copy)]
 pub(super) struct Whole;
 
+/// The bits of the width that a modulus falls into: 30, 31 or 32.
+pub(super) fn width(q: u32) -> u32 {
+    (32 - q.leading_zeros()).max(30)
+}
+
+/// The function that makes the table's two words of a factor w < q, by the width of q.
+pub(super) fn entry(q: u32) -> fn(u32, u32) -> (u32, u32) {
+    match width(q) {
+        30 => Quarter::entry,
+        31 => Half::entry,
+        _ => Whole::entry,
+    }
+}
+
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.
 #[inline(always)]
 fn reduce_once<S: Simd>(s: S, x: S::V, m: S::V) -> S::V {
@@ -182,11 +198,6 @@ fn shoup<S: Simd, const K: usize>(s: S, w: [Factor<S>; K], x: [S::V; K], q: Q<S>
     product
 }
 
-/// The table entry of Shoup's product.
-fn shoup_entry(w: u32, q: u32) -> (u32, u32) {
-    (w, ((u64::from(w) << 32) / u64::from(q)) as u32)
-}
-
 #[inline(always)]
 fn shoup_factor<S: Simd>(s: S, word: S::V, second: S::V) -> Factor<S> {
     Factor { word, second, odd: s.odd(second) }
@@ -194,7 +205,7 @@ fn shoup_factor<S: Simd>(s: S, word: S::V, second: S::V) -> Factor<S> {
 
 impl Width for Quarter {
     fn entry(w: u32, q: u32) -> (u32, u32) {
-        shoup_entry(w, q)
+        portable::entry(w, q)
     }
 
     #[inline(always)]
@@ -230,7 +241,7 @@ impl Width for Quarter {
 
 impl Width for Half {
     fn entry(w: u32, q: u32) -> (u32, u32) {
-        shoup_entry(w, q)
+        portable::entry(w, q)
     }
 
     #[inline(always)]

@@ -1,10 +1,11 @@
 //! Sums of products of 32-bit residues, reduced once.
 //!
-//! Products of the even and of the odd lanes have 64 bits. As many as surely fit are added as they are (16 for
-//! q < 2^30, 4 for q < 2^31, one above), then their low and high words are added to two 64-bit sums apart, which hold
-//! 2^32 terms. In the end the number is l + 2^32 m + 2^64 h with three words, each multiplied by its power modulo q.
+//! Products of the even and of the odd lanes have 64 bits. As many as surely fit are added as they are: 16 for
+//! q < 2^30, 4 for q < 2^31, one above. A longer sum adds the low and the high words of such groups to two 64-bit sums
+//! apart, which hold 2^32 groups. In the end the number is l + 2^32 m (+ 2^64 h for the longer) with words l, m, h, and
+//! each is multiplied by its power of two modulo q.
 
-use super::simd::{Q, Simd, Width};
+use super::simd::{Factor, Q, Simd, Width};
 
 /// acc = acc + sum of products, all residues modulo q; equal lengths, a multiple of the lanes; fewer than 2^31 terms.
 #[inline(always)]
@@ -14,18 +15,19 @@ pub(super) fn accumulate<S: Simd, W: Width>(s: S, terms: &[(&[u32], &[u32])], ac
         let (word, second) = W::entry(((1_u128 << bits) % u128::from(modulus)) as u32, modulus);
         W::factor(s, s.splat(word), s.splat(second))
     };
-    let weights = [weight(0), weight(32), weight(64)];
+    let [one, limb, two_limbs] = [weight(0), weight(32), weight(64)];
     let most = (u64::MAX / (u64::from(modulus - 1) * u64::from(modulus - 1))).clamp(1, 16) as usize;
-    let zero = s.splat(0);
+    if terms.len() <= most {
+        for (i, out) in S::chunks_mut(acc).iter_mut().enumerate() {
+            let [even, odd] = group(s, terms, i);
+            finish::<S, W, 2>(s, [one, limb], [s.merge_low(even, odd), s.merge_high(even, odd)], out, q);
+        }
+        return;
+    }
     for (i, out) in S::chunks_mut(acc).iter_mut().enumerate() {
-        let (mut low, mut high) = ([zero; 2], [zero; 2]);
-        for group in terms.chunks(most) {
-            let mut sum = [zero; 2];
-            for (a, b) in group {
-                let (a, b) = (s.load(&S::chunks(a)[i]), s.load(&S::chunks(b)[i]));
-                sum[0] = s.add_wide(sum[0], s.mul_even(a, b));
-                sum[1] = s.add_wide(sum[1], s.mul_even(s.odd(a), s.odd(b)));
-            }
+        let (mut low, mut high) = ([s.splat(0); 2], [s.splat(0); 2]);
+        for terms in terms.chunks(most) {
+            let sum = group(s, terms, i);
             for side in 0..2 {
                 low[side] = s.add_wide(low[side], s.low(sum[side]));
                 high[side] = s.add_wide(high[side], s.high(sum[side]));
@@ -36,10 +38,34 @@ pub(super) fn accumulate<S: Simd, W: Width>(s: S, terms: &[(&[u32], &[u32])], ac
         }
         let words =
             [s.merge_low(low[0], low[1]), s.merge_low(high[0], high[1]), s.merge_high(high[0], high[1])];
-        let mut total = s.load(out);
-        for piece in W::mul(s, weights, words, q) {
-            total = W::settle(s, W::sum(s, total, W::settle(s, piece, q), q), q);
-        }
-        s.store(out, total);
+        finish::<S, W, 3>(s, [one, limb, two_limbs], words, out, q);
     }
+}
+
+/// The sum of the products at one register's words, of the even and of the odd lanes; it must fit 64 bits.
+#[inline(always)]
+fn group<S: Simd>(s: S, terms: &[(&[u32], &[u32])], i: usize) -> [S::V; 2] {
+    let (mut even, mut odd) = (s.splat(0), s.splat(0));
+    for (a, b) in terms {
+        let (a, b) = (s.load(&S::chunks(a)[i]), s.load(&S::chunks(b)[i]));
+        even = s.add_wide(even, s.mul_even(a, b));
+        odd = s.add_wide(odd, s.mul_even(s.odd(a), s.odd(b)));
+    }
+    [even, odd]
+}
+
+/// out = out + the sum of words by weights.
+#[inline(always)]
+fn finish<S: Simd, W: Width, const K: usize>(
+    s: S,
+    weights: [Factor<S>; K],
+    words: [S::V; K],
+    out: &mut S::Chunk,
+    q: Q<S>,
+) {
+    let mut total = s.load(out);
+    for piece in W::mul(s, weights, words, q) {
+        total = W::settle(s, W::sum(s, total, W::settle(s, piece, q), q), q);
+    }
+    s.store(out, total);
 }

@@ -1,0 +1,162 @@
+//! The ranges of both transforms, level by level with whole intervals, for every mode that is ever chosen.
+
+use super::*;
+
+/// Values from the first to the last number, both possible.
+#[derive(Debug, Clone, Copy)]
+struct Range(i128, i128);
+
+impl Range {
+    /// A value that the multiplier can read.
+    fn readable(self) -> Self {
+        assert!(0 <= self.0 && self.1 < CAPACITY as i128, "{self:?}");
+        self
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0, self.1 + other.1)
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self(self.0 - other.1, self.1 - other.0)
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self(self.0.min(other.0), self.1.max(other.1))
+    }
+
+    /// Through a table, step by step.
+    fn tamed(self, table: &[u64; LANES]) -> Self {
+        self.readable();
+        (0..LANES)
+            .filter_map(|k| {
+                let (from, to) = ((k as u64 * STEP) as i128, ((k as u64 + 1) * STEP - 1) as i128);
+                let (from, to) = (from.max(self.0), to.min(self.1));
+                let entry = i128::from(table[k] as i64);
+                (from <= to).then_some(Self(from - entry, to - entry))
+            })
+            .reduce(Self::or)
+            .unwrap()
+    }
+}
+
+/// Moduli of 3 to 50 bits: around every eighth of an octave, and the ends.
+fn moduli() -> impl Iterator<Item = u64> {
+    (24..50 * 8)
+        .flat_map(|eighth| {
+            let q = 2_f64.powf(f64::from(eighth) / 8.0) as u64 | 1;
+            [q - 2, q, q + 2]
+        })
+        .chain((1 << 48..1 << 50).step_by((1 << 40) + 2).map(|q| q | 1))
+        .chain([3, 5, (1 << 50) - 27, (1 << 50) - 1])
+        .filter(|&q| q < 1 << 50 && q > 2)
+}
+
+fn modes(levels: u64, q: u64) -> (u8, u8) {
+    let first =
+        |fits: &dyn Fn(u8) -> bool| [FREE, SPARSE, DENSE].into_iter().find(|&mode| fits(mode)).unwrap();
+    (first(&|mode| forward_fits(mode, levels, q)), first(&|mode| inverse_fits(mode, q)))
+}
+
+#[test]
+fn forward_values_can_be_read() {
+    for q in moduli() {
+        for levels in 7..=16 {
+            let mode = modes(levels, q).0;
+            let bias = forward_bias(mode, levels) * q;
+            let table = taming(q, bias);
+            let q = i128::from(q);
+            // The levels of a block are the last six, or five where `levels` is odd; the passes before have two each.
+            let in_block = if levels % 2 == 0 { 6 } else { 5 };
+            let mut all = Range(0, q - 1);
+            for level in 0..levels {
+                let place = match level.checked_sub(levels - in_block) {
+                    Some(place) => place % 3,
+                    None => level % 2,
+                };
+                let tame = level > 0 && (mode == DENSE || mode == SPARSE && place == 0);
+                let x = match level {
+                    0 => all.plus(Range(bias.into(), bias.into())),
+                    _ if tame => all.tamed(&table),
+                    _ => all,
+                };
+                all.readable();
+                let r = Range(-q, q - 1);
+                all = x.plus(r).or(x.minus(r)).readable();
+            }
+        }
+    }
+}
+
+#[test]
+fn inverse_values_can_be_read() {
+    for q in moduli() {
+        let mode = modes(7, q).1;
+        let table = taming(q, 0);
+        let [first, second] = inverse_offsets(mode, q).map(|offset| Range(offset.into(), offset.into()));
+        let second = if mode == DENSE { first } else { second };
+        let q = i128::from(q);
+        let (one, two) = (Range(q, q), Range(2 * q, 2 * q));
+        let product = Range(0, 2 * q - 1);
+        // A level: what is multiplied can be read, and the sum comes back.
+        let level = |x: Range, offset: Range| {
+            x.minus(x).plus(offset).readable();
+            x.plus(x).readable()
+        };
+        let tamed_if = |tame: bool, x: Range| if tame { x.tamed(&table) } else { x };
+        // Half-lengths 1 and 2: sums and products share registers in between.
+        let x = level(Range(0, q - 1), one).or(product);
+        let x = level(x, if mode == DENSE { first } else { two });
+        let start = tamed_if(mode != FREE, x).or(product);
+        // Two levels at a time, until nothing new appears: sums of sums, sums of products, products.
+        let mut all = start;
+        for _ in 0..3 {
+            let sum = tamed_if(mode == DENSE, level(all, first));
+            let (ss, ps) = (level(sum, second), level(product, second));
+            // In registers that sums and products share (half-lengths 4 and 8) both are tamed.
+            let shared = level(sum.or(product), second).tamed(&table);
+            // A single level, half-length 16 where log2 N is odd.
+            let single = level(all, first).tamed(&table);
+            let next = ss.tamed(&table).or(tamed_if(mode != FREE, ps)).or(shared).or(single).or(product);
+            assert!(next.1 < i128::from(inverse_bound(mode, q as u64)), "modulo {q}: {next:?}");
+            all = all.or(next);
+        }
+    }
+}
+
+#[test]
+fn modes_are_as_the_essay_says() {
+    for q in moduli() {
+        for levels in 7..=16 {
+            let (forward, inverse) = modes(levels, q);
+            let free = u128::from((2 * levels + 1) * q) <= CAPACITY;
+            assert_eq!(forward == FREE, free, "{levels} {q}");
+            assert_eq!(inverse == FREE, q < 1 << 48, "{q}");
+            if q < 1 << 49 {
+                let band = (7 << 46..=(1_u64 << 52) / 9).contains(&q);
+                assert!(forward <= SPARSE && (inverse <= SPARSE || band), "{q}");
+            }
+            if levels <= 15 && q < 1 << 47 {
+                assert_eq!(forward, FREE);
+            }
+        }
+    }
+}
+
+#[test]
+fn factors_lie_in_the_order_of_reading() {
+    // With the index itself as factor, modulo a q so large that quotients tell all factors apart.
+    let (n, q) = (256, (1 << 50) - 27);
+    let roots: Vec<u64> = (0..n as u64).map(|i| i << 40).collect();
+    let side = Side::new(&roots, q, FREE, [0; LANES], [0; 2]);
+    let index = |quotient: u64| (0..n).find(|&i| shoup_52(roots[i], q) == quotient).unwrap();
+    let (pairs, blocks) = (&side.pairs, &side.blocks);
+    assert!(pairs.iter().zip(&roots).all(|(pair, &w)| *pair == [w, shoup_52(w, q)]));
+    assert_eq!((pairs.len(), blocks.len()), (8, 2));
+    assert_eq!(blocks[1].h32.map(|pair| index(pair[1])), [6, 7]);
+    assert_eq!(blocks[1].h16.map(|pair| index(pair[1])), [12, 13, 14, 15]);
+    assert_eq!(blocks[0].h8.map(|pair| index(pair[1])), [16, 17, 18, 19, 20, 21, 22, 23]);
+    assert_eq!(blocks[1].h4[7].map(index), [62, 62, 63, 63]);
+    assert_eq!(blocks[1].h2[0].map(index), [96, 97, 98, 99]);
+    assert_eq!(blocks[1].h1[7].map(index), [248, 252, 249, 253, 250, 254, 251, 255]);
+}
