@@ -113,7 +113,7 @@ impl rand_core::TryCryptoRng for Hidden {}
 #[test]
 #[ignore = "needs valgrind: cargo xtask deep constant-time"]
 fn planted_faults_are_counted() {
-    let secret: Vec<u64> = (0..64).map(|i| black_box(i)).collect();
+    let secret: Vec<u64> = (0..64).map(black_box).collect();
     let table: Vec<u64> = (0..64).collect();
     hide(&secret);
     assert!(errors(|| if black_box(secret[3]) > 7 { black_box(1) } else { black_box(2) }) > 0);

@@ -97,6 +97,9 @@ impl Params {
         turns: &[Turn],
         keys: &GaloisKeys,
     ) -> Result<Vec<Ciphertext>, HeError> {
+        if turns.is_empty() {
+            return Ok(Vec::new());
+        }
         let inner = ciphertext.as_rlwe();
         let decomposed = self.rlwe().decompose(&inner.parts()[1]);
         let apply = |turn: &Turn| {

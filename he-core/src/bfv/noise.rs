@@ -15,12 +15,13 @@
 //! | product with a plaintext m, a number k | \|\|m\|\|_2 d, \|k\| d |
 //! | product | sqrt(N K) (sqrt(p + 1) d + sqrt(p' + 1) d') + sqrt(N) binomial(p + p', p)^(1/2) d d' t/Q + rounding |
 //! | relinearisation, rotation | sqrt(d^2 + s^2), s^2 of [`crate::rlwe::Decomposed::noise_variance`] |
-//! | modulus switch from Q to Q' | sqrt((d Q'/Q)^2 + (1 + 2N/3)/12) |
+//! | modulus switch from Q to Q' | sqrt((d Q'/Q)^2 + rounding^2) |
 //! | packing of LWE ciphertexts | sqrt(d^2 + s^2 (N^2 - 1)/3) |
 //!
 //! The product: with centred representatives phase = Q m/t + v + Q k, hence t/Q times the product of two phases is
 //! Q m m'/t + v (m' + t k') + v' (m + t k) + t v v'/Q modulo Q, and m + t k = t/Q (c0 + c1 s - v) has variance
-//! K = t^2/12 (1 + 2N/3). The three parts are rounded: (1 + 2N/3 + 2 (2N/3)^2)/12.
+//! K = t^2/12 (1 + 2N/3). Rounding parts has the variance (1 + 2N/3)/12 for two of them, (1 + 2N/3 + 2 (2N/3)^2)/12 for
+//! three.
 //!
 //! **Heuristics**, all of them customary (A. Costache, K. Laine, R. Player, *Evaluating the effectiveness of heuristic
 //! worst-case noise analysis in FHE*, ESORICS 2020; B. Biasioli, C. Marcolla, M. Calderini, J. Mono, *Improving and
@@ -58,14 +59,15 @@ pub struct NoiseBound {
     deviation: f64,
     /// The power of the secret in the noise.
     power: u32,
+    /// The degree of the ciphertext in the secret: 1, or 2 after a product until it is relinearised.
+    degree: u32,
 }
 
 impl NoiseBound {
     /// A fresh secret-key encryption of all limbs.
     #[must_use]
     pub fn secret_key(params: &Params) -> Self {
-        let variance = f64::from(ERROR_ETA) / 2.0 + 1.0 / 12.0;
-        Self { params: params.clone(), limbs: params.limbs(), deviation: variance.sqrt(), power: 0 }
+        Self::fresh(params, f64::from(ERROR_ETA) / 2.0 + 1.0 / 12.0, 0)
     }
 
     /// A fresh public-key encryption of all limbs.
@@ -73,7 +75,11 @@ impl NoiseBound {
     pub fn public_key(params: &Params) -> Self {
         let secret = 2.0 * params.n() as f64 / 3.0;
         let variance = f64::from(ERROR_ETA) / 2.0 * (1.0 + 2.0 * secret) + 1.0 / 12.0;
-        Self { params: params.clone(), limbs: params.limbs(), deviation: variance.sqrt(), power: 1 }
+        Self::fresh(params, variance, 1)
+    }
+
+    fn fresh(params: &Params, variance: f64, power: u32) -> Self {
+        Self { params: params.clone(), limbs: params.limbs(), deviation: variance.sqrt(), power, degree: 1 }
     }
 
     /// The limbs of the ciphertext.
@@ -159,16 +165,17 @@ impl NoiseBound {
         let scale = (t.log2() - self.params.rlwe().log2_q(self.limbs)).exp2();
         let square = n.sqrt() * binomial(self.power + other.power, self.power).sqrt();
         let square = square * self.deviation * (other.deviation * scale);
-        let rounding = ((1.0 + secret + 2.0 * secret * secret) / 12.0).sqrt();
-        let mut product = self.joined(other, (linear + square).hypot(rounding));
-        product.power = (self.power.max(other.power) + 1).max(2);
+        let (power, degree) = ((self.power.max(other.power) + 1).max(2), 2);
+        let mut product = Self { power, degree, ..self.joined(other, 0.0) };
+        product.deviation = (linear + square).hypot(product.rounding());
         product
     }
 
     /// After relinearisation, a rotation or any other automorphism.
     #[must_use]
     pub fn key_switch(&self) -> Self {
-        self.with(self.deviation.hypot(self.key_switch_deviation()), self.power.max(1))
+        let deviation = self.deviation.hypot(self.key_switch_deviation());
+        Self { degree: 1, ..self.with(deviation, self.power.max(1)) }
     }
 
     /// After a switch to fewer limbs.
@@ -183,8 +190,8 @@ impl NoiseBound {
         }
         let rlwe = self.params.rlwe();
         let ratio = (rlwe.log2_q(limbs) - rlwe.log2_q(self.limbs)).exp2();
-        let rounding = ((1.0 + 2.0 * self.n() / 3.0) / 12.0).sqrt();
-        Self { limbs, ..self.with((self.deviation * ratio).hypot(rounding), self.power.max(1)) }
+        let deviation = (self.deviation * ratio).hypot(self.rounding());
+        Self { limbs, ..self.with(deviation, self.power.max(self.degree)) }
     }
 
     /// After re-randomisation with flooding of standard deviation 2^log2_sigma, or without.
@@ -217,12 +224,19 @@ impl NoiseBound {
     }
 
     fn with(&self, deviation: f64, power: u32) -> Self {
-        Self { params: self.params.clone(), limbs: self.limbs, deviation, power }
+        Self { deviation, power, ..self.clone() }
+    }
+
+    /// The standard deviation of what rounding all parts of the ciphertext adds.
+    fn rounding(&self) -> f64 {
+        let secret = 2.0 * self.n() / 3.0;
+        let square = if self.degree > 1 { 2.0 * secret * secret } else { 0.0 };
+        ((1.0 + secret + square) / 12.0).sqrt()
     }
 
     fn joined(&self, other: &Self, deviation: f64) -> Self {
         assert!(self.limbs == other.limbs && self.params == other.params, "noise of different rings");
-        self.with(deviation, self.power.max(other.power))
+        Self { degree: self.degree.max(other.degree), ..self.with(deviation, self.power.max(other.power)) }
     }
 }
 

@@ -267,20 +267,29 @@ mod tests {
 
     #[test]
     fn presets_batch_and_their_auxiliary_primes_suffice() {
-        for (degree, auxiliary) in [(4096, 3), (8192, 5)] {
-            let params = Params::preset(degree).unwrap();
-            assert_eq!(params.t() % (2 * degree as u64), 1);
-            assert_eq!(params.0.auxiliary.len(), auxiliary);
-            assert!(super::super::BatchEncoder::new(&params).is_ok());
-            for limbs in 1..=params.limbs() {
-                let level = params.product_level(limbs);
-                let (own, more) = level.tables.split_at(limbs);
-                let log2 = |tables: &[NttTable]| {
-                    tables.iter().map(|t| (t.modulus().value() as f64).log2()).sum::<f64>()
-                };
-                let bound = (degree as f64).log2() + (params.t() as f64).log2() + log2(own);
-                assert!(log2(more) > bound + 1.0, "{degree} {limbs}");
-                assert!(own.iter().all(|q| more.iter().all(|p| p.modulus() != q.modulus())));
+        let log2 =
+            |tables: &[NttTable]| tables.iter().map(|t| (t.modulus().value() as f64).log2()).sum::<f64>();
+        for degree in [4096, 8192, 16384, 32768] {
+            let preset = Params::preset(degree).unwrap();
+            assert_eq!(preset.t() % (2 * degree as u64), 1);
+            assert_eq!(preset.t().ilog2(), PRESET_BITS - 1);
+            // The other customary batching prime.
+            for params in [Params::new(preset.rlwe(), 65537).unwrap(), preset] {
+                assert!(super::super::BatchEncoder::new(&params).is_ok());
+                let fresh = NoiseBound::public_key(&params);
+                assert!(
+                    fresh.multiply(&fresh).key_switch().decrypts(),
+                    "{params:?} has no room for a product"
+                );
+                for limbs in [1, params.limbs()] {
+                    let level = params.product_level(limbs);
+                    let (own, more) = level.tables.split_at(limbs);
+                    let bound = (degree as f64).log2() + (params.t() as f64).log2() + log2(own);
+                    assert!(log2(more) > bound + 1.0, "{degree} {limbs}");
+                    // One prime fewer would not do.
+                    assert!(f64::from(WIDEST) * (more.len() - 1) as f64 <= bound + 2.0, "{degree} {limbs}");
+                    assert!(own.iter().all(|q| more.iter().all(|p| p.modulus() != q.modulus())));
+                }
             }
         }
         assert_eq!(Params::preset(2048).unwrap_err(), HeError::Degree { n: 2048 });

@@ -140,8 +140,8 @@ impl KeySwitchKey {
             let uniform = public_uniform(tables, &public, j as u64);
             let mut part = secret.hide(tables, &uniform, &seed, j as u64);
             let end = (start + params.digit_len()).min(params.limbs());
-            for i in start..end {
-                let modulus = tables[i].modulus();
+            for (i, table) in tables.iter().enumerate().take(end).skip(start) {
+                let modulus = table.modulus();
                 let factor = special.iter().fold(1, |f, p| modulus.mul(f, modulus.reduce(p.value())));
                 let mut shifted = from.limb(i).duplicate();
                 shifted.scale(factor);

@@ -323,7 +323,7 @@ impl GaloisKeys {
             let (exponent, key) = bytes.split_first_chunk::<4>().expect("a chunk begins with an exponent");
             let exponent = u32::from_le_bytes(*exponent) as usize;
             let grows = keys.last().is_none_or(|(last, _)| *last < exponent);
-            if exponent % 2 == 0 || exponent >= 2 * params.n() || !grows {
+            if exponent.is_multiple_of(2) || exponent >= 2 * params.n() || !grows {
                 return Err(HeError::Exponent { exponent, n: params.n() });
             }
             keys.push((exponent, KeySwitchKey::read(params, key)?));

@@ -66,6 +66,10 @@ fn every_operation_of_a_real_ring() {
         let z = params.multiply(&x, &y).unwrap();
         let product = fresh.multiply(&public_fresh);
         within(&world, "product", &z, &product, SLACK);
+        let low = product.switch_modulus(1);
+        if low.decrypts() {
+            within(&world, "product of one limb", &params.switch_modulus(z.duplicate(), 1), &low, SLACK);
+        }
         let z = params.relinearise(z, &world.relin);
         within(&world, "relinearised", &z, &product.key_switch(), SLACK);
         let packing = params.packing_keys(&world.secret, world.seed());
