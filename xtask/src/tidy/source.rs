@@ -3,8 +3,9 @@
 //! - a file has at most 500 lines;
 //! - it opens with a module essay (`//!`);
 //! - no left-over macros (`todo`, `unimplemented`, `dbg`) in code and no fix-me marks in comments;
-//! - `unsafe` stands only in kernels: files in a folder `simd`, or with `simd`, `avx2`, `avx512` or `neon` in their name, and
-//!   the algorithms of `conv-fast`, whose tasks write disjoint stretches of one output;
+//! - `unsafe` stands only in kernels: files in a folder `simd`, `ifma` or `wide512`, or with `simd`, `avx2`, `avx512`, `ifma`,
+//!   `neon`, `kernel` or `vector` in their name; the algorithms of `conv-fast`, whose tasks write disjoint stretches of one
+//!   output; and the check of constant time, which talks to valgrind;
 //! - nothing outside of comments and Markdown fixes the CPU that code is compiled for: kernels are chosen at run time.
 
 use super::lexer::{Views, is_word};
@@ -22,8 +23,14 @@ const MARKS: [&str; 2] = [concat!("FIX", "ME"), concat!("XX", "X")];
 /// Algorithms whose tasks share an output: folders of `conv-fast/src`, or files of that name.
 const SHARED_OUTPUT: [&str; 7] = ["depthwise", "float", "im2col", "matmul", "ntt", "wide", "winograd"];
 
+/// Folders of kernels.
+const KERNEL_FOLDERS: [&str; 3] = ["simd", "ifma", "wide512"];
+
 /// What names of kernels contain.
-const KERNELS: [&str; 4] = ["simd", "avx2", "avx512", "neon"];
+const KERNELS: [&str; 7] = ["simd", "avx2", "avx512", "ifma", "neon", "kernel", "vector"];
+
+/// Makes client requests.
+const TALKS_TO_VALGRIND: &str = "he-core/src/constant_time.rs";
 
 /// The compiler's setting that fixes the CPU.
 const FIXED_CPU: &str = concat!("target", "-cpu");
@@ -66,7 +73,7 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
             findings.push(Finding::new(
                 path,
                 line,
-                "`unsafe` outside of a kernel (simd, avx2, avx512, neon, algorithms of conv-fast)",
+                "`unsafe` outside of a kernel (simd, avx2, avx512, ifma, neon, algorithms of conv-fast)",
             ));
         }
     }
@@ -84,7 +91,8 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
 fn is_kernel(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let algorithm = path.strip_prefix("conv-fast/src/").map(|rest| rest.split(['/', '.']).next());
-    folders.split('/').any(|folder| folder == "simd")
+    path == TALKS_TO_VALGRIND
+        || folders.split('/').any(|folder| KERNEL_FOLDERS.contains(&folder))
         || KERNELS.iter().any(|kernel| name.contains(kernel))
         || algorithm.flatten().is_some_and(|algorithm| SHARED_OUTPUT.contains(&algorithm))
 }
@@ -201,6 +209,9 @@ mod tests {
             "a/src/neon.rs",
             "a/src/simd/add.rs",
             "a/src/simd.rs",
+            "a/src/ntt/ifma/mod.rs",
+            "a/src/elementwise/vector.rs",
+            "he-core/src/constant_time.rs",
             "conv-fast/src/ntt/tiles.rs",
             "conv-fast/src/depthwise.rs",
         ] {
