@@ -78,6 +78,15 @@ impl Automorphism {
         Self { n, exponent, runs, turns, orders }
     }
 
+    /// X^g to X.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        // The group of odd numbers modulo 2N, N >= 4, is cyclic of order N/2 times one of order 2: g^(N/2) = 1.
+        let m = 2 * self.n;
+        let inverse = (0..self.n / 2 - 1).fold(1, |power, _| power * self.exponent % m);
+        Self::new(self.n, inverse)
+    }
+
     /// The exponent g.
     #[must_use]
     pub fn exponent(&self) -> usize {
@@ -168,6 +177,7 @@ mod tests {
             for (a, b) in values.duplicate().into_coeff(&ring).limbs().iter().zip(image.limbs()) {
                 assert_eq!(a.coefficients(), b.coefficients(), "n {n} g {g}");
             }
+            assert_eq!(by_g.inverse().exponent() * g % (2 * n), 1);
             let both = Automorphism::new(n, g * h % (2 * n));
             let twice = by_h.coefficients(&image);
             for (a, b) in twice.limbs().iter().zip(both.coefficients(&poly).limbs()) {

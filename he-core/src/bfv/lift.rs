@@ -39,12 +39,12 @@ impl Lift {
 
     /// This lift without vectors.
     #[cfg(test)]
-    pub(super) fn portable(mut self) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            self.vectors = None;
+    pub(super) fn portable(self) -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            vectors: None,
+            ..self
         }
-        self
     }
 
     /// out = x w mod t for residues x and a public residue w with its Shoup quotient. Both slices have one length.

@@ -26,7 +26,7 @@ use crate::ntt::NttTable;
 use crate::poly::Ntt;
 use crate::rlwe::RlweParams;
 use crate::rns::RnsPoly;
-use crate::rns::convert::Converter;
+use crate::rns::drop::ModDown;
 
 struct Inner {
     rlwe: RlweParams,
@@ -36,15 +36,8 @@ struct Inner {
     reconstruction: Reconstruction,
     /// X^(N/2): the imaginary unit in every slot.
     imaginary: RnsPoly<Ntt>,
-    rescalings: Vec<OnceLock<Rescaling>>,
-}
-
-/// What dropping the last of l primes needs; entry l - 2 of the list.
-pub(super) struct Rescaling {
-    /// From the last prime to those before it.
-    pub(super) down: Converter,
-    /// The inverse of the last prime modulo those before it.
-    pub(super) inverse: Vec<u64>,
+    /// Division by the last of l primes, entry l - 2.
+    rescalings: Vec<OnceLock<ModDown>>,
 }
 
 /// A checked CKKS parameter set. Cloning shares the tables.
@@ -191,15 +184,11 @@ impl Params {
         &self.0.imaginary
     }
 
-    /// How to drop the last of `limbs` primes, 2 <= limbs <= L.
-    pub(super) fn rescaling(&self, limbs: usize) -> &Rescaling {
+    /// Division by the last of `limbs` primes, 2 <= limbs <= L.
+    pub(super) fn rescaling(&self, limbs: usize) -> &ModDown {
         self.0.rescalings[limbs - 2].get_or_init(|| {
-            let (last, rest) =
-                self.0.rlwe.moduli(limbs).split_last().expect("parameters have at least one prime");
-            Rescaling {
-                down: Converter::new(&[*last], rest),
-                inverse: rest.iter().map(|q| q.inv(q.reduce(last.value()))).collect(),
-            }
+            let (kept, dropped) = self.0.rlwe.moduli(limbs).split_at(limbs - 1);
+            ModDown::new(dropped, kept)
         })
     }
 }

@@ -42,18 +42,20 @@ impl Params {
         Ok(())
     }
 
+    /// The transform is linear: only the remainder goes to coefficients, and its lift comes back.
     fn divide_by_last(&self, part: &mut RnsPoly<Ntt>) {
         let limbs = part.limb_count();
         let rescaling = self.rescaling(limbs);
-        let (last, rest) = self.tables(limbs).split_last().expect("there are at least two limbs");
-        let remainder = part.limbs()[limbs - 1].duplicate().into_coeff(last);
+        let (rest, last) = self.tables(limbs).split_at(limbs - 1);
+        let remainder = part.limb(limbs - 1).duplicate().into_coeff(&last[0]);
         let mut lifted: Vec<Poly<Coeff>> = rest.iter().map(Poly::zero).collect();
         let mut words: Vec<&mut [u64]> = lifted.iter_mut().map(Poly::words_mut).collect();
-        rescaling.down.convert(&[remainder.coefficients()], &mut words);
+        rescaling.correction(&[remainder.coefficients()], &mut words);
         let lifted = RnsPoly::from_limbs(lifted).into_ntt(rest);
         part.truncate(limbs - 1);
-        *part -= &lifted;
-        part.scale(&rescaling.inverse);
+        for (i, (limb, lifted)) in part.limbs_mut().iter_mut().zip(lifted.limbs()).enumerate() {
+            rescaling.finish(i, limb.words_mut(), lifted.values());
+        }
     }
 
     /// The same message modulo the first `limbs` primes; nothing happens if there are no more.

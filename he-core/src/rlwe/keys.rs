@@ -5,6 +5,10 @@
 //! | [`RelinKey`] | c0 + c1 s + c2 s^2 | c0' + c1' s |
 //! | [`GaloisKeys`] | the image of a ciphertext under X to X^g, which is one under s(X^g) | one under s |
 //!
+//! Switching commutes with automorphisms: digits of an image are images of the digits, and so are quotients by P. So a
+//! Galois key is kept turned back by its automorphism; it meets the digits as they are, and only the two parts of the
+//! answer are turned. Its wire form is the key as it was made.
+//!
 //! A Galois key exists for each exponent that was asked for; rotations by other steps are compositions, which is the
 //! caller's choice.
 
@@ -63,6 +67,7 @@ impl RelinKey {
 #[derive(Debug)]
 pub struct GaloisKeys {
     n: usize,
+    /// Keys are turned back by their automorphisms.
     keys: BTreeMap<usize, (Automorphism, KeySwitchKey)>,
 }
 
@@ -82,7 +87,7 @@ impl GaloisKeys {
                 let automorphism = Automorphism::new(n, exponent);
                 let from = secret.image(&automorphism);
                 let key = KeySwitchKey::new(secret, &from, seed.fork("rlwe: galois", &[exponent as u64]));
-                (automorphism, key)
+                Self::turned(automorphism, &key)
             });
         }
         Self { n, keys }
@@ -95,12 +100,19 @@ impl GaloisKeys {
     #[must_use]
     pub fn from_keys(params: &RlweParams, keys: Vec<(usize, KeySwitchKey)>) -> Self {
         let n = params.n();
-        Self { n, keys: keys.into_iter().map(|(g, key)| (g, (Automorphism::new(n, g), key))).collect() }
+        let turned = |(g, key): (usize, KeySwitchKey)| (g, Self::turned(Automorphism::new(n, g), &key));
+        Self { n, keys: keys.into_iter().map(turned).collect() }
     }
 
     /// Exponents and keys, smallest exponent first.
-    pub fn keys(&self) -> impl Iterator<Item = (usize, &KeySwitchKey)> {
-        self.keys.iter().map(|(&exponent, (_, key))| (exponent, key))
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = (usize, KeySwitchKey)> {
+        self.keys.iter().map(|(&exponent, (automorphism, key))| (exponent, key.image(automorphism)))
+    }
+
+    /// A key, turned back by its automorphism.
+    fn turned(automorphism: Automorphism, key: &KeySwitchKey) -> (Automorphism, KeySwitchKey) {
+        let back = key.image(&automorphism.inverse());
+        (automorphism, back)
     }
 
     fn find(&self, exponent: usize) -> Result<&(Automorphism, KeySwitchKey), HeError> {
@@ -124,13 +136,9 @@ impl GaloisKeys {
         if exponent == 1 && ciphertext.degree() == 1 {
             return Ok(ciphertext.duplicate());
         }
-        let (automorphism, key) = self.find(exponent)?;
+        self.find(exponent)?;
         Self::check(ciphertext)?;
-        // The image of the part has fewer words than the images of its digits, which are the same digits.
-        let image = |part: usize| automorphism.values(&ciphertext.parts()[part]);
-        let [mut d0, d1] = key.apply(params, &params.decompose(&image(1)));
-        d0 += &image(0);
-        Ciphertext::from_parts(vec![d0, d1])
+        self.apply_hoisted(params, ciphertext, &params.decompose(&ciphertext.parts()[1]), exponent)
     }
 
     /// As [`GaloisKeys::apply`] with the decomposition of part 1 at hand: many images share it.
@@ -152,9 +160,9 @@ impl GaloisKeys {
             return Ok(ciphertext.duplicate());
         }
         let (automorphism, key) = self.find(exponent)?;
-        let [mut d0, d1] = key.apply(params, &decomposed.image(automorphism));
-        d0 += &automorphism.values(&ciphertext.parts()[0]);
-        Ciphertext::from_parts(vec![d0, d1])
+        let [mut d0, d1] = key.apply(params, decomposed);
+        d0 += &ciphertext.parts()[0];
+        Ciphertext::from_parts(vec![automorphism.values(&d0), automorphism.values(&d1)])
     }
 
     fn check(ciphertext: &Ciphertext) -> Result<(), HeError> {

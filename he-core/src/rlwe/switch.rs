@@ -55,13 +55,6 @@ impl Decomposed {
         self.limbs
     }
 
-    /// The image under an automorphism, digit by digit: the decomposition of an image.
-    #[must_use]
-    pub fn image(&self, automorphism: &Automorphism) -> Self {
-        let digits = self.digits.iter().map(|digit| automorphism.values(digit)).collect();
-        Self { digits, limbs: self.limbs }
-    }
-
     /// The variance per coefficient of the noise that switching a key adds to a ciphertext of `limbs` limbs.
     ///
     /// The digits are uniform and centred modulo their primes (variance D_j^2/12), the errors have variance eta/2, N
@@ -163,6 +156,12 @@ impl KeySwitchKey {
         assert!(parts.iter().all(|part| part.limb_count() == params.tables().len()), "limbs of a key");
         let uniform = (0..parts.len()).map(|j| public_uniform(params.tables(), &seed, j as u64)).collect();
         Self { parts, uniform, seed }
+    }
+
+    /// The key turned by an automorphism: digits that are turned likewise meet it in a result that is.
+    pub(super) fn image(&self, automorphism: &Automorphism) -> Self {
+        let turn = |polys: &[RnsPoly<Ntt>]| polys.iter().map(|poly| automorphism.values(poly)).collect();
+        Self { parts: turn(&self.parts), uniform: turn(&self.uniform), seed: self.seed }
     }
 
     /// The number of digits ceil(L/k) of a key; 0 without special primes.

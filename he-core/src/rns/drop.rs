@@ -166,12 +166,14 @@ impl ModDown {
 
     /// This division without vector kernels.
     #[cfg(test)]
-    pub(super) fn portable(mut self) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            self.vectors = None;
+    pub(super) fn portable(self) -> Self {
+        Self {
+            converter: self.converter.portable(),
+            map: self.map.map(LinearMap::portable),
+            #[cfg(target_arch = "x86_64")]
+            vectors: None,
+            ..self
         }
-        Self { converter: self.converter.portable(), map: self.map.map(LinearMap::portable), ..self }
     }
 }
 

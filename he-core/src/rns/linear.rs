@@ -148,12 +148,12 @@ impl LinearMap {
 
     /// This map without vector kernels.
     #[cfg(test)]
-    pub(super) fn portable(mut self) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        {
-            self.vectors = None;
+    pub(super) fn portable(self) -> Self {
+        Self {
+            #[cfg(target_arch = "x86_64")]
+            vectors: None,
+            ..self
         }
-        self
     }
 
     /// Whether vectors do the work.
