@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
+use he_core::Seed;
 use he_core::rlwe::{
     Ciphertext, GaloisKeys, PublicKey, RelinKey, RlweLiteral, RlweParams, SecretKey, SeededCiphertext,
 };
-use he_core::Seed;
 use libfuzzer_sys::fuzz_target;
 
 static PARAMS: LazyLock<RlweParams> = LazyLock::new(|| {
@@ -15,9 +15,8 @@ static PARAMS: LazyLock<RlweParams> = LazyLock::new(|| {
 });
 
 /// The digest of the parameters, which no fuzzer would guess.
-static DIGEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    SecretKey::generate(&PARAMS, Seed::from_bytes([1; 32])).to_bytes()[4..12].to_vec()
-});
+static DIGEST: LazyLock<Vec<u8>> =
+    LazyLock::new(|| SecretKey::generate(&PARAMS, Seed::from_bytes([1; 32])).to_bytes()[4..12].to_vec());
 
 fuzz_target!(|bytes: &[u8]| {
     let mut bytes = bytes.to_vec();

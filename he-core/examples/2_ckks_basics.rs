@@ -22,7 +22,7 @@ fn main() -> Result<(), HeError> {
     let mut steps = sum_rotations(params.slots(), 1);
     steps.push(-1);
     let rotations = params.galois_keys(&secret, &steps, false, Seed::from_os()?);
-    println!("2. keys for {} rotations", rotations.keys().count());
+    println!("2. keys for {} rotations", rotations.keys().len());
 
     // 3. Encryption: values are rounded to multiples of 1/scale, and the ciphertext adds a little noise.
     let temperatures: Vec<f64> = (0..params.slots()).map(|i| (i as f64 / 300.0).sin()).collect();

@@ -30,7 +30,20 @@ const RUN: usize = 8;
 pub fn rotation(n: usize, steps: i64) -> usize {
     assert!(n.is_power_of_two() && n >= 4, "the degree {n} is not a power of two of at least 4");
     let steps = steps.rem_euclid(n as i64 / 2);
-    (0..steps).fold(1, |g, _| g * GENERATOR % (2 * n))
+    power(GENERATOR, steps as usize, 2 * n)
+}
+
+/// base^exponent modulo m, for m^2 below 2^64, by squaring; public numbers only.
+fn power(base: usize, exponent: usize, m: usize) -> usize {
+    let (mut power, mut square, mut rest) = (1, base % m, exponent);
+    while rest > 0 {
+        if rest & 1 == 1 {
+            power = power * square % m;
+        }
+        square = square * square % m;
+        rest >>= 1;
+    }
+    power
 }
 
 /// The exponent 2N - 1: complex conjugation of slots, or the exchange of the two rows.
@@ -82,9 +95,7 @@ impl Automorphism {
     #[must_use]
     pub fn inverse(&self) -> Self {
         // The group of odd numbers modulo 2N, N >= 4, is cyclic of order N/2 times one of order 2: g^(N/2) = 1.
-        let m = 2 * self.n;
-        let inverse = (0..self.n / 2 - 1).fold(1, |power, _| power * self.exponent % m);
-        Self::new(self.n, inverse)
+        Self::new(self.n, power(self.exponent, self.n / 2 - 1, 2 * self.n))
     }
 
     /// The exponent g.
@@ -193,6 +204,28 @@ mod tests {
         assert_eq!(rotation(8, -1) * 5 % 16, 1);
         assert_eq!(rotation(2048, 1024), 1);
         assert_eq!(conjugation(8), 15);
+        // Beyond a turn and at the ends of the type: steps count modulo N/2, which divides 2^63.
+        assert_eq!(rotation(1 << 15, i64::MIN), 1);
+        assert_eq!(rotation(1 << 15, i64::MAX), rotation(1 << 15, -1));
+    }
+
+    #[test]
+    fn powers_are_repeated_products() {
+        for n in [4, 8, 32, 1024] {
+            let mut product = 1;
+            for steps in 0..n / 2 {
+                assert_eq!(rotation(n, steps as i64), product, "n {n}, {steps} steps");
+                assert_eq!(rotation(n, steps as i64 - n as i64 / 2), product, "n {n}, {steps} steps");
+                product = product * GENERATOR % (2 * n);
+            }
+            assert_eq!(product, 1, "n {n}: a full turn");
+            if n >= RUN {
+                for exponent in (1..2 * n).step_by(2) {
+                    let inverse = Automorphism::new(n, exponent).inverse().exponent();
+                    assert_eq!(inverse * exponent % (2 * n), 1, "n {n}, exponent {exponent}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! is free of branches on secrets and cannot fail: a ciphertext with too much noise gives a wrong plaintext, which
 //! nobody who made the ciphertext may see.
 //!
-//! **Re-randomisation** makes the parts of a ciphertext as random as a fresh encryption's. The noise still tells how the
+//! **Re-randomisation** makes the two parts of a ciphertext as random as a fresh encryption's; one of three parts is
+//! refused, for a fresh encryption has no third part to hide the other with. The noise still tells how the
 //! ciphertext came about; flooding adds noise of a stated width, a sum of four uniforms of standard deviation 2^bits
 //! ([`crate::sample::dither_limbs`]), in which differences of noise by d are seen with an advantage of the order of
 //! d sqrt(N)/2^bits per ciphertext (twice differentiable density, Fisher information of the order of 1/sigma^2; see
@@ -67,7 +68,8 @@ impl Params {
     /// up. What is left of the noise budget afterwards is said by [`super::NoiseBound::rerandomise`].
     ///
     /// # Errors
-    /// [`HeError::Dither`] unless the flooding is finite, at most 126 bits and narrower than the modulus; the ciphertext is
+    /// [`HeError::Length`] for a ciphertext of three parts, whose third part would stay as it is: relinearise it first.
+    /// [`HeError::Dither`] unless the flooding is finite, at most 126 bits and narrower than the modulus. The ciphertext is
     /// as it was then.
     ///
     /// # Panics
@@ -80,6 +82,14 @@ impl Params {
         seed: Seed,
     ) -> Result<(), HeError> {
         self.assert_ring(public.params());
+        let found = ciphertext.degree() + 1;
+        if found != 2 {
+            return Err(HeError::Length {
+                what: "the parts of a ciphertext to re-randomise",
+                expected: 2,
+                found,
+            });
+        }
         let limbs = ciphertext.limbs();
         let noise = flood.map(|bits| self.flood(limbs, bits, &seed)).transpose()?;
         let zero = public.encrypt_zero(limbs, seed.fork("bfv: fresh zero", &[]));

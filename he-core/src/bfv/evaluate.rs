@@ -80,6 +80,7 @@ impl Params {
         turn: Turn,
         keys: &GaloisKeys,
     ) -> Result<Ciphertext, HeError> {
+        two_parts(ciphertext.as_rlwe())?;
         let exponent = turn.exponent(self.n());
         keys.apply(self.rlwe(), ciphertext.as_rlwe(), exponent).map(Ciphertext::wrap)
     }
@@ -87,7 +88,7 @@ impl Params {
     /// One ciphertext moved in several ways, for one decomposition.
     ///
     /// # Errors
-    /// As [`Params::turn`].
+    /// As [`Params::turn`], but that no turns at all are fine for three parts too.
     ///
     /// # Panics
     /// As [`Params::turn`].
@@ -97,16 +98,25 @@ impl Params {
         turns: &[Turn],
         keys: &GaloisKeys,
     ) -> Result<Vec<Ciphertext>, HeError> {
+        let inner = ciphertext.as_rlwe();
         if turns.is_empty() {
             return Ok(Vec::new());
         }
-        let inner = ciphertext.as_rlwe();
+        two_parts(inner)?;
+        let exponents: Vec<_> = turns.iter().map(|turn| turn.exponent(self.n())).collect();
+        let Some(&moving) = exponents.iter().find(|&&exponent| exponent != 1) else {
+            // Nothing moves, and nothing is decomposed: a ring without special primes could not.
+            return Ok(turns.iter().map(|_| ciphertext.duplicate()).collect());
+        };
+        if keys.keys().len() == 0 {
+            // As it is for every ring without special primes.
+            return Err(HeError::NoGaloisKey { exponent: moving, n: self.n() });
+        }
         let decomposed = self.rlwe().decompose(&inner.parts()[1]);
-        let apply = |turn: &Turn| {
-            let exponent = turn.exponent(self.n());
+        let apply = |&exponent: &usize| {
             keys.apply_hoisted(self.rlwe(), inner, &decomposed, exponent).map(Ciphertext::wrap)
         };
-        each(turns, apply).into_iter().collect()
+        each(&exponents, apply).into_iter().collect()
     }
 
     /// The same plaintext at a lower level: parts are divided by the primes that go, with rounding.
@@ -124,5 +134,13 @@ impl Params {
         let parts = ciphertext.into_rlwe().into_parts();
         let parts = parts.into_iter().map(|part| down.drop_last_ntt(part, tables)).collect();
         Ciphertext::wrap(rlwe::Ciphertext::from_parts(parts).expect("parts of one shape"))
+    }
+}
+
+/// Refuses what wants to be relinearised before it is turned, in a way that does not depend on the turn.
+fn two_parts(ciphertext: &rlwe::Ciphertext) -> Result<(), HeError> {
+    match ciphertext.parts().len() {
+        2 => Ok(()),
+        found => Err(HeError::Length { what: "the parts of a ciphertext to rotate", expected: 2, found }),
     }
 }

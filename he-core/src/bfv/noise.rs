@@ -13,7 +13,8 @@
 //! | sum of any two | d + d'; of two with independent noise sqrt(d^2 + d'^2) |
 //! | plaintext added | sqrt(d^2 + 1/12) |
 //! | product with a plaintext m, a number k | \|\|m\|\|_2 d, \|k\| d |
-//! | product | sqrt(N K) (sqrt(p + 1) d + sqrt(p' + 1) d') + sqrt(N) binomial(p + p', p)^(1/2) d d' t/Q + rounding |
+//! | product of any two | sqrt(N K) ((p + 1) d + (p' + 1) d') + sqrt(N) binomial(p + p', p) d d' t/Q + rounding |
+//! | product of two that share no ciphertext | the same with (p + 1)^(1/2), (p' + 1)^(1/2), binomial(p + p', p)^(1/2) |
 //! | relinearisation, rotation | sqrt(d^2 + s^2), s^2 of [`crate::rlwe::Decomposed::noise_variance`] |
 //! | modulus switch from Q to Q' | sqrt((d Q'/Q)^2 + rounding^2) |
 //! | packing of LWE ciphertexts | sqrt(d^2 + s^2 (N^2 - 1)/3) |
@@ -30,15 +31,27 @@
 //! 1. Ciphertext parts and rounding errors are uniform and independent of the secret.
 //! 2. Powers of the secret are not independent of each other: its values at roots of unity are close to complex Gaussians,
 //!    for which the mean of |s|^(2p) is p! (2N/3)^p. The bound counts the power p of s in the noise; a product raises
-//!    it, which is where p + 1 and the binomial come from.
-//! 3. Plaintext factors do not single out a root of unity where the noise is large: so for messages without structure and
-//!    for monomials. For others (\|\|m\|\|_1 d) is always enough: [`NoiseBound::multiply_plain`] takes the norm to use.
+//!    it, which is where p + 1 and the binomial come from. A ciphertext that is a factor more than once, as x is in
+//!    x^(k+1) = x^k x (Horner's rule), brings the same lift k = c1 s/Q each time, and the powers of c1 count like those of
+//!    s: the mean is (p!)^2 rather than p!, and the deviation rises by p + 1 rather than by its square root.
+//!    [`NoiseBound::multiply`] takes this for granted; [`NoiseBound::multiply_independent`] is tighter where every ciphertext
+//!    goes into one of the two factors only.
+//! 3. Plaintext factors do not single out a root of unity where the noise is large: so for coefficients of mean zero that
+//!    are independent of each other, and for monomials. Coefficients of one sign, {0, 1} with their mean of 1/2 among
+//!    them, are not like this: they are large at the roots next to 1, and several such factors of one ciphertext add
+//!    up there. What always holds is (\|\|m\|\|_1 d), with the sum of the absolute values for the norm:
+//!    [`NoiseBound::multiply_plain`] takes the norm to use.
 //! 4. For a fixed secret a coefficient has the tails of a normal distribution with this deviation.
+//!
+//! The deviation is a mean over keys and ciphertexts. The higher the power p, the more of that mean is due to few keys,
+//! and the further heuristic 4 is from a proof: for high powers read 2^-64 as a figure for the encryption of a typical
+//! key, not as a share of all keys.
 //!
 //! Then P(|v_i| > b) <= 2 exp(-b^2/(2 d^2)), and a union bound over N coefficients gives both [`NoiseBound::log2_bound`], which
 //! holds but with probability 2^-64, and [`NoiseBound::log2_failure`], the bound on the probability of a wrong
-//! decryption. Sums add deviations, so that dependent noise (x + x, x^2 + x) is covered: nothing about independence is
-//! assumed unless the caller says so with [`NoiseBound::add_independent`].
+//! decryption. Sums add deviations, so that dependent noise (x + x, x^2 + x) is covered: nothing about the independence of
+//! ciphertexts is assumed unless the caller says so with [`NoiseBound::add_independent`] or
+//! [`NoiseBound::multiply_independent`].
 
 use core::f64::consts::{LN_2, LOG2_E};
 
@@ -142,7 +155,8 @@ impl NoiseBound {
     }
 
     /// After a product with a plaintext of this Euclidean norm ([`super::Plaintext::norm`]; N^(1/2) t/12^(1/2) for a random
-    /// one). With the sum of the absolute values of its coefficients instead, heuristic 3 is not needed.
+    /// one), which needs heuristic 3. The sum of the absolute values of the centred coefficients, the l1 norm, in its place
+    /// holds for every plaintext.
     #[must_use]
     pub fn multiply_plain(&self, norm: f64) -> Self {
         self.with(self.deviation * norm, self.power)
@@ -154,16 +168,30 @@ impl NoiseBound {
         self.with(self.deviation * k.unsigned_abs() as f64, self.power)
     }
 
-    /// After a product with a ciphertext of the same level, not yet relinearised.
+    /// After a product with any ciphertext of the same level, not yet relinearised: also with itself, or with one that was
+    /// computed from the same ciphertexts, like x^k and x.
     #[must_use]
     pub fn multiply(&self, other: &Self) -> Self {
+        self.product(other, 1.0)
+    }
+
+    /// After a product with a ciphertext of the same level that shares no ciphertext with this one: no encryption went into
+    /// both factors. Tighter than [`NoiseBound::multiply`], and too small where that is not so.
+    #[must_use]
+    pub fn multiply_independent(&self, other: &Self) -> Self {
+        self.product(other, 0.5)
+    }
+
+    /// A product; moments that the power of the secret stands for enter to the power `moment`: 1/2 where the secret alone is
+    /// a factor repeatedly, 1 where parts of ciphertexts are so too (heuristic 2).
+    fn product(&self, other: &Self, moment: f64) -> Self {
         let (n, t) = (self.n(), self.params.t() as f64);
         let secret = 2.0 * n / 3.0;
         let lift = (n / 12.0 * (1.0 + secret)).sqrt() * t;
-        let raised = |power: u32| f64::from(power + 1).sqrt();
+        let raised = |power: u32| f64::from(power + 1).powf(moment);
         let linear = lift * (raised(self.power) * self.deviation + raised(other.power) * other.deviation);
         let scale = (t.log2() - self.params.rlwe().log2_q(self.limbs)).exp2();
-        let square = n.sqrt() * binomial(self.power + other.power, self.power).sqrt();
+        let square = n.sqrt() * binomial(self.power + other.power, self.power).powf(moment);
         let square = square * self.deviation * (other.deviation * scale);
         let (power, degree) = ((self.power.max(other.power) + 1).max(2), 2);
         let mut product = Self { power, degree, ..self.joined(other, 0.0) };

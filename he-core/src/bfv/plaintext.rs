@@ -96,8 +96,11 @@ impl Plaintext {
         self.words.len()
     }
 
-    /// The Euclidean norm of the centred coefficients: what a product with this plaintext multiplies noise with (see
-    /// [`super::NoiseBound`]). It tells about the message; not for plaintexts that are secret.
+    /// The Euclidean norm of the centred coefficients: what a product with this plaintext multiplies the noise of a fresh
+    /// ciphertext with. In a chain of products it is enough for coefficients of mean zero that are independent of each
+    /// other and for monomials, but not, say, for coefficients 0 and 1; the sum of the absolute values of
+    /// [`Plaintext::signed`], the l1 norm, is enough always (heuristic 3 of [`super::noise`]). It tells about the message;
+    /// not for plaintexts that are secret.
     #[must_use]
     pub fn norm(&self) -> f64 {
         self.words.iter().map(|&word| (self.modulus.center(word) as f64).powi(2)).sum::<f64>().sqrt()

@@ -124,11 +124,15 @@ impl Ciphertext {
 
     /// Reads the same phase under another scale: divides every slot by `factor`, at no cost in limbs or noise.
     ///
+    /// # Errors
+    /// [`HeError::ScaleRange`] when the new scale is not positive or does not fit the modulus; the ciphertext is then
+    /// as it was.
+    ///
     /// # Panics
-    /// Unless the factor is positive and finite.
-    pub fn divide(&mut self, factor: f64) {
-        assert!(factor > 0.0 && factor.is_finite(), "a scale times {factor}");
-        self.scale *= factor;
+    /// When the ciphertext has more limbs than the parameters.
+    pub fn divide(&mut self, params: &Params, factor: f64) -> Result<(), HeError> {
+        self.scale = params.product_scale(self.scale, factor, self.limbs())?;
+        Ok(())
     }
 
     /// Changes the sign of every slot.

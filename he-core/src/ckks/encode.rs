@@ -140,7 +140,7 @@ impl Params {
 
     fn check_size(&self, largest: f64, limbs: usize) -> Result<(), HeError> {
         let log2_most = (self.rlwe().log2_q(limbs) - 1.0).min(LOG2_MOST);
-        // A little below, because the logarithm of Q is rounded.
+        // A little below, because the logarithm of Q is rounded. An overflow of doubles, NaN included, is not below.
         if largest < (log2_most - 1e-9).exp2() {
             return Ok(());
         }

@@ -148,6 +148,8 @@ impl Params {
     /// # Panics
     /// When operands are of other parameters.
     pub fn rotate(&self, a: &Ciphertext, steps: i64, keys: &GaloisKeys) -> Result<Ciphertext, HeError> {
+        // By no steps too.
+        two_parts(a)?;
         let inner = keys.apply(self.rlwe(), &a.inner, rotation(self.n(), steps))?;
         Ok(Ciphertext { inner, scale: a.scale })
     }

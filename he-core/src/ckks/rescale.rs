@@ -26,7 +26,8 @@ impl Params {
     /// Divides by the last prime with rounding: one limb less, the scale divided by the prime.
     ///
     /// # Errors
-    /// [`HeError::Limbs`] when only one limb is left.
+    /// [`HeError::Limbs`] when only one limb is left, [`HeError::ScaleRange`] when the scale is so small that nothing is
+    /// left of it.
     ///
     /// # Panics
     /// When the ciphertext is of other parameters.
@@ -35,10 +36,11 @@ impl Params {
         if limbs < 2 {
             return Err(HeError::Limbs { needed: 2, found: limbs });
         }
+        let scale = self.product_scale(ciphertext.scale / self.last_prime(limbs), 1.0, limbs - 1)?;
         for part in ciphertext.inner.parts_mut() {
             self.divide_by_last(part);
         }
-        ciphertext.scale /= self.last_prime(limbs);
+        ciphertext.scale = scale;
         Ok(())
     }
 
@@ -61,11 +63,16 @@ impl Params {
     /// The same message modulo the first `limbs` primes; nothing happens if there are no more.
     ///
     /// # Errors
-    /// [`HeError::Limbs`] when the ciphertext has fewer, or for 0.
+    /// [`HeError::Limbs`] when the ciphertext has fewer, or for 0; [`HeError::ScaleRange`] when the scale does not fit
+    /// the smaller modulus. The ciphertext is then as it was.
+    ///
+    /// # Panics
+    /// When the ciphertext has more limbs than the parameters.
     pub fn drop_to(&self, ciphertext: &mut Ciphertext, limbs: usize) -> Result<(), HeError> {
         if limbs == 0 || limbs > ciphertext.limbs() {
             return Err(HeError::Limbs { needed: limbs, found: ciphertext.limbs() });
         }
+        self.product_scale(ciphertext.scale, 1.0, limbs)?;
         ciphertext.inner.truncate(limbs);
         Ok(())
     }
@@ -76,8 +83,8 @@ impl Params {
     ///
     /// # Errors
     /// [`HeError::Limbs`] when there are fewer limbs than asked for; [`HeError::UnequalScales`] when the scales
-    /// differ and no prime is left to correct them with, or [`HeError::ScaleRange`] when the correction does not fit
-    /// the modulus.
+    /// differ and no prime is left to correct them with, or [`HeError::ScaleRange`] when the scale or the
+    /// correction does not fit the modulus.
     ///
     /// # Panics
     /// When the ciphertext is of other parameters.

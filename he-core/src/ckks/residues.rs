@@ -2,7 +2,7 @@
 //!
 //! | function | from | to | relative error |
 //! |---|---|---|---|
-//! | [`round`] | finite doubles | the nearest integers, ties to even | exact |
+//! | [`round`] | doubles | the nearest integers, ties to even, and the largest magnitude | exact |
 //! | [`reduce`] | integers \|x\| < 2^126 held as f64 | x mod q in [0, q) | exact |
 //! | [`Reconstruction::floats`] | l residues of the centred x, \|x\| < Q/2 | x as f64 | 2^-53 (6 l + 3) |
 //!
@@ -35,8 +35,8 @@ const FUSED_ANYWHERE: bool = cfg!(target_arch = "aarch64");
 /// Coefficients per block of the reconstruction: the digits of a block stay in the first cache.
 const BLOCK: usize = 64;
 
-/// Rounds half to even, in place, and gives the largest absolute value; any finite doubles. `simd` must be a kernel
-/// that this CPU has.
+/// Rounds half to even, in place, and gives the largest absolute value: infinite or NaN if any is, so that no
+/// comparison `largest < limit` lets those pass. `simd` must be a kernel that this CPU has.
 pub(crate) fn round(simd: FloatKernel, numbers: &mut [f64]) -> f64 {
     match simd {
         // SAFETY: as in `reduce`.
@@ -63,14 +63,15 @@ fn round_avx2(numbers: &mut [f64]) -> f64 {
 
 #[inline(always)]
 fn round_lanes(numbers: &mut [f64]) -> f64 {
-    let mut largest = [0.0_f64; 16];
+    // Magnitudes compare as their bits do, and so NaN is above infinity, and infinity above all numbers.
+    let mut largest = [0_i64; 16];
     for block in numbers.chunks_mut(16) {
         for (x, largest) in block.iter_mut().zip(&mut largest) {
             *x = x.round_ties_even();
-            *largest = if x.abs() > *largest { x.abs() } else { *largest };
+            *largest = (*largest).max(x.abs().to_bits().cast_signed());
         }
     }
-    largest.into_iter().fold(0.0, f64::max)
+    f64::from_bits(largest.into_iter().fold(0, i64::max).cast_unsigned())
 }
 
 /// x mod q for integers x held as doubles, |x| < 2^126. `simd` must be a kernel that this CPU has.
@@ -302,6 +303,30 @@ mod tests {
                 reduce(simd, &q, &integers, &mut out);
                 for ((x, out), expected) in integers.iter().zip(&out).zip(&expected) {
                     assert_eq!(out, expected, "{x} mod {} by {simd:?}", q.value());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_magnitude_is_found_wherever_it_is() {
+        for simd in FloatKernel::available() {
+            for count in [1, 15, 16, 17, 50] {
+                for at in 0..count {
+                    for large in [3.5, -3.5, f64::MAX, -f64::MAX, f64::INFINITY, f64::NEG_INFINITY] {
+                        let mut numbers = vec![-2.5; count];
+                        numbers[at] = large;
+                        let largest = round(simd, &mut numbers);
+                        assert_eq!(largest, large.abs().round_ties_even(), "{simd:?}: {large} at {at}");
+                        assert_eq!(numbers[at], large.round_ties_even());
+                        assert!(numbers.iter().enumerate().all(|(i, &x)| i == at || x == -2.0));
+                    }
+                    // Not a number, of either sign, among numbers and among infinities.
+                    for (nan, others) in [(f64::NAN, 1.0), (-f64::NAN, 1.0), (f64::NAN, f64::INFINITY)] {
+                        let mut numbers = vec![others; count];
+                        numbers[at] = nan;
+                        assert!(round(simd, &mut numbers).is_nan(), "{simd:?}: {nan} at {at}");
+                    }
                 }
             }
         }

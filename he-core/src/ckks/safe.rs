@@ -26,13 +26,21 @@
 //! come from the stated circuit are not covered: a decryption oracle for arbitrary ciphertexts breaks the scheme,
 //! flooding or not. tau counts all decryptions under one key.
 //!
-//! **What it costs.** s/2 + log2(24 tau)/2 bits of precision plus a few: at s = 40 and tau = 1 about 25 bits, so
-//! scales of 2^40 leave little; a larger scale in the last multiplication, or fewer values rescaled, leaves more.
-//! Bits that cannot be had are refused.
+//! **What it costs.** Beside the bits that the bound of the estimate leaves by itself
+//! ([`NoiseEstimate::precision`]), a published value loses
+//!
+//! s/2 + log2(24 tau)/2 + log2(N)/2 + log2(r) + 1 to 2 bits, r = sqrt(ln(2^80 N/2)), log2(r) about 3:
+//!
+//! the width; the sqrt(N) by which a slot, a sum over N coefficients, has more flooding than a coefficient, while the
+//! bound on their norm is that of one slot; the tail of the flooding over all slots; half a step of rounding, and the
+//! width rounded up to a power of two. At s = 40, tau = 1 and N = 8192 these are 20 + 2.3 + 6.5 + 3 + 1 to 2: about 33
+//! bits. The bound, too, is above a typical error, by 3 bits for a fresh ciphertext and by 5 after a rescaling or key
+//! switching. So a scale of 2^40 leaves nothing; a larger scale in the last multiplication, opened before it is
+//! rescaled, leaves more. Bits that cannot be had are refused.
 
-use super::cipher::{Plaintext, SCALE_TOLERANCE};
+use super::cipher::{Plaintext, equal_scales};
 use super::complex::Complex;
-use super::estimate::NoiseEstimate;
+use super::estimate::{NoiseEstimate, normal_radius};
 use super::{Params, gauss};
 use crate::error::HeError;
 use crate::poly::Poly;
@@ -52,10 +60,17 @@ impl Flooding {
     /// log2 of the width sigma = 2^k of the noise per coefficient that hides this ciphertext's.
     ///
     /// # Errors
-    /// [`HeError::Bits`] when it is above 110.
+    /// [`HeError::Bits`] when it is above 110, also for an estimate whose bound is no finite number.
     pub fn log2_sigma(&self, noise: &NoiseEstimate, n: usize) -> Result<u32, HeError> {
         // The mean square of the slots is the sum of squares of the coefficients.
         let bound = noise.error_bound() * noise.scale();
+        let too_wide =
+            |bits| HeError::Bits { what: "a flooding noise", bits, least: 0, most: gauss::MOST_LOG2 };
+        // Estimates are made of finite sizes, but their products may overflow. Without a bound no width hides anything: a
+        // NaN must not end up as the narrowest.
+        if !(bound.is_finite() && bound >= 0.0) {
+            return Err(too_wide(u32::MAX));
+        }
         let factor = (24.0 * self.decryptions.max(1) as f64).sqrt();
         let width = |bound: f64| {
             let log2 = (factor * bound).log2() + f64::from(self.statistical_bits) / 2.0;
@@ -72,8 +87,7 @@ impl Flooding {
             }
             log2 = needed;
         }
-        let bits = log2.min(f64::from(u32::MAX)) as u32;
-        Err(HeError::Bits { what: "a flooding noise", bits, least: 0, most: gauss::MOST_LOG2 })
+        Err(too_wide(log2.min(f64::from(u32::MAX)) as u32))
     }
 
     /// The bits after the binary point that a decoding with this flooding can be rounded to: half a step covers noise
@@ -84,9 +98,7 @@ impl Flooding {
     /// As [`Flooding::log2_sigma`].
     pub fn possible_bits(&self, params: &Params, noise: &NoiseEstimate) -> Result<f64, HeError> {
         let sigma = f64::from(self.log2_sigma(noise, params.n())?).exp2();
-        let slots = params.slots() as f64;
-        let tail = (64.0 * core::f64::consts::LN_2 + slots.ln()).sqrt();
-        let flooding = sigma * (params.n() as f64).sqrt() * tail / noise.scale();
+        let flooding = sigma * (params.n() as f64).sqrt() * normal_radius(params.slots()) / noise.scale();
         Ok(-1.0 - (noise.error_bound() + flooding).log2())
     }
 }
@@ -98,10 +110,11 @@ impl Params {
     ///
     /// # Errors
     /// [`HeError::Precision`] when noise and flooding reach half of 2^-bits, [`HeError::UnequalScales`] when the
-    /// estimate is of another scale, and so of another ciphertext; as [`Flooding::log2_sigma`].
+    /// estimate is of another scale, and so of another ciphertext, [`HeError::Overflow`] when message, noise and flooding
+    /// together may not fit the modulus; as [`Flooding::log2_sigma`].
     ///
     /// # Panics
-    /// When the plaintext is of other parameters.
+    /// When the plaintext or the estimate is of other parameters.
     #[expect(clippy::needless_pass_by_value, reason = "flooding noise must not be used again")]
     pub fn decode_safe(
         &self,
@@ -111,14 +124,23 @@ impl Params {
         bits: u32,
         seed: Seed,
     ) -> Result<Vec<Complex>, HeError> {
-        if (decrypted.scale / noise.scale() - 1.0).abs() > SCALE_TOLERANCE {
-            return Err(HeError::UnequalScales { left: decrypted.scale, right: noise.scale() });
-        }
+        assert!(noise.params() == self, "an estimate for other parameters");
+        equal_scales(decrypted.scale, noise.scale())?;
         let possible = flooding.possible_bits(self, noise)?;
-        if f64::from(bits) > possible {
+        // Comparisons stand so that a NaN fails them.
+        let holds = f64::from(bits) <= possible;
+        if !holds {
             return Err(HeError::Precision { bits, possible });
         }
         let log2_sigma = flooding.log2_sigma(noise, self.n())?;
+        // A coefficient is a mean of slots; a real normal number exceeds sqrt(2) r deviations as a complex one does r.
+        let coefficient = (noise.size() + noise.error_bound()) * noise.scale()
+            + f64::from(log2_sigma).exp2() * core::f64::consts::SQRT_2 * normal_radius(self.n());
+        let log2_most = self.rlwe().log2_q(decrypted.limbs()) - 1.0;
+        let fits = coefficient.log2() < log2_most;
+        if !fits {
+            return Err(HeError::Overflow { log2_most });
+        }
         let mut stream = seed.fork("ckks: flooding", &[]).stream();
         let draws: Vec<i128> = (0..self.n()).map(|_| gauss::sample(&mut stream, log2_sigma)).collect();
         let draws = Wiped::from(draws);

@@ -6,10 +6,12 @@
 //! | [`Params::replicate`] | the same with -stride: a slot with zeros before it is copied forward | as above |
 //!
 //! By doubling: with S_m the sum of m rotations, S_2m = S_m + S_m rotated by m strides, and S_(m+1) = S_m + the
-//! ciphertext rotated by m strides. [`sum_rotations`] lists the steps for which keys are needed.
+//! ciphertext rotated by m strides. [`sum_rotations`] lists the steps for which keys are needed. Steps wrap modulo
+//! 2^64, which changes nothing: they count modulo the number of slots, a power of two.
 
 use super::Params;
 use super::cipher::Ciphertext;
+use super::evaluate::two_parts;
 use crate::error::HeError;
 use crate::rlwe::GaloisKeys;
 
@@ -20,8 +22,8 @@ pub fn sum_rotations(count: usize, stride: i64) -> Vec<i64> {
     let mut steps: Vec<_> = chain(count)
         .into_iter()
         .flat_map(|(m, odd)| {
-            let m = m as i64;
-            core::iter::once(m * stride).chain(odd.then_some(2 * m * stride))
+            let step = stride.wrapping_mul(m as i64);
+            core::iter::once(step).chain(odd.then_some(step.wrapping_mul(2)))
         })
         .collect();
     steps.sort_unstable();
@@ -55,12 +57,14 @@ impl Params {
             let what = "slots to sum";
             return Err(HeError::Count { what, found: count, least: 1, most: self.slots() });
         }
+        two_parts(a)?;
         let mut sum = a.duplicate();
         for (m, odd) in chain(count) {
-            let turned = self.rotate(&sum, m as i64 * stride, keys)?;
+            let step = stride.wrapping_mul(m as i64);
+            let turned = self.rotate(&sum, step, keys)?;
             sum.add(&turned)?;
             if odd {
-                sum.add(&self.rotate(a, 2 * m as i64 * stride, keys)?)?;
+                sum.add(&self.rotate(a, step.wrapping_mul(2), keys)?)?;
             }
         }
         Ok(sum)
@@ -81,6 +85,6 @@ impl Params {
         stride: i64,
         keys: &GaloisKeys,
     ) -> Result<Ciphertext, HeError> {
-        self.sum_slots(a, count, -stride, keys)
+        self.sum_slots(a, count, stride.wrapping_neg(), keys)
     }
 }

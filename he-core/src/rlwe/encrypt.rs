@@ -7,7 +7,8 @@
 //!
 //! (V. Lyubashevsky, C. Peikert, O. Regev, *On ideal lattices and learning with errors over rings*, EUROCRYPT 2010.)
 //! The uniform polynomial of a public seed is read prime by prime from streams of their own, named by N and the prime, so
-//! that limbs can be expanded apart. Seeds of noise are used up.
+//! that limbs can be expanded apart. Seeds of noise are used up; should a caller give the same one to several functions all
+//! the same, labels of their own keep keys and encryptions apart.
 
 use rand_core::Rng;
 
@@ -153,7 +154,7 @@ impl PublicKey {
     #[must_use]
     pub fn new(secret: &SecretKey, seed: Seed) -> Self {
         let params = secret.params();
-        Self::from_seeded(params, secret.encrypt_zero(params.limbs(), seed))
+        Self::from_seeded(params, secret.encrypt_zero(params.limbs(), seed.fork("rlwe: public key", &[])))
     }
 
     /// The key of its wire form.

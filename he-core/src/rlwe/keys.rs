@@ -30,7 +30,7 @@ impl RelinKey {
     /// When the parameters have no special primes.
     #[must_use]
     pub fn new(secret: &SecretKey, seed: Seed) -> Self {
-        Self(KeySwitchKey::new(secret, &secret.square(), seed))
+        Self(KeySwitchKey::new(secret, &secret.square(), seed.fork("rlwe: relinearisation key", &[])))
     }
 
     /// The key of its wire form.

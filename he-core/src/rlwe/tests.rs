@@ -192,6 +192,28 @@ fn the_same_seeds_give_the_same_bytes_on_any_number_of_threads() {
     assert_eq!(run(1), run(3));
 }
 
+/// One seed for everything is a mistake, but not one that tells the secret.
+#[test]
+fn a_seed_that_is_used_for_several_things_gives_them_different_errors() {
+    let params = &rings()[2];
+    let root = fresh();
+    let again = || root.fork("the same", &[]);
+    let secret = SecretKey::generate(params, again());
+    let public = PublicKey::new(&secret, again());
+    let zero = secret.encrypt_zero(params.limbs(), again());
+    let relin = RelinKey::new(&secret, again());
+    let turns = GaloisKeys::new(&secret, &[5], again());
+    let mut seeds = vec![*public.seeded().seed(), *zero.seed(), *relin.key().seed()];
+    seeds.extend(turns.keys().map(|(_, key)| *key.seed()));
+    for (i, seed) in seeds.iter().enumerate() {
+        assert!(!seeds[..i].contains(seed), "{i}");
+    }
+    // The last limb belongs to no first digit: equal errors would cancel there.
+    let mut difference = public.seeded().part().limb(4).duplicate();
+    difference -= relin.key().parts()[0].limb(4);
+    assert!(difference.values().iter().any(|&value| value != 0));
+}
+
 #[test]
 fn secrets_print_nothing() {
     let secret = SecretKey::generate(&rings()[0], fresh());

@@ -169,7 +169,7 @@ answers["SECRET_KEY"] = header(6, 1, 1) + packed([x % 3 for x in s], 2)
 b, a, public = encrypt_zero(s, seed(2), 2)
 answers["SEEDED_ZERO"] = header(2, 2, 1) + public + write_poly(b, Q[:2])
 
-relin, relin_public = switch_key(s, multiply(s, s), seed(3))
+relin, relin_public = switch_key(s, multiply(s, s), fork(seed(3), "rlwe: relinearisation key", []))
 answers["RELIN_KEY"] = header(4, 5, 2) + write_key(relin, relin_public)
 
 turns = {g: switch_key(s, image(s, g), fork(seed(4), "rlwe: galois", [g])) for g in (5, 2 * N - 1)}
@@ -185,7 +185,7 @@ for name, limbs in (("IMAGE_AT_2", 2), ("IMAGE_AT_3", 3)):
 
 # BFV modulo T: two messages under the public key, their product, relinearised.
 whole = prod(Q)
-pk_b, pk_a, _ = encrypt_zero(s, seed(6), 3)
+pk_b, pk_a, _ = encrypt_zero(s, fork(seed(6), "rlwe: public key", []), 3)
 messages = [[(i * i + 3) % T for i in range(N)], [(7 * i + 250) % T for i in range(N)]]
 ciphertexts = []
 for i, message in enumerate(messages):

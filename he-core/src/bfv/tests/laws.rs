@@ -219,3 +219,23 @@ fn levels_do_not_mix() {
     let y = world.params.switch_modulus(y, 1);
     x.add(&y);
 }
+
+#[test]
+fn three_parts_are_not_re_randomised() {
+    let world = World::new(&rlwe(N, &[40, 40, 40], &[41]), 65537);
+    let params = world.params.clone();
+    let public = PublicKey::new(&world.secret, world.seed());
+    let words = world.words();
+    let product = params.square(&world.encrypt(&words)).unwrap();
+    for flood in [None, Some(20.0)] {
+        let mut refused = product.duplicate();
+        let error = params.rerandomise(&mut refused, &public, flood, world.seed()).unwrap_err();
+        assert!(matches!(error, HeError::Length { expected: 2, found: 3, .. }));
+        for (new, old) in refused.as_rlwe().parts().iter().zip(product.as_rlwe().parts()) {
+            assert!((0..3).all(|i| new.limb(i).values() == old.limb(i).values()));
+        }
+    }
+    let mut two = params.relinearise(product, &world.relin);
+    params.rerandomise(&mut two, &public, Some(20.0), world.seed()).unwrap();
+    assert_eq!(world.decrypt(&two), negacyclic(params.modulus(), &words, &words));
+}

@@ -39,6 +39,33 @@ fn every_rotation_of_a_small_ring() {
     }
 }
 
+#[test]
+fn turns_of_rings_without_special_primes() {
+    let ring = rlwe(32, &[45, 45], &[]);
+    let (params, seed) = (Params::new(&ring, 257).unwrap(), told_seed());
+    let secret = SecretKey::generate(&ring, seed.fork("test: secret", &[]));
+    let keys = params.galois_keys(&secret, &[Turn::Rotate(0)], seed.fork("test: turns", &[]));
+    let plaintext = Plaintext::from_coefficients(&params, &[1, 2, 3]).unwrap();
+    let x = params.encrypt(&secret, &plaintext, seed).expand(&params);
+    assert!(params.turn_many(&x, &[], &keys).unwrap().is_empty());
+    // 16 columns: a whole turn is none.
+    let still = params.turn_many(&x, &[Turn::Rotate(0), Turn::Rotate(16)], &keys).unwrap();
+    assert_eq!(still.len(), 2);
+    assert!(
+        still.iter().all(|same| values(core::slice::from_ref(same)) == values(core::slice::from_ref(&x)))
+    );
+    assert!(matches!(params.turn(&x, Turn::Rotate(1), &keys), Err(HeError::NoGaloisKey { exponent: 5, .. })));
+    for turns in [&[Turn::Rotate(1)][..], &[Turn::Rotate(0), Turn::Rotate(1)], &[Turn::SwapRows]] {
+        let exponent = turns[turns.len() - 1].exponent(32);
+        assert_eq!(params.turn_many(&x, turns, &keys).unwrap_err(), HeError::NoGaloisKey { exponent, n: 32 });
+    }
+    let product = params.multiply(&x, &x).unwrap();
+    for turn in [Turn::Rotate(0), Turn::Rotate(1)] {
+        assert!(matches!(params.turn(&product, turn, &keys), Err(HeError::Length { found: 3, .. })));
+        assert!(matches!(params.turn_many(&product, &[turn], &keys), Err(HeError::Length { found: 3, .. })));
+    }
+}
+
 /// All values of all parts.
 fn values(ciphertexts: &[Ciphertext]) -> Vec<u64> {
     let parts = ciphertexts.iter().flat_map(|x| x.as_rlwe().parts());

@@ -112,11 +112,34 @@ fn what_is_refused() {
         Err(HeError::Overflow { log2_most }) if (48.9..49.0).contains(&log2_most)
     ));
     assert!(matches!(params.encode(&[f64::MAX; 32]), Err(HeError::Overflow { .. })));
+    doubles_that_overflow_are_refused();
     for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 2.0_f64.powi(89)] {
         assert!(matches!(params.encode_at(&[1.0], 2, scale), Err(HeError::ScaleRange { .. })), "{scale}");
     }
     for scale in [0.5, f64::NAN, 2.0_f64.powi(89)] {
         assert!(matches!(Params::new(params.rlwe().clone(), scale), Err(HeError::ScaleRange { .. })));
+    }
+}
+
+/// Sums of the largest doubles overflow within the embedding, to infinities and, with both signs, to NaN.
+fn doubles_that_overflow_are_refused() {
+    for params in [small(8, 1, 1), small(16, 1, 1), small(64, 1, 1), Params::preset(8192).unwrap()] {
+        let slots = params.slots();
+        for (what, sign) in [
+            ("halves", &(|i| if i < slots / 2 { 1.0 } else { -1.0 }) as &dyn Fn(usize) -> f64),
+            ("alternating", &|i| if i % 2 == 0 { 1.0 } else { -1.0 }),
+            ("pairs", &|i| if i % 4 < 2 { 1.0 } else { -1.0 }),
+            ("mixed", &|i| if i.wrapping_mul(0x9e37_79b9) >> 7 & 1 == 0 { 1.0 } else { -1.0 }),
+        ] {
+            for imaginary in [0.0, f64::MAX, -f64::MAX] {
+                let values: Vec<_> =
+                    (0..slots).map(|i| Complex::new(sign(i) * f64::MAX, sign(i / 2) * imaginary)).collect();
+                for scale in [params.scale(), 1.0] {
+                    let refused = params.encode_at(&values, params.limbs(), scale);
+                    assert!(matches!(refused, Err(HeError::Overflow { .. })), "{what}, {slots}, {scale}");
+                }
+            }
+        }
     }
 }
 

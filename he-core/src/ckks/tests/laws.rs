@@ -71,7 +71,7 @@ fn operations(party: &mut Party, from_public: bool) {
     let noise = fresh.product(&factor).rescaled();
     party.check("constant product", &c, &zip(&x, &x, |x, _| x.scale(0.7253)), &noise);
     let mut c = a.duplicate();
-    c.divide(4.0);
+    c.divide(&params, 4.0).unwrap();
     let quarter = PrecisionReport::new(&zip(&x, &x, |x, _| x.scale(0.25)), &party.open(&c)).unwrap();
     assert!(quarter.worst_error <= fresh.error_bound() / 4.0);
 
@@ -149,16 +149,16 @@ fn mistakes_are_named() {
     assert_eq!(c.add(&low), Err(HeError::Limbs { needed: 3, found: 2 }));
     assert_eq!(params.multiply(&a, &low).unwrap_err(), HeError::Limbs { needed: 3, found: 2 });
     let mut other = a.duplicate();
-    other.divide(2.0);
+    other.divide(&params, 2.0).unwrap();
     let error = c.sub(&other).unwrap_err();
     assert_eq!(error, HeError::UnequalScales { left: a.scale(), right: 2.0 * a.scale() });
     assert!(
         error.to_string().contains("1.099511627776e12") && error.to_string().contains("2.199023255552e12")
     );
     // Within the tolerance scales are equal, beyond it they are not.
-    other.divide(0.5 * (1.0 + 0.9 * cipher::SCALE_TOLERANCE));
+    other.divide(&params, 0.5 * (1.0 + 0.9 * cipher::SCALE_TOLERANCE)).unwrap();
     assert!(c.add(&other).is_ok());
-    other.divide(1.0 + 0.5 * cipher::SCALE_TOLERANCE);
+    other.divide(&params, 1.0 + 0.5 * cipher::SCALE_TOLERANCE).unwrap();
     assert!(matches!(c.add(&other), Err(HeError::UnequalScales { .. })));
     // A plaintext may have more limbs, but not fewer.
     let plain = params.encode_at(&x, 2, params.scale()).unwrap();
@@ -175,6 +175,20 @@ fn mistakes_are_named() {
     assert!(matches!(c.multiply_constant(&params, 1.0, 1e60), Err(HeError::ScaleRange { .. })));
     assert!(matches!(c.multiply_constant(&params, f64::NAN, 1.0), Err(HeError::NotFinite { .. })));
     assert!(matches!(c.add_constant(&params, Complex::from(1e40)), Err(HeError::Overflow { .. })));
+    // No step leaves a scale that a reader of its bytes would refuse.
+    let mut divided = a.duplicate();
+    for factor in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 2.0_f64.powi(89)] {
+        assert!(matches!(divided.divide(&params, factor), Err(HeError::ScaleRange { .. })), "{factor}");
+        assert_eq!(divided.scale(), a.scale());
+    }
+    divided.divide(&params, 2.0_f64.powi(60)).unwrap();
+    assert!(matches!(params.drop_to(&mut divided, 2), Err(HeError::ScaleRange { .. })));
+    assert_eq!(divided.limbs(), 3);
+    assert!(Ciphertext::from_bytes(&params, &divided.to_bytes(&params)).is_ok());
+    divided.divide(&params, 2.0_f64.powi(-1000)).unwrap();
+    divided.divide(&params, 2.0_f64.powi(-160)).unwrap();
+    assert!(matches!(params.rescale(&mut divided), Err(HeError::ScaleRange { .. })));
+    assert!(Ciphertext::from_bytes(&params, &divided.to_bytes(&params)).is_ok());
     // Parts of other rings.
     let wrong = small(32, 2, 1);
     assert!(matches!(

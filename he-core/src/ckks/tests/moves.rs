@@ -58,7 +58,11 @@ fn moves_without_keys_or_of_degree_two_are_errors() {
     assert!(matches!(params.rotate(&a, 2, &keys), Err(HeError::NoGaloisKey { .. })));
     assert!(matches!(params.rotate_many(&a, &[1, 2], &keys), Err(HeError::NoGaloisKey { .. })));
     let square = params.square(&a).unwrap();
-    assert!(matches!(params.rotate(&square, 1, &keys), Err(HeError::Length { .. })));
+    for steps in [0, 1, 32] {
+        assert!(matches!(params.rotate(&square, steps, &keys), Err(HeError::Length { .. })), "{steps}");
+    }
+    assert!(matches!(params.sum_slots(&square, 1, 1, &keys), Err(HeError::Length { .. })));
+    assert!(matches!(params.replicate(&square, 1, 1, &keys), Err(HeError::Length { .. })));
     assert!(matches!(params.conjugate(&square, &keys), Err(HeError::Length { .. })));
     assert!(matches!(params.rotate_many(&square, &[1], &keys), Err(HeError::Length { .. })));
     assert!(matches!(params.sum_slots(&a, 0, 1, &keys), Err(HeError::Count { .. })));
@@ -83,6 +87,20 @@ fn sums_and_copies_of_all_counts() {
             let error = PrecisionReport::new(&expected, &party.open(&summed)).unwrap().worst_error;
             let bound = party.fresh().key_switched().error_bound() * 2.0 * count as f64;
             assert!(error <= bound, "{count} by {stride}: {error:e}, {bound:e}");
+        }
+    }
+    // Strides at the ends of their type count modulo the slots like all others: 0 and -1.
+    for (stride, same) in [(i64::MIN, 0), (i64::MAX, -1), (i64::MIN + 3, 3)] {
+        let some = keys(&mut party, &sum::sum_rotations(7, stride));
+        let back = keys(&mut party, &sum::sum_rotations(7, stride.wrapping_neg()));
+        for (sign, found) in [
+            (1, params.sum_slots(&a, 7, stride, &some).unwrap()),
+            (-1, params.replicate(&a, 7, stride, &back).unwrap()),
+        ] {
+            let term = |k: i64| rotated(&x, k * same * sign);
+            let expected = (1..7).map(term).fold(x.clone(), |sum, term| zip(&sum, &term, |a, b| a + b));
+            let error = PrecisionReport::new(&expected, &party.open(&found)).unwrap().worst_error;
+            assert!(error < 1e-7, "stride {stride}, sign {sign}: {error:e}");
         }
     }
     // A single slot, copied to the five after it.

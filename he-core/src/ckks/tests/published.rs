@@ -68,6 +68,79 @@ fn the_width_is_that_of_the_theorem() {
 }
 
 #[test]
+fn the_cost_in_bits_is_that_of_the_essay() {
+    let params = Params::preset(8192).unwrap();
+    let fresh = NoiseEstimate::secret_key(&params, 1.0, 3, params.scale());
+    let n = params.n() as f64;
+    for noise in [fresh.clone(), fresh.product(&fresh).key_switched()] {
+        for (statistical_bits, decryptions) in [(20, 1), (40, 1), (40, 1 << 20)] {
+            let flooding = Flooding { statistical_bits, decryptions };
+            let cost = noise.precision() - flooding.possible_bits(&params, &noise).unwrap();
+            let radius = (80.0 * 2.0_f64.ln() + (n / 2.0).ln()).sqrt();
+            let least = f64::from(statistical_bits) / 2.0
+                + (24.0 * decryptions as f64).log2() / 2.0
+                + n.log2() / 2.0
+                + radius.log2()
+                + 1.0;
+            assert!(
+                cost > least - 1e-6 && cost < least + 1.01,
+                "{flooding:?}: {cost} bits, {least} at least"
+            );
+            if (statistical_bits, decryptions) == (40, 1) {
+                assert!((32.5..34.5).contains(&cost), "{cost}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_may_wrap_around_is_not_published() {
+    let params = small(512, 2, 1);
+    let mut party = Party::new(params.clone(), 83);
+    // Whole numbers at a scale near the modulus, 2^130: noise and flooding are small against a step.
+    let flooding = Flooding { statistical_bits: 20, decryptions: 1 };
+    for (size, scale, fits) in
+        [(1.0, 100, true), (1.0, 124, true), (600.0, 120, false), (20.0, 124, true), (40.0, 124, false)]
+    {
+        let scale = 2.0_f64.powi(scale);
+        let plaintext = params.encode_at(&[0.5; 256], 3, scale).unwrap();
+        let noise = NoiseEstimate::secret_key(&params, size, 3, scale);
+        assert_eq!(noise.fits(), fits, "{size} at {scale:e}");
+        let published = params.decode_safe(&plaintext, &noise, &flooding, 1, party.seed());
+        if fits {
+            assert!(published.unwrap().iter().all(|z| (z.re - 0.5).abs() <= 0.5), "{size} at {scale:e}");
+        } else {
+            assert!(matches!(published, Err(HeError::Overflow { .. })), "{size} at {scale:e}");
+        }
+    }
+    // One limb less than the estimate thinks.
+    let plaintext = params.encode_at(&[0.5; 256], 2, 2.0_f64.powi(80)).unwrap();
+    let noise = NoiseEstimate::secret_key(&params, 2000.0, 3, 2.0_f64.powi(80));
+    assert!(noise.fits());
+    assert!(matches!(
+        params.decode_safe(&plaintext, &noise, &flooding, 1, party.seed()),
+        Err(HeError::Overflow { .. })
+    ));
+    // Nor with an estimate that says nothing: sizes that overflowed.
+    let nothing = noise.times(1e300).times(1e300);
+    for nothing in [nothing.times(0.0), nothing] {
+        let plaintext = params.encode_at(&[0.5; 256], 3, 2.0_f64.powi(80)).unwrap();
+        let refused = params.decode_safe(&plaintext, &nothing, &flooding, 0, party.seed());
+        assert!(matches!(refused, Err(HeError::Bits { .. })), "{refused:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "an estimate for other parameters")]
+fn estimates_for_other_rings_are_mistakes() {
+    let (params, other) = (small(512, 2, 1), small(256, 2, 1));
+    let plaintext = params.encode(&[0.5]).unwrap();
+    let noise = NoiseEstimate::secret_key(&other, 1.0, 3, params.scale());
+    let flooding = Flooding { statistical_bits: 20, decryptions: 1 };
+    let _ = params.decode_safe(&plaintext, &noise, &flooding, 0, Seed::from_bytes([1; 32]));
+}
+
+#[test]
 fn flooding_is_as_wide_as_stated_and_fresh() {
     let mut party = Party::new(small(1024, 2, 1), 82);
     let params = party.params.clone();
