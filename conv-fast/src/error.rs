@@ -74,6 +74,13 @@ pub enum ConvError {
         /// What was wanted of it.
         wanted: &'static str,
     },
+    /// Words are too short for the elements of the ring.
+    Word {
+        /// Bits of a word.
+        word: u32,
+        /// Bits of an element.
+        element: u32,
+    },
     /// A weight lies outside the range that the arithmetic was sized for.
     Weight {
         /// Index in the flat weight tensor.
@@ -120,6 +127,9 @@ impl fmt::Display for ConvError {
                 write!(f, "{what} has {got} elements where the geometry asks for {expected}")
             }
             Self::Modulus { modulus, wanted } => write!(f, "the modulus {modulus} is not {wanted}"),
+            Self::Word { word, element } => {
+                write!(f, "elements of {element} bits do not fit words of {word} bits")
+            }
             Self::Weight { index, limit } => {
                 write!(f, "weight number {index} exceeds {limit} in absolute value")
             }

@@ -1,12 +1,16 @@
 //! Convolution as one matrix product, without ever writing the matrix down.
 //!
 //! The matrix "image to column" would hold each pixel once per tap. Here the zero-padded pixels are written once, as 16-bit
-//! digits with channels innermost ([`gather`]), and a column of the matrix is nothing but an address: the terms of an
-//! output are runs of consecutive words at fixed distances from it, one per tap, or one per kernel row where pixels follow
-//! each other without gaps. So every geometry costs the same: strides, dilations and paddings are only addresses. The
-//! products are those of [`crate::matmul`].
+//! digits, and a column of the matrix is nothing but addresses: strides, dilations and paddings cost nothing. Two forms:
 //!
-//! Work is cut into jobs, a rectangle of outputs (or some small images) times some panels of output channels. A job's digits fit
+//! - *Pixels as lanes* ([`pixels`]): a vector is sixteen neighbouring pixels of two channels, weights are broadcast, results are
+//!   stored as they are. For planes that fill vectors; AVX-512 only.
+//! - *Channels as lanes*, the rest of this module: a vector is the weights of sixteen outputs, pixels are broadcast. Digits lie
+//!   with channels innermost ([`gather`]); the terms of an output are runs of consecutive words at fixed distances from it,
+//!   one per tap, or one per kernel row where pixels follow each other without gaps. The products are those of
+//!   [`crate::matmul`]. For small planes and many channels, for all instruction sets, for weights of any length.
+//!
+//! In both, work is cut into jobs, a rectangle of outputs (or some small images) times some panels of output channels. A job's digits fit
 //! half of a core's second-level cache, and it needs nothing but them, the weights, and its part of the output. One
 //! panel of weights is taken past all pixels of a job before the next. Which jobs there are never changes a result.
 //!
@@ -16,20 +20,23 @@
 #![expect(unsafe_code, reason = "disjoint writes from parallel jobs")]
 
 mod gather;
+#[cfg(target_arch = "x86_64")]
+mod pixels;
 mod scatter;
 mod view;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use pixels::work;
 pub(crate) use view::View;
 
 use crate::kernel::{Kernel, Task};
 use crate::lanes::LANES;
 use crate::matmul::{Buffer, Panels, Segments, Sums};
-use crate::{ConvError, ConvGeometry, Ring};
+use crate::{ConvError, ConvGeometry, Ring, Word};
 use gather::Gather;
 use rayon::prelude::*;
 use scatter::Target;
 use std::cell::RefCell;
-use std::mem::MaybeUninit;
 use view::{Extent, Job};
 
 /// Words of digits of a job, half of a usual second-level cache.
@@ -45,9 +52,19 @@ const BATCH: usize = 48;
 /// Blocks of eight outputs in a panel, at most.
 const BLOCKS: usize = 4;
 
-pub(crate) struct Im2col {
-    view: View,
-    panels: Panels,
+/// A weight by its flat index.
+type Weight<'a> = dyn Fn(usize) -> i64 + 'a;
+
+pub(crate) struct Im2col(Form);
+
+/// What the lanes are.
+enum Form {
+    Channels {
+        view: View,
+        panels: Panels,
+    },
+    #[cfg(target_arch = "x86_64")]
+    Pixels(pixels::Pixels),
 }
 
 /// Buffers of a thread.
@@ -84,25 +101,37 @@ impl Im2col {
     pub(crate) fn with_weights(
         geometry: &ConvGeometry,
         ring: &Ring,
-        weight: &dyn Fn(usize) -> i64,
+        weight: &Weight<'_>,
         kernel: Kernel,
     ) -> Result<Self, ConvError> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(pixels) = pixels::Pixels::new(geometry, ring, weight, kernel) {
+            return Ok(Self(Form::Pixels(pixels)));
+        }
         let view = View::new(geometry);
         let panels = pack(&view, ring, geometry.terms(), weight, kernel)?;
-        Ok(Self { view: view.spaced(panels.cut.digits), panels })
+        Ok(Self(Form::Channels { view: view.spaced(panels.cut.digits), panels }))
     }
 
     /// Bytes of the prepared weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.panels.bytes()
+        match &self.0 {
+            Form::Channels { panels, .. } => panels.bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Form::Pixels(pixels) => pixels.bytes(),
+        }
     }
 
-    /// Convolves `batch` images.
+    /// Convolves `batch` images; every word of `output` is written.
     ///
     /// # Panics
-    /// Unless `input` has the length that the geometry and `batch` ask for.
-    pub(crate) fn run(&self, input: &[u64], batch: usize) -> Vec<u64> {
-        convolve(&self.view, &self.panels, input, batch)
+    /// Unless `input` and `output` have the lengths that the geometry and `batch` ask for.
+    pub(crate) fn run_into<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        match &self.0 {
+            Form::Channels { view, panels } => convolve(view, panels, input, batch, output),
+            #[cfg(target_arch = "x86_64")]
+            Form::Pixels(pixels) => pixels.run_into(input, batch, output),
+        }
     }
 }
 
@@ -111,7 +140,7 @@ pub(crate) fn pack(
     view: &View,
     ring: &Ring,
     terms: usize,
-    weight: &dyn Fn(usize) -> i64,
+    weight: &Weight<'_>,
     kernel: Kernel,
 ) -> Result<Panels, ConvError> {
     let sources = view.sources();
@@ -122,24 +151,16 @@ pub(crate) fn pack(
     Panels::new(ring, kernel, [view.groups, view.outputs, view.pairs()], &weight)
 }
 
-/// Convolves `batch` images with weights packed for `view`.
+/// Convolves `batch` images with weights packed for `view`; every word of `output` is written.
 ///
 /// # Panics
-/// Unless `input` has the length that the view and `batch` ask for.
-pub(crate) fn convolve(view: &View, panels: &Panels, input: &[u64], batch: usize) -> Vec<u64> {
+/// Unless `input` and `output` have the lengths that the view and `batch` ask for.
+pub(crate) fn convolve<W: Word>(view: &View, panels: &Panels, input: &[W], batch: usize, output: &mut [W]) {
     let lens = view.lens();
-    assert_eq!(input.len(), batch * lens[0], "number of values");
-    let len = batch * lens[1];
-    let mut output = Vec::with_capacity(len);
-    if len > 0 {
-        convolve_into(view, panels, input, batch, &mut output.spare_capacity_mut()[..len]);
+    assert_eq!((input.len(), output.len()), (batch * lens[0], batch * lens[1]), "numbers of values");
+    if output.is_empty() {
+        return;
     }
-    // SAFETY: the jobs partition images, outputs and channels, and each writes all words of its part.
-    unsafe { output.set_len(len) };
-    output
-}
-
-fn convolve_into(view: &View, panels: &Panels, input: &[u64], batch: usize, output: &mut [MaybeUninit<u64>]) {
     let (jobs, extent) = jobs(view, panels, batch);
     let segments = panels.segments(view.runs(extent, panels.cut.digits));
     let spread = *panels.spread();
@@ -227,29 +248,29 @@ fn parts_of(whole: usize, part: usize) -> impl Iterator<Item = std::ops::Range<u
 }
 
 /// A layer on its inputs.
-struct Layer<'a> {
+struct Layer<'a, W> {
     view: &'a View,
     panels: &'a Panels,
     segments: &'a Segments,
     extent: Extent,
-    gather: Gather<'a>,
-    output: &'a Target<'a>,
+    gather: Gather<'a, W>,
+    output: &'a Target<'a, W>,
 }
 
-impl Layer<'_> {
+impl<W: Word> Layer<'_, W> {
     fn job(&self, job: &Job) {
         SCRATCH.with_borrow_mut(|scratch| {
             let part = Part { layer: self, job, scratch };
             let kernel = self.panels.kernel();
             match (self.panels.cut.digits, self.panels.is_prime()) {
-                (1, true) => kernel.run(Digits::<1, true>(part)),
-                (2, true) => kernel.run(Digits::<2, true>(part)),
-                (3, true) => kernel.run(Digits::<3, true>(part)),
-                (_, true) => kernel.run(Digits::<4, true>(part)),
-                (1, false) => kernel.run(Digits::<1, false>(part)),
-                (2, false) => kernel.run(Digits::<2, false>(part)),
-                (3, false) => kernel.run(Digits::<3, false>(part)),
-                (_, false) => kernel.run(Digits::<4, false>(part)),
+                (1, true) => kernel.run(Digits::<W, 1, true>(part)),
+                (2, true) => kernel.run(Digits::<W, 2, true>(part)),
+                (3, true) => kernel.run(Digits::<W, 3, true>(part)),
+                (_, true) => kernel.run(Digits::<W, 4, true>(part)),
+                (1, false) => kernel.run(Digits::<W, 1, false>(part)),
+                (2, false) => kernel.run(Digits::<W, 2, false>(part)),
+                (3, false) => kernel.run(Digits::<W, 3, false>(part)),
+                (_, false) => kernel.run(Digits::<W, 4, false>(part)),
             }
         });
     }
@@ -283,15 +304,15 @@ impl Layer<'_> {
     }
 }
 
-struct Part<'a, 'b> {
-    layer: &'a Layer<'b>,
+struct Part<'a, 'b, W> {
+    layer: &'a Layer<'b, W>,
     job: &'a Job,
     scratch: &'a mut Scratch,
 }
 
-struct Digits<'a, 'b, const D: usize, const PRIME: bool>(Part<'a, 'b>);
+struct Digits<'a, 'b, W, const D: usize, const PRIME: bool>(Part<'a, 'b, W>);
 
-impl<const D: usize, const PRIME: bool> Task for Digits<'_, '_, D, PRIME> {
+impl<W: Word, const D: usize, const PRIME: bool> Task for Digits<'_, '_, W, D, PRIME> {
     type Output = ();
 
     #[inline(always)]

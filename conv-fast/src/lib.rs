@@ -11,7 +11,8 @@
 //! Beside them stands the *float twin*, [`FloatConv`]: the same convolutions over f32 and f64, for networks in the clear and
 //! for the floating mode.
 //!
-//! [`ConvGeometry`] is the checked shape that everything starts from. Nothing here draws randomness or talks to anyone;
+//! [`ConvGeometry`] is the checked shape that everything starts from. Elements are `u64`, or `u32` where the ring allows
+//! ([`Word`]). Nothing here draws randomness or talks to anyone;
 //! the run time depends on shapes, not on values.
 //!
 //! ```
@@ -47,6 +48,7 @@ mod testing;
 pub mod tiling;
 mod wide;
 mod winograd;
+mod word;
 
 use simd::{kernel, lanes, layout, scratch};
 
@@ -60,6 +62,7 @@ pub use plan::{Algorithm, Planner, Products};
 pub use prepared::PreparedConv;
 pub use ring::Ring;
 pub use tiling::Tiling;
+pub use word::Word;
 
 /// The programs of the README, compiled and run as tests.
 #[cfg(doctest)]

@@ -12,7 +12,7 @@
 //!
 //! The case that pays most: 7×7 with stride 2 from 3 channels becomes 4×4 from 12 channels.
 
-use crate::{ConvGeometry, ConvShape};
+use crate::{ConvGeometry, ConvShape, Word};
 
 /// A convolution of stride one that computes a strided one.
 #[derive(Clone, Debug)]
@@ -107,14 +107,14 @@ impl Polyphase {
         out
     }
 
-    /// The input of [`Polyphase::inner`], padding included, of `batch` images.
+    /// Writes the input of [`Polyphase::inner`], padding included, of `batch` images to `out`.
     ///
     /// # Panics
-    /// If `input` does not hold `batch` images.
-    pub(crate) fn gather(&self, input: &[u64], batch: usize) -> Vec<u64> {
+    /// If `input` or `out` does not hold `batch` images.
+    pub(crate) fn gather_into<W: Word>(&self, input: &[W], batch: usize, out: &mut [W]) {
         assert_eq!(Some(input.len()), batch.checked_mul(self.outer.input_len()), "number of input values");
+        assert_eq!(Some(out.len()), batch.checked_mul(self.inner.input_len()), "number of gathered values");
         let [rows, columns] = self.axes;
-        let mut out = vec![0; batch * self.inner.input_len()];
         let channels = input
             .chunks_exact(rows.size * columns.size)
             .zip(out.chunks_exact_mut(rows.phases * columns.phases * rows.length * columns.length));
@@ -127,12 +127,13 @@ impl Polyphase {
                         let row = (y * rows.stride + phase_row).wrapping_sub(rows.padding);
                         if row < rows.size {
                             columns.pick(&plane[row * columns.size..][..columns.size], phase_column, target);
+                        } else {
+                            target.fill(W::default());
                         }
                     }
                 }
             }
         }
-        out
     }
 
     /// Phase and inner tap of an original tap.
@@ -147,25 +148,25 @@ impl Polyphase {
 }
 
 impl Axis {
-    /// The pixels of one phase of a row; those outside stay zero.
-    fn pick(&self, row: &[u64], phase: usize, target: &mut [u64]) {
+    /// The pixels of one phase of a row, zeros outside.
+    fn pick<W: Word>(&self, row: &[W], phase: usize, target: &mut [W]) {
         // Target t is pixel t·stride + phase − padding.
         let skip = self.padding.saturating_sub(phase).div_ceil(self.stride).min(target.len());
         let start = skip * self.stride + phase - self.padding.min(skip * self.stride + phase);
-        let Some(row) = row.get(start..) else { return };
-        let target = &mut target[skip..];
+        let row = row.get(start..).unwrap_or_default();
+        let inside = row.len().div_ceil(self.stride).min(target.len() - skip);
+        let (before, target) = target.split_at_mut(skip);
+        let (target, after) = target.split_at_mut(inside);
+        before.fill(W::default());
+        after.fill(W::default());
         match self.stride {
-            1 => {
-                let count = row.len().min(target.len());
-                target[..count].copy_from_slice(&row[..count]);
-            }
+            1 => target.copy_from_slice(&row[..inside]),
             2 => {
                 let (pairs, rest) = row.as_chunks::<2>();
-                let whole = pairs.len().min(target.len());
                 for (target, pair) in target.iter_mut().zip(pairs) {
                     *target = pair[0];
                 }
-                if let (Some(target), Some(&last)) = (target.get_mut(whole), rest.first()) {
+                if let (Some(target), Some(&last)) = (target.get_mut(pairs.len()), rest.first()) {
                     *target = last;
                 }
             }
@@ -206,7 +207,10 @@ mod tests {
             let wide = |weights: &[i32]| weights.iter().map(|&w| i64::from(w)).collect::<Vec<_>>();
             let expected = direct(&geometry, modulus, &wide(&weights), &input);
             let inner = wide(&phases.weights(&weights));
-            let output = direct(phases.inner(), modulus, &inner, &phases.gather(&input, batch));
+            // Everything is written, padding included.
+            let mut gathered = vec![7; batch * phases.inner().input_len()];
+            phases.gather_into(&input, batch, &mut gathered);
+            let output = direct(phases.inner(), modulus, &inner, &gathered);
             assert_eq!(output, expected, "{geometry:?}");
             done += 1;
         }

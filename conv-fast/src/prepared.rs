@@ -8,8 +8,9 @@ use crate::im2col::Im2col;
 use crate::ntt::NttConv;
 use crate::plan::{Algorithm, Planner};
 use crate::polyphase::Polyphase;
+use crate::scratch::with_words;
 use crate::winograd::Winograd;
-use crate::{ConvError, ConvGeometry, Kernel, Ring, direct};
+use crate::{ConvError, ConvGeometry, Kernel, Ring, Word, direct};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -154,27 +155,88 @@ impl PreparedConv {
         }
     }
 
-    /// Convolves `batch` images back to back, `batch·input_len` elements, into `batch·output_len` elements.
-    ///
-    /// Elements have to be canonical (below q, or below 2^k); others give wrong results, never undefined ones.
+    /// Convolves `batch` images back to back: [`PreparedConv::run_into`] with 64-bit words and an output of its own.
     ///
     /// # Panics
     /// If `input` does not hold `batch·input_len` values.
     pub fn run(&self, input: &[u64], batch: usize) -> Vec<u64> {
         assert_eq!(Some(input.len()), batch.checked_mul(self.geometry.input_len()), "number of input values");
-        if batch == 0 {
-            return Vec::new();
+        let mut output = vec![0; batch * self.geometry.output_len()];
+        self.compute(input, batch, &mut output);
+        output
+    }
+
+    /// Convolves `batch` images back to back, `batch·input_len` elements, into `batch·output_len` elements, all of which are
+    /// written. Words are `u32` (rings of at most 32 bits) or `u64`; with `u32` half as many bytes go through memory. Digits and
+    /// transforms are written into buffers that a thread keeps from call to call.
+    ///
+    /// Elements have to be canonical (below q, or below 2^k); others give wrong results, never undefined ones.
+    ///
+    /// # Errors
+    /// [`ConvError::Word`] if elements of the ring do not fit `W`; [`ConvError::Length`] if `input` or `output` does not hold
+    /// `batch` images.
+    pub fn run_into<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) -> Result<(), ConvError> {
+        if self.ring.bits() > W::BITS {
+            return Err(ConvError::Word { word: W::BITS, element: self.ring.bits() });
         }
-        let gathered = self.phases.as_ref().map(|phases| phases.gather(input, batch));
-        let input = gathered.as_deref().unwrap_or(input);
-        match &self.method {
-            Method::Direct(weights) => direct(&self.geometry, self.ring, weights, input),
-            Method::Im2col(method) => method.run(input, batch),
-            Method::Depthwise(method) => method.run(input, batch),
-            Method::Winograd(method) => method.run(input, batch),
-            Method::Ntt(method) => method.run(input, batch),
+        for (what, each, got) in [
+            ("the input", self.geometry.input_len(), input.len()),
+            ("the output", self.geometry.output_len(), output.len()),
+        ] {
+            let expected = each.saturating_mul(batch);
+            if got != expected {
+                return Err(ConvError::Length { what, expected, got });
+            }
+        }
+        self.compute(input, batch, output);
+        Ok(())
+    }
+
+    /// As [`PreparedConv::run_into`]; lengths and words fit.
+    fn compute<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        if batch == 0 {
+            return;
+        }
+        match &self.phases {
+            None => self.stride_one(input, batch, output),
+            Some(phases) => with_words(batch * phases.inner().input_len(), |gathered| {
+                phases.gather_into(input, batch, gathered);
+                self.stride_one(gathered, batch, output);
+            }),
         }
     }
+
+    fn stride_one<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        match &self.method {
+            Method::Im2col(method) => method.run_into(input, batch, output),
+            Method::Winograd(method) => method.run_into(input, batch, output),
+            Method::Depthwise(method) => method.run_into(input, batch, output),
+            Method::Ntt(method) => {
+                in_u64(input, output, |input, output| method.run_into(input, batch, output));
+            }
+            Method::Direct(weights) => in_u64(input, output, |input, output| {
+                output.copy_from_slice(&direct(&self.geometry, self.ring, weights, input));
+            }),
+        }
+    }
+}
+
+/// Runs `body` on the same elements in 64-bit words.
+fn in_u64<W: Word>(input: &[W], output: &mut [W], body: impl FnOnce(&[u64], &mut [u64])) {
+    if let (Some(input), Some(output)) = (W::as_u64(input), W::as_u64_mut(output)) {
+        return body(input, output);
+    }
+    with_words(input.len(), |wide_input: &mut [u64]| {
+        with_words(output.len(), |wide_output: &mut [u64]| {
+            for (wide, word) in wide_input.iter_mut().zip(input) {
+                *wide = word.to_u64();
+            }
+            body(wide_input, wide_output);
+            for (word, &wide) in output.iter_mut().zip(&*wide_output) {
+                *word = W::from_u64(wide);
+            }
+        });
+    });
 }
 
 #[cfg(test)]

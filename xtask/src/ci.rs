@@ -36,7 +36,12 @@ const SMOKES: &[Smoke] = &[
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
     bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),
-    Smoke { name: "deep", program: Program::Xtask, arguments: &["deep", "--seconds", "5"], json: &[] },
+    Smoke {
+        name: "deep",
+        program: Program::Xtask,
+        arguments: &["deep", "--brief", "--seconds", "5"],
+        json: &[],
+    },
     Smoke {
         name: "exact",
         program: Program::Xtask,

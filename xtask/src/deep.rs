@@ -5,9 +5,11 @@
 //! | `constant-time` | he-core's secrets steer no branch and no address, on the machine code | valgrind |
 //! | `miri` | no undefined behaviour on the portable paths of he-core | nightly Rust with miri |
 //! | `fuzz` | every decoder of he-core, guided by coverage | nightly Rust, cargo-fuzz |
+//! | `neon` | unit tests of he-core and conv-fast on aarch64, emulated | its target, a linker, qemu-aarch64 |
 //!
 //! A check whose tools are missing is left out, and says so loudly; that is not a failure unless it was asked for by name.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,6 +21,9 @@ pub(crate) struct Args {
     /// Only this check; it must be able to run then
     #[arg(value_enum)]
     check: Option<Check>,
+    /// Leave out what takes minutes: miri and the other processor
+    #[arg(long)]
+    brief: bool,
     /// Seconds of fuzzing for each target
     #[arg(long, default_value_t = 60)]
     seconds: u32,
@@ -29,10 +34,11 @@ enum Check {
     ConstantTime,
     Miri,
     Fuzz,
+    Neon,
 }
 
 /// The fuzz targets of `fuzz/Cargo.toml`.
-const TARGETS: [&str; 2] = ["rlwe", "split"];
+const TARGETS: [&str; 3] = ["rlwe", "split", "ckks"];
 
 /// Tests that miri runs: words, bytes and buffers by the portable paths, small enough for an interpreter and on one thread
 /// (the thread pool's own crates cast integers to pointers, which miri cannot follow).
@@ -46,11 +52,40 @@ const MIRI: [&str; 7] = [
     "wire::tests::what",
 ];
 
+/// The machine of the check `neon`, what links its programs, what runs them, and where they find their libraries.
+const ARM: &str = "aarch64-unknown-linux-gnu";
+const ARM_LINKER: &str = "aarch64-linux-gnu-gcc";
+const ARM_EMULATOR: &str = "qemu-aarch64";
+const ARM_LIBRARIES: &str = "/usr/aarch64-linux-gnu";
+
+/// Tests that run there: every kernel for NEON against its twin, what doubles do, and known answers. Emulation is slow;
+/// these take a minute.
+const NEON: [&str; 15] = [
+    // he-core
+    "known_answers::",
+    "ntt::narrow::tests",
+    "ntt::elementwise::tests",
+    "rns::tests",
+    "ckks::embedding::tests",
+    "ckks::residues::tests",
+    "sample::tests::twins",
+    "seed::",
+    // conv-fast
+    "simd::",
+    "matmul::",
+    "im2col::tests::any_geometry",
+    "ntt::tests::any_geometry",
+    "float::tests::im2col",
+    "depthwise::tests",
+    "prepared::tests::every_algorithm",
+];
+
 /// Runs the checks; true if none failed.
 pub(crate) fn run(root: &Path, args: &Args) -> Result<bool> {
-    let all = [Check::ConstantTime, Check::Miri, Check::Fuzz];
+    let all = [Check::ConstantTime, Check::Fuzz, Check::Miri, Check::Neon];
+    let all = if args.brief { &all[..2] } else { &all[..] };
     let mut good = true;
-    for check in all.into_iter().filter(|check| args.check.is_none_or(|only| only == *check)) {
+    for check in all.iter().copied().filter(|check| args.check.is_none_or(|only| only == *check)) {
         if let Some(missing) = check.missing(root) {
             if args.check.is_some() {
                 bail!("{check:?} cannot run: {missing}");
@@ -63,6 +98,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<bool> {
             Check::ConstantTime => constant_time(root)?,
             Check::Miri => passes(miri(root))?,
             Check::Fuzz => fuzz(root, args.seconds)?,
+            Check::Neon => passes(neon(root))?,
         };
     }
     Ok(good)
@@ -82,6 +118,9 @@ impl Check {
                 .then_some("run: rustup +nightly component add miri rust-src"),
             Self::Fuzz => (!works("cargo", &["+nightly", "fuzz", "--version"]))
                 .then_some("run: rustup toolchain install nightly; cargo install cargo-fuzz"),
+            Self::Neon if !works(ARM_LINKER, &["--version"]) => Some("install gcc-aarch64-linux-gnu"),
+            Self::Neon if !works(ARM_EMULATOR, &["--version"]) => Some("install qemu-user"),
+            Self::Neon => (!has_arm(root)).then_some("run: rustup target add aarch64-unknown-linux-gnu"),
         }
     }
 }
@@ -127,10 +166,33 @@ fn fuzz(root: &Path, seconds: u32) -> Result<bool> {
     Ok(good)
 }
 
+/// Whether the pinned toolchain has the standard library for [`ARM`].
+fn has_arm(root: &Path) -> bool {
+    let mut command = Command::new("rustc");
+    command.args(["--target", ARM, "--print", "target-libdir"]).current_dir(root).stderr(Stdio::null());
+    command.output().is_ok_and(|output| {
+        output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
+}
+
+fn neon(root: &Path) -> Command {
+    let mut command = Command::new(cargo());
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", ARM_LINKER);
+    let runner = format!("{ARM_EMULATOR} -L {ARM_LIBRARIES}");
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+    command.args(["test", "--locked", "--target", ARM, "--lib"]);
+    command.args(["--package", "he-core", "--package", "conv-fast"]);
+    command.arg("--").args(NEON).current_dir(root);
+    command
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Builds he-core's unit tests and runs those of its module `constant_time` under valgrind.
 fn constant_time(root: &Path) -> Result<bool> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = Command::new(cargo())
         .args(["test", "--release", "--locked", "--package", "he-core", "--lib", "--no-run"])
         .args(["--message-format", "json"])
         .current_dir(root)
@@ -156,12 +218,28 @@ fn executable(messages: &[u8]) -> Option<String> {
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter_map(|message| message.get("executable")?.as_str().map(str::to_owned))
-        .last()
+        .next_back()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tests_to_run_are_of_modules_that_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let exists = |package: &str, module: &str| {
+            let source = root.join(package).join("src");
+            source.join(module).is_dir() || source.join(format!("{module}.rs")).is_file()
+        };
+        for name in MIRI {
+            assert!(exists("he-core", name.split("::").next().unwrap()), "{name}");
+        }
+        for name in NEON {
+            let module = name.split("::").next().unwrap();
+            assert!(exists("he-core", module) || exists("conv-fast", module), "{name}");
+        }
+    }
 
     #[test]
     fn the_program_is_found_among_messages() {

@@ -35,7 +35,7 @@ enum Task {
     Accuracy(accuracy::Args),
     /// Measure what things cost.
     Bench(bench::Args),
-    /// Checks by tools beyond the toolchain: constant time, miri, fuzzing.
+    /// Checks by tools beyond the toolchain: constant time, miri, fuzzing, another processor.
     Deep(deep::Args),
     /// Hold activations to their plaintext oracle on many inputs.
     Exact(exact::Args),

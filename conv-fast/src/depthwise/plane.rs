@@ -1,119 +1,30 @@
-//! The loops over groups, planes and taps, for any [`Arithmetic`] of eight lanes.
+//! The loops of [`super::buffered`] over groups, planes and taps.
 
 #![expect(unsafe_code, reason = "SIMD loads at offsets that were checked once")]
 
-use super::{Core, Depthwise};
+use super::Share;
+use super::buffered::Buffered;
+use super::lanes;
 use crate::kernel::Task;
-use crate::lanes::{LANES, LaneRing, Signed, Words};
-use std::mem::MaybeUninit;
-
-/// Eight 64-bit lanes over a ring. All methods inline, into a [`Task`] for the instruction set that they are written for.
-pub(super) trait Arithmetic: Copy + Send {
-    /// Eight signed words.
-    type Vector: Copy;
-    fn splat(self, word: i64) -> Self::Vector;
-    /// # Safety
-    /// Eight words can be read from there.
-    unsafe fn load(self, words: *const i64) -> Self::Vector;
-    /// sum + words·weight, wrapping.
-    fn multiply_add(self, sum: Self::Vector, words: Self::Vector, weight: Self::Vector) -> Self::Vector;
-    /// A representative in (−2q, 2q), shifted to the left.
-    fn fold(self, sum: Self::Vector, shift: u32) -> Self::Vector;
-    /// Stores elements.
-    ///
-    /// # Safety
-    /// Eight words can be written there.
-    unsafe fn finish(self, sum: Self::Vector, to: *mut u64);
-    /// Every `stride`-th word, centred, until `to` is full; `STRIDE` is the stride if it is one or two, else zero.
-    ///
-    /// # Panics
-    /// If there are fewer words than that.
-    fn center<const STRIDE: usize>(self, words: &[u64], stride: usize, to: &mut [i64]);
-}
-
-/// Plain Rust; q is zero over Z_2^k.
-#[derive(Clone, Copy)]
-pub(super) struct Plain<R> {
-    pub(super) lanes: R,
-    pub(super) q: u64,
-}
-
-impl<R: LaneRing> Arithmetic for Plain<R> {
-    type Vector = Signed;
-
-    #[inline(always)]
-    fn splat(self, word: i64) -> Signed {
-        [word; LANES]
-    }
-
-    #[inline(always)]
-    unsafe fn load(self, words: *const i64) -> Signed {
-        // SAFETY: by the caller's promise.
-        unsafe { words.cast::<Signed>().read() }
-    }
-
-    #[inline(always)]
-    fn multiply_add(self, mut sum: Signed, words: Signed, weight: Signed) -> Signed {
-        for lane in 0..LANES {
-            sum[lane] = sum[lane].wrapping_add(words[lane].wrapping_mul(weight[lane]));
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn fold(self, sum: Signed, shift: u32) -> Signed {
-        self.lanes.lazy(sum).map(|word| word << shift)
-    }
-
-    #[inline(always)]
-    unsafe fn finish(self, sum: Signed, to: *mut u64) {
-        // SAFETY: by the caller's promise.
-        unsafe { to.cast::<Words>().write(self.lanes.reduce(sum)) };
-    }
-
-    #[inline(always)]
-    fn center<const STRIDE: usize>(self, words: &[u64], stride: usize, to: &mut [i64]) {
-        let Self { q, .. } = self;
-        let half = if q == 0 { u64::MAX } else { q / 2 };
-        let centred = |word: u64| (if word > half { word.wrapping_sub(q) } else { word }) as i64;
-        if STRIDE == 1 {
-            for (to, &word) in to.iter_mut().zip(words) {
-                *to = centred(word);
-            }
-        } else if STRIDE == 2 {
-            // Pairs, since strided loads would become slow gathers.
-            let last = to.len().saturating_sub(1);
-            for (to, pair) in to[..last].iter_mut().zip(words.as_chunks::<2>().0) {
-                *to = centred(pair[0]);
-            }
-            if let Some(to) = to.last_mut() {
-                *to = centred(words[2 * last]);
-            }
-        } else {
-            for (to, &word) in to.iter_mut().zip(words.iter().step_by(stride)) {
-                *to = centred(word);
-            }
-        }
-    }
-}
+use crate::lanes::{LANES, Words};
+use crate::{ConvGeometry, Word};
 
 /// A run of groups, image by image.
-pub(super) struct Convolve<'a, A> {
-    pub(super) layer: &'a Depthwise,
-    pub(super) arithmetic: A,
-    /// Number of the first group, over all images.
-    pub(super) first: usize,
-    pub(super) input: &'a [u64],
-    pub(super) output: &'a mut [MaybeUninit<u64>],
+pub(super) struct Convolve<'a, L, W> {
+    pub(super) layer: &'a Buffered,
+    pub(super) lanes: L,
+    pub(super) share: Share<'a, W>,
+    /// Two groups' phases, to hold any content.
+    pub(super) buffers: &'a mut [u64],
 }
 
-impl<A: Arithmetic> Task for Convolve<'_, A> {
+impl<W: Word, L: lanes::Buffered<W>> Task for Convolve<'_, L, W> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Self { layer, arithmetic, first, input, output } = self;
-        let geometry = &layer.geometry;
+        let Self { layer, lanes, share, buffers } = self;
+        let Share { geometry, first, input, output } = share;
         let s = geometry.shape();
         let image = s.in_height * s.in_width;
         let plane = geometry.out_height() * geometry.out_width();
@@ -121,52 +32,65 @@ impl<A: Arithmetic> Task for Convolve<'_, A> {
         let taps = layer.offsets.len();
         let group_input = geometry.group_inputs() * image;
         let group_buffer = geometry.group_inputs() * layer.layout.channel;
-        let mut buffers = vec![0; 2 * group_buffer];
+        let channels = |number: usize| (first + number) % s.groups * outputs..;
+        let served = |number: &usize| layer.serves[channels(*number)][..outputs].contains(&true);
+        let mut groups = (0..input.len() / group_input).filter(served);
+        buffers.fill(0);
         let (mut now, mut next) = buffers.split_at_mut(group_buffer);
-        // Rows shorter than a vector: what runs over the end of one is overwritten by the next, the last in here.
-        let reach = layer.output_reach();
-        let mut spill = vec![MaybeUninit::uninit(); if reach > plane { reach } else { 0 }];
-        let groups = input.len() / group_input;
-        for number in 0..=groups {
+        let mut ready: Option<usize> = None;
+        loop {
             // One ahead: loads that straddle two stores wait until those have left the store buffer.
-            if number < groups {
+            let coming = groups.next();
+            if let Some(number) = coming {
                 let planes = input[number * group_input..][..group_input].chunks_exact(image);
                 for (plane, buffer) in planes.zip(next.chunks_exact_mut(layer.layout.channel)) {
-                    layer.pad(arithmetic, plane, buffer);
+                    layer.pad(lanes, geometry, plane, buffer);
                 }
             }
-            if number > 0 {
-                let group = (first + number - 1) % s.groups;
-                let weights = &layer.weights[group * outputs * taps..][..outputs * taps];
-                let output = &mut output[(number - 1) * outputs * plane..][..outputs * plane];
-                for (weights, output) in weights.chunks_exact(taps).zip(output.chunks_exact_mut(plane)) {
-                    if spill.is_empty() {
-                        layer.plane(arithmetic, weights, now, output);
-                    } else {
-                        layer.plane(arithmetic, weights, now, &mut spill);
-                        output.copy_from_slice(&spill[..plane]);
+            if let Some(number) = ready {
+                let results = output[number * outputs * plane..][..outputs * plane].chunks_exact_mut(plane);
+                for (channel, result) in channels(number).zip(results) {
+                    if layer.serves[channel] {
+                        let weights = &layer.weights[channel * taps..][..taps];
+                        layer.plane(lanes, weights, now, geometry.out_width(), result);
                     }
                 }
             }
+            if coming.is_none() {
+                break;
+            }
+            ready = coming;
             std::mem::swap(&mut now, &mut next);
         }
     }
 }
 
-impl Depthwise {
+impl Buffered {
     /// Copies the image part of one channel into its phases, centred.
     #[inline(always)]
-    fn pad<A: Arithmetic>(&self, arithmetic: A, plane: &[u64], buffer: &mut [i64]) {
-        match self.geometry.shape().stride[1] {
-            1 => self.pad_rows::<A, 1>(arithmetic, plane, buffer),
-            2 => self.pad_rows::<A, 2>(arithmetic, plane, buffer),
-            _ => self.pad_rows::<A, 0>(arithmetic, plane, buffer),
+    fn pad<W: Word, L: lanes::Buffered<W>>(
+        &self,
+        lanes: L,
+        geometry: &ConvGeometry,
+        plane: &[W],
+        buffer: &mut [u64],
+    ) {
+        match geometry.shape().stride[1] {
+            1 => self.pad_rows::<W, L, 1>(lanes, geometry, plane, buffer),
+            2 => self.pad_rows::<W, L, 2>(lanes, geometry, plane, buffer),
+            _ => self.pad_rows::<W, L, 0>(lanes, geometry, plane, buffer),
         }
     }
 
     #[inline(always)]
-    fn pad_rows<A: Arithmetic, const STRIDE: usize>(&self, arithmetic: A, plane: &[u64], buffer: &mut [i64]) {
-        let s = self.geometry.shape();
+    fn pad_rows<W: Word, L: lanes::Buffered<W>, const STRIDE: usize>(
+        &self,
+        lanes: L,
+        geometry: &ConvGeometry,
+        plane: &[W],
+        buffer: &mut [u64],
+    ) {
+        let s = geometry.shape();
         let columns = self.layout.columns;
         let stride = if STRIDE == 0 { s.stride[1] } else { STRIDE };
         let (each, longer) = (columns / stride, columns % stride);
@@ -175,144 +99,76 @@ impl Depthwise {
             for phase in 0..stride.min(columns) {
                 let count = each + usize::from(phase < longer);
                 let to = &mut buffer[places[phase]..][..count];
-                arithmetic.center::<STRIDE>(&words[phase..], stride, to);
+                lanes.center::<STRIDE>(&words[phase..], stride, to);
             }
         }
     }
 
     /// One output channel.
     #[inline(always)]
-    fn plane<A: Arithmetic>(
+    fn plane<W: Word, L: lanes::Buffered<W>>(
         &self,
-        arithmetic: A,
+        lanes: L,
         weights: &[i64],
-        buffer: &[i64],
-        output: &mut [MaybeUninit<u64>],
+        buffer: &[u64],
+        width: usize,
+        output: &mut [W],
     ) {
-        assert!(buffer.len() >= self.reach && output.len() >= self.output_reach(), "words of the buffers");
-        match (self.core, self.rows) {
-            (Core::Three, 7) => {
-                self.blocks(arithmetic, Three::<_, 7, 1>::new(self, arithmetic, weights, buffer), output)
-            }
-            (Core::Three, 4) => {
-                self.blocks(arithmetic, Three::<_, 4, 1>::new(self, arithmetic, weights, buffer), output)
-            }
-            (Core::ThreeByTwo, 7) => {
-                self.blocks(arithmetic, Three::<_, 7, 2>::new(self, arithmetic, weights, buffer), output)
-            }
-            (Core::ThreeByTwo, 4) => {
-                self.blocks(arithmetic, Three::<_, 4, 2>::new(self, arithmetic, weights, buffer), output)
-            }
-            (_, 7) => self.blocks(arithmetic, Any::<7> { layer: self, weights, buffer }, output),
-            (_, 4) => self.blocks(arithmetic, Any::<4> { layer: self, weights, buffer }, output),
-            _ => self.blocks(arithmetic, Any::<1> { layer: self, weights, buffer }, output),
+        assert!(buffer.len() >= self.reach, "words of the buffer");
+        match self.rows {
+            7 => self.blocks::<W, L, 7>(lanes, weights, buffer, width, output),
+            4 => self.blocks::<W, L, 4>(lanes, weights, buffer, width, output),
+            _ => self.blocks::<W, L, 1>(lanes, weights, buffer, width, output),
         }
     }
 
     /// All blocks of a plane.
     #[inline(always)]
-    fn blocks<A: Arithmetic, const ROWS: usize>(
+    fn blocks<W: Word, L: lanes::Buffered<W>, const ROWS: usize>(
         &self,
-        arithmetic: A,
-        sums: impl Sums<A, ROWS>,
-        output: &mut [MaybeUninit<u64>],
+        lanes: L,
+        weights: &[i64],
+        buffer: &[u64],
+        width: usize,
+        output: &mut [W],
     ) {
-        let width = self.geometry.out_width();
-        for &(start, at) in &self.starts {
-            let sums = sums.block(arithmetic, start);
+        for block in &self.blocks {
+            let sums = self.sums::<W, L, ROWS>(lanes, weights, buffer, block.from);
             for (row, &sum) in sums.iter().enumerate() {
-                // SAFETY: the output reaches as far as every start with its last row and eight words.
-                unsafe { arithmetic.finish(sum, output.as_mut_ptr().add(at + row * width).cast()) };
+                let to = &mut output[block.to + row * width..][..block.columns];
+                lanes.finish(sum, lanes.splat(0), to);
             }
         }
     }
-}
 
-/// The sums of one block: eight neighbouring outputs in each of `ROWS` rows.
-trait Sums<A: Arithmetic, const ROWS: usize> {
-    fn block(&self, arithmetic: A, start: usize) -> [A::Vector; ROWS];
-}
-
-/// Any taps, one by one.
-struct Any<'a, const ROWS: usize> {
-    layer: &'a Depthwise,
-    weights: &'a [i64],
-    /// At least the layer's `reach`.
-    buffer: &'a [i64],
-}
-
-impl<A: Arithmetic, const ROWS: usize> Sums<A, ROWS> for Any<'_, ROWS> {
+    /// The sums of one block: eight neighbouring outputs in each of `ROWS` rows.
     #[inline(always)]
-    fn block(&self, arithmetic: A, start: usize) -> [A::Vector; ROWS] {
-        let layer = self.layer;
-        let pitch = layer.layout.pitch;
-        let mut sums = [arithmetic.splat(0); ROWS];
+    fn sums<W: Word, L: lanes::Buffered<W>, const ROWS: usize>(
+        &self,
+        lanes: L,
+        weights: &[i64],
+        buffer: &[u64],
+        start: usize,
+    ) -> [L::Vector; ROWS] {
+        let pitch = self.layout.pitch;
+        let mut sums = [lanes.splat(0); ROWS];
         let mut from = 0;
-        for (number, segment) in layer.segments.iter().enumerate() {
+        for (number, segment) in self.segments.iter().enumerate() {
             if number > 0 {
                 for sum in &mut sums {
-                    *sum = arithmetic.fold(*sum, segment.shift);
+                    *sum = lanes.fold(*sum, segment.shift);
                 }
             }
             let taps = from..from + segment.taps;
             from = taps.end;
-            for (&offset, &weight) in layer.offsets[taps.clone()].iter().zip(&self.weights[taps]) {
-                let weight = arithmetic.splat(weight);
+            for (&offset, &weight) in self.offsets[taps.clone()].iter().zip(&weights[taps]) {
+                let weight = lanes.splat(weight as u64);
                 for (row, sum) in sums.iter_mut().enumerate() {
                     let at = start + offset + row * pitch;
-                    debug_assert!(at + LANES <= self.buffer.len(), "eight words");
-                    // SAFETY: the buffer reaches as far as every start, row and offset together.
-                    let words = unsafe { arithmetic.load(self.buffer.as_ptr().add(at)) };
-                    *sum = arithmetic.multiply_add(*sum, words, weight);
-                }
-            }
-        }
-        sums
-    }
-}
-
-/// 3×3 taps: every vector of inputs is loaded once for all output rows that see it.
-struct Three<'a, V, const ROWS: usize, const STRIDE: usize> {
-    weights: [V; 9],
-    offsets: [usize; 9],
-    pitch: usize,
-    /// At least the layer's `reach`.
-    buffer: &'a [i64],
-}
-
-impl<'a, V: Copy, const ROWS: usize, const STRIDE: usize> Three<'a, V, ROWS, STRIDE> {
-    #[inline(always)]
-    fn new<A: Arithmetic<Vector = V>>(
-        layer: &Depthwise,
-        arithmetic: A,
-        weights: &[i64],
-        buffer: &'a [i64],
-    ) -> Self {
-        let (mut nine, mut offsets) = ([arithmetic.splat(0); 9], [0; 9]);
-        for (nine, &weight) in nine.iter_mut().zip(weights) {
-            *nine = arithmetic.splat(weight);
-        }
-        offsets.copy_from_slice(&layer.offsets);
-        Self { weights: nine, offsets, pitch: layer.layout.pitch, buffer }
-    }
-}
-
-impl<A: Arithmetic, const ROWS: usize, const STRIDE: usize> Sums<A, ROWS>
-    for Three<'_, A::Vector, ROWS, STRIDE>
-{
-    #[inline(always)]
-    fn block(&self, arithmetic: A, start: usize) -> [A::Vector; ROWS] {
-        let mut sums = [arithmetic.splat(0); ROWS];
-        for column in 0..3 {
-            // The loads repeat: inlined and unrolled, each input is loaded once for all rows.
-            for (row, sum) in sums.iter_mut().enumerate() {
-                for tap in 0..3 {
-                    let at =
-                        start + self.offsets[tap % STRIDE * 3 + column] + (tap / STRIDE + row) * self.pitch;
-                    debug_assert!(at + LANES <= self.buffer.len(), "eight words");
-                    // SAFETY: the place of row tap·dilation = tap, as in `Any`.
-                    let words = unsafe { arithmetic.load(self.buffer.as_ptr().add(at)) };
-                    *sum = arithmetic.multiply_add(*sum, words, self.weights[3 * tap + column]);
+                    debug_assert!(at + LANES <= buffer.len(), "eight words");
+                    // SAFETY: the buffer reaches as far as every block, row and offset together.
+                    let words = unsafe { &*buffer.as_ptr().add(at).cast::<Words>() };
+                    *sum = lanes.times_add(lanes.load(words), weight, *sum);
                 }
             }
         }

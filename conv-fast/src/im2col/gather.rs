@@ -11,21 +11,22 @@
 //! zeros every time, since the buffer is used for all layers in turn.
 
 use super::view::{Extent, Job, View};
+use crate::Word;
 use crate::kernel::Kernel;
 use crate::lanes::LANES;
 use crate::matmul::Spread;
 
 /// What gathering needs to know.
 #[derive(Clone, Copy)]
-pub(super) struct Gather<'a> {
+pub(super) struct Gather<'a, W> {
     pub(super) view: &'a View,
     pub(super) spread: Spread,
     pub(super) kernel: Kernel,
     /// All images.
-    pub(super) input: &'a [u64],
+    pub(super) input: &'a [W],
 }
 
-impl Gather<'_> {
+impl<W: Word> Gather<'_, W> {
     /// Writes the digits of a job; `line` is scratch.
     #[inline(always)]
     pub(super) fn job<const D: usize>(
@@ -77,29 +78,27 @@ impl Gather<'_> {
         let [plane, _] = self.view.planes();
         for (block, channel) in (0..self.view.inputs).step_by(LANES).enumerate() {
             let channels = LANES.min(self.view.inputs - channel);
-            let (mut from, mut distance, mut values) = (source + channel * plane, plane, self.input);
+            let from = source + channel * plane;
             let skip = self.view.skip(1);
-            if skip > 1 {
-                // Every skip-th pixel of each channel, in order.
-                distance = columns.len();
-                line.resize(LANES * distance, 0);
-                for (row, line) in line.chunks_exact_mut(distance).take(channels).enumerate() {
-                    for (word, value) in
-                        line.iter_mut().zip(values[from + row * plane..].iter().step_by(skip))
-                    {
-                        *word = *value;
-                    }
-                }
-                (from, values) = (0, &*line);
-            }
-            let ahead = if skip == 1 { (self.view.inputs - channel - channels).min(LANES) } else { 0 };
             let words = (&mut words[block * 4 * D..], pixel);
-            self.spread.rows::<D>(
-                self.kernel,
-                (&values[from..], distance),
-                [channels, columns.len(), ahead],
-                words,
-            );
+            if skip == 1 {
+                let ahead = (self.view.inputs - channel - channels).min(LANES);
+                let size = [channels, columns.len(), ahead];
+                self.spread.rows::<D, W>(self.kernel, (&self.input[from..], plane), size, words);
+                continue;
+            }
+            // Every skip-th pixel of each channel, in order.
+            let distance = columns.len();
+            line.resize(LANES * distance, 0);
+            for (row, line) in line.chunks_exact_mut(distance).take(channels).enumerate() {
+                for (word, value) in
+                    line.iter_mut().zip(self.input[from + row * plane..].iter().step_by(skip))
+                {
+                    *word = value.to_u64();
+                }
+            }
+            let size = [channels, columns.len(), 0];
+            self.spread.rows::<D, u64>(self.kernel, (&*line, distance), size, words);
         }
     }
 
@@ -122,7 +121,7 @@ impl Gather<'_> {
         for channel in 0..inputs {
             let values = self.input[source + channel * plane..].iter().step_by(skip);
             for (pixel, value) in inner.chunks_exact_mut(inputs).zip(values) {
-                pixel[channel] = *value;
+                pixel[channel] = value.to_u64();
             }
         }
         for (shift, words) in words.chunks_exact_mut(extent.copy).enumerate() {

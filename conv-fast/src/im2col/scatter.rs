@@ -1,31 +1,41 @@
-//! From blocks of eight channels back to planes, into memory that need not be initialised.
+//! From blocks of eight channels back to planes, into words of either kind.
 //!
 //! Results come as `[pixel][8]`, elements of eight output channels side by side, and go to eight planes. Jobs on several
-//! threads write disjoint parts of one output, through [`Target`]; nothing ever reads it, so that it can be fresh memory:
-//! filling a large output with zeros first would cost as much as a tenth of a layer with few input channels.
+//! threads write disjoint parts of one output, through [`Target`].
 
 #![expect(unsafe_code, reason = "disjoint writes from parallel jobs; SIMD transposes")]
 
+use crate::Word;
 use crate::kernel::Kernel;
 use crate::lanes::LANES;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 
 /// An output that parallel jobs fill, each its own part.
-pub(super) struct Target<'a> {
-    start: *mut u64,
+pub(super) struct Target<'a, W> {
+    start: *mut W,
     len: usize,
-    lives: PhantomData<&'a mut [MaybeUninit<u64>]>,
+    lives: PhantomData<&'a mut [W]>,
 }
 
-// SAFETY: the only access is `Target::write`, whose callers promise disjoint writes.
-unsafe impl Send for Target<'_> {}
+// SAFETY: the only accesses are `Target::write`, whose callers promise disjoint writes, and the pointer of `Target::words`.
+unsafe impl<W: Word> Send for Target<'_, W> {}
 // SAFETY: as above.
-unsafe impl Sync for Target<'_> {}
+unsafe impl<W: Word> Sync for Target<'_, W> {}
 
-impl<'a> Target<'a> {
-    pub(super) fn new(output: &'a mut [MaybeUninit<u64>]) -> Self {
-        Self { start: output.as_mut_ptr().cast(), len: output.len(), lives: PhantomData }
+impl<'a, W: Word> Target<'a, W> {
+    pub(super) fn new(output: &'a mut [W]) -> Self {
+        Self { start: output.as_mut_ptr(), len: output.len(), lives: PhantomData }
+    }
+
+    /// The words from `at` on, of which there are `len`.
+    ///
+    /// # Panics
+    /// If they lie beyond the output.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn words(&self, at: usize, len: usize) -> *mut W {
+        assert!(at <= self.len && len <= self.len - at, "beyond the output");
+        // SAFETY: within the output, by the assertion.
+        unsafe { self.start.add(at) }
     }
 
     /// Writes the first `channels` words of each pixel's eight: channel c of pixel i goes to `at + c·plane + i`.
@@ -60,7 +70,7 @@ impl<'a> Target<'a> {
             let _ = kernel;
             for channel in 0..channels {
                 for (i, pixel) in pixels.iter().enumerate() {
-                    out.add(channel * plane + i).write(pixel[channel]);
+                    out.add(channel * plane + i).write(W::from_u64(pixel[channel]));
                 }
             }
         }
@@ -70,14 +80,16 @@ impl<'a> Target<'a> {
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use super::LANES;
+    use crate::Word;
     use crate::layout::avx512::vectors;
+    use crate::word::avx512::{store, store_some};
     use std::arch::x86_64::*;
 
     /// # Safety
-    /// The machine has AVX-512 F; `out` points to (channels − 1)·plane + pixels words, 1 ≤ channels ≤ 8.
+    /// The machine has AVX-512 F and VL; `out` points to (channels − 1)·plane + pixels words, 1 ≤ channels ≤ 8.
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn write(pixels: &[[u64; LANES]], out: *mut u64, plane: usize, channels: usize) {
+    #[target_feature(enable = "avx512f,avx512vl")]
+    pub(super) unsafe fn write<W: Word>(pixels: &[[u64; LANES]], out: *mut W, plane: usize, channels: usize) {
         let (squares, rest) = pixels.as_chunks::<LANES>();
         // SAFETY: pixels and channels that are not there are neither read nor written.
         unsafe {
@@ -87,7 +99,7 @@ mod avx512 {
                 let out = out.add(i * LANES);
                 for (channel, vector) in planes.into_iter().enumerate() {
                     if channel < channels {
-                        _mm512_storeu_si512(out.add(channel * plane).cast(), vector);
+                        store(out.add(channel * plane), vector);
                     }
                 }
             }
@@ -101,7 +113,7 @@ mod avx512 {
                 let out = out.add(squares.len() * LANES);
                 for (channel, vector) in planes.into_iter().enumerate() {
                     if channel < channels {
-                        _mm512_mask_storeu_epi64(out.add(channel * plane).cast(), mask, vector);
+                        store_some(mask, out.add(channel * plane), vector);
                     }
                 }
             }
@@ -115,20 +127,24 @@ mod tests {
 
     #[test]
     fn planes_and_nothing_else() {
+        check::<u32>();
+        check::<u64>();
+    }
+
+    fn check<W: Word>() {
         for kernel in Kernel::available() {
             for (channels, pixels, plane) in [(8, 24, 30), (5, 19, 19), (1, 3, 7), (8, 1, 1), (3, 8, 9)] {
                 let blocks: Vec<[u64; LANES]> =
                     (0..pixels as u64).map(|p| std::array::from_fn(|c| 100 * c as u64 + p)).collect();
-                let mut output = vec![MaybeUninit::new(u64::MAX); 2 + channels * plane];
+                let mut output = vec![W::from_u64(u64::MAX); 2 + channels * plane];
                 let target = Target::new(&mut output);
                 // SAFETY: one thread.
                 unsafe { target.write(kernel, &blocks, [1, plane, channels]) };
-                for (at, word) in output.iter().enumerate() {
-                    // SAFETY: initialised above.
-                    let word = unsafe { word.assume_init() };
+                for (at, &word) in output.iter().enumerate() {
                     let (channel, pixel) = (at.wrapping_sub(1) / plane, at.wrapping_sub(1) % plane);
                     let written = at > 0 && channel < channels && pixel < pixels;
-                    let expected = if written { (100 * channel + pixel) as u64 } else { u64::MAX };
+                    let expected =
+                        W::from_u64(if written { (100 * channel + pixel) as u64 } else { u64::MAX });
                     assert_eq!(word, expected, "{kernel:?} {channels}×{pixels} in {plane}, word {at}");
                 }
             }

@@ -6,8 +6,8 @@
 //!
 //! - `panels`: weights packed for sixteen outputs side by side, and the loop over columns, which are only addresses;
 //! - `decode`: from the sums of the digits back to elements of the ring, eight outputs at a time;
-//! - `avx512`, `avx2`, `portable`: the multiply-adds, one kernel chosen at run time; the portable one is the twin that
-//!   the others are tested against.
+//! - `avx512`, `avx2`, `neon`, `portable`: the multiply-adds, one kernel chosen at run time; the portable one is the twin
+//!   that the others are tested against.
 //!
 //! [`SmallMatrix`] is the product as an operation of its own; `PairMatrix` serves transforms, and the implicit matrix of a
 //! convolution is in `im2col`. Of the weights, run time tells their greatest absolute value and how often sums are spilled;
@@ -22,6 +22,8 @@ mod cut;
 mod decode;
 #[cfg(target_arch = "x86_64")]
 mod decode_avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pair;
 mod panels;
 mod portable;

@@ -22,6 +22,8 @@
 use super::buffer::Vector;
 use super::cut::Cut;
 use super::decode::{Decode, WIDTH};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::portable;
 use super::spread::Spread;
 #[cfg(target_arch = "x86_64")]
@@ -292,6 +294,8 @@ impl Panels {
                 Kernel::Avx512 => avx512::run::<D>(&tile, width, sums),
                 #[cfg(target_arch = "x86_64")]
                 Kernel::Avx2 => avx2::run::<D>(&tile, width, sums),
+                #[cfg(target_arch = "aarch64")]
+                Kernel::Neon => neon::run::<D>(&tile, width, sums),
                 _ => portable::run::<D>(&tile, width, sums),
             }
             self.decode.tile::<D, PRIME>(

@@ -61,7 +61,9 @@ impl SmallMatrix {
     pub fn multiply(&self, values: &[u64], columns: usize) -> Vec<u64> {
         assert_eq!(Some(values.len()), self.terms.checked_mul(columns), "number of values");
         let view = View::matrix([self.rows, self.terms], columns.max(1)).spaced(self.panels.cut.digits);
-        convolve(&view, &self.panels, values, usize::from(columns > 0))
+        let mut output = vec![0; self.rows * columns];
+        convolve(&view, &self.panels, values, usize::from(columns > 0), &mut output);
+        output
     }
 }
 

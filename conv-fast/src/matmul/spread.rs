@@ -14,9 +14,9 @@
 use super::cut::{Cut, MAX_DIGITS};
 #[cfg(target_arch = "x86_64")]
 use super::spread_avx512 as avx512;
-use crate::Ring;
 use crate::kernel::Kernel;
 use crate::lanes::{LANES, Signed, Words};
+use crate::{Ring, Word};
 
 /// The constants that turn values into digits.
 #[derive(Clone, Copy, Debug)]
@@ -124,10 +124,10 @@ impl Spread {
     /// # Panics
     /// If `values` or `words` is too short, or there are more than eight channels.
     #[inline(always)]
-    pub(crate) fn rows<const D: usize>(
+    pub(crate) fn rows<const D: usize, W: Word>(
         &self,
         kernel: Kernel,
-        (values, distance): (&[u64], usize),
+        (values, distance): (&[W], usize),
         [channels, columns, ahead]: [usize; 3],
         (words, pitch): (&mut [i32], usize),
     ) {
@@ -141,7 +141,7 @@ impl Spread {
         if kernel == Kernel::Avx512 {
             // SAFETY: this kernel only runs on machines that have AVX-512; the lengths were checked just above.
             unsafe {
-                avx512::rows::<D>(
+                avx512::rows::<D, W>(
                     self,
                     (values.as_ptr(), distance),
                     [channels, columns, ahead],
@@ -154,7 +154,7 @@ impl Spread {
         for column in 0..columns {
             let mut x = [0; LANES];
             for (channel, x) in x.iter_mut().enumerate().take(channels) {
-                *x = values[channel * distance + column] as i64;
+                *x = values[channel * distance + column].to_u64() as i64;
             }
             store::<D>(self.fields(x.map(|x| self.down(x))), &mut words[column * pitch..][..4 * D]);
         }

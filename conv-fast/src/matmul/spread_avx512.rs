@@ -4,14 +4,16 @@
 
 use super::cut::MAX_DIGITS;
 use super::spread::{SIGNS, Spread};
+use crate::Word;
 use crate::lanes::LANES;
 use crate::layout::avx512::vectors;
+use crate::word::avx512::{load, load_some};
 use std::arch::x86_64::*;
 
 /// A 64-bit word.
-pub(super) trait Word {}
-impl Word for u64 {}
-impl Word for i64 {}
+pub(super) trait Long {}
+impl Long for u64 {}
+impl Long for i64 {}
 
 /// The constants of a [`Spread`], eight times each.
 #[derive(Clone, Copy)]
@@ -76,7 +78,7 @@ impl Constants {
 /// The machine has the features; `words` points to 4·D words for each eight values.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn line<const D: usize, const LAZY: bool, W: Word>(
+pub(super) unsafe fn line<const D: usize, const LAZY: bool, W: Long>(
     spread: &Spread,
     values: &[[W; LANES]],
     words: *mut i32,
@@ -105,9 +107,9 @@ pub(super) unsafe fn line<const D: usize, const LAZY: bool, W: Word>(
 /// columns words and `words` to (columns − 1)·pitch + 4·D.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn rows<const D: usize>(
+pub(super) unsafe fn rows<const D: usize, W: Word>(
     spread: &Spread,
-    (values, distance): (*const u64, usize),
+    (values, distance): (*const W, usize),
     [channels, columns, ahead]: [usize; 3],
     (words, pitch): (*mut i32, usize),
 ) {
@@ -120,13 +122,13 @@ pub(super) unsafe fn rows<const D: usize>(
         unsafe {
             if channels == LANES && count == LANES {
                 for (row, vector) in square.iter_mut().enumerate() {
-                    *vector = _mm512_loadu_si512(values.add(row * distance + at).cast());
+                    *vector = load(values.add(row * distance + at));
                 }
             } else {
                 let mask = 0xff >> (LANES - count);
                 for (row, vector) in square.iter_mut().enumerate() {
                     if row < channels {
-                        *vector = _mm512_maskz_loadu_epi64(mask, values.add(row * distance + at).cast());
+                        *vector = load_some(mask, values.add(row * distance + at));
                     }
                 }
             }

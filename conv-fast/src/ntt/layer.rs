@@ -23,7 +23,6 @@ const SERIAL: usize = 100_000;
 
 /// A layer whose arithmetic is chosen.
 pub(super) trait Run: Send + Sync {
-    fn geometry(&self) -> &ConvGeometry;
     fn run(&self, input: &[u64], batch: usize, output: &mut [u64]);
     fn bytes(&self) -> usize;
 }
@@ -69,10 +68,6 @@ impl<F: Field> Layer<F> {
 }
 
 impl<F: Field> Run for Layer<F> {
-    fn geometry(&self) -> &ConvGeometry {
-        &self.geometry
-    }
-
     fn run(&self, input: &[u64], batch: usize, output: &mut [u64]) {
         let g = &self.geometry;
         assert_eq!(Some(input.len()), batch.checked_mul(g.input_len()), "number of input values");
@@ -108,7 +103,7 @@ struct Stretch<'a, F> {
     input: &'a [u64],
     first: usize,
     count: usize,
-    output: &'a Planes<'a>,
+    output: &'a Planes<'a, u64>,
 }
 
 impl<F: Field> Stretch<'_, F> {
@@ -169,7 +164,7 @@ struct Inputs<'a, F> {
     rows: &'a mut [Words],
     column: usize,
     x_rows: usize,
-    target: &'a Planes<'a>,
+    target: &'a Planes<'a, u64>,
 }
 
 impl<F: Field> Task for Inputs<'_, F> {
@@ -204,7 +199,7 @@ struct Scattered<'a, F> {
     field: F,
     column: usize,
     x_rows: usize,
-    target: &'a Planes<'a>,
+    target: &'a Planes<'a, u64>,
 }
 
 impl<F: Field> Groups<F> for Scattered<'_, F> {

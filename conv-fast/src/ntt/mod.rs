@@ -38,6 +38,7 @@ mod weights;
 pub(crate) use cut::NttCost;
 
 use crate::polyphase::Polyphase;
+use crate::scratch::with_words;
 use crate::{ConvError, ConvGeometry, Kernel, Ring};
 use cut::Cut;
 use he_core::Modulus;
@@ -110,23 +111,16 @@ impl NttConv {
         choose(geometry, &ring.into(), batch).map(|(_, choice)| choice.cost)
     }
 
-    /// Convolves `batch` images back to back.
-    ///
-    /// # Panics
-    /// If `input` does not hold `batch` images.
-    pub(crate) fn run(&self, input: &[u64], batch: usize) -> Vec<u64> {
-        let mut output = vec![0; batch * self.layer.geometry().output_len()];
-        self.run_into(input, batch, &mut output);
-        output
-    }
-
-    /// As [`NttConv::run`], into memory that is there: every word of `output` is written.
+    /// Convolves `batch` images back to back; every word of `output` is written.
     ///
     /// # Panics
     /// If `input` or `output` does not hold `batch` images.
     pub(crate) fn run_into(&self, input: &[u64], batch: usize, output: &mut [u64]) {
         match &self.phases {
-            Some(phases) => self.layer.run(&phases.gather(input, batch), batch, output),
+            Some(phases) => with_words(batch * phases.inner().input_len(), |gathered: &mut [u64]| {
+                phases.gather_into(input, batch, gathered);
+                self.layer.run(gathered, batch, output);
+            }),
             None => self.layer.run(input, batch, output),
         }
     }

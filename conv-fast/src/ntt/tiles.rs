@@ -130,7 +130,7 @@ impl<F: Field> Tiles<'_, F> {
         channel: usize,
         lanes: usize,
         poly: usize,
-        output: &Planes<'_>,
+        output: &Planes<'_, u64>,
     ) {
         let s = self.geometry.shape();
         let (height, width) = (self.geometry.out_height(), self.geometry.out_width());

@@ -28,7 +28,7 @@ struct Job<'a, F> {
     blocks: Blocks,
     weights: &'a [i32],
     scale: u64,
-    target: Planes<'a>,
+    target: Planes<'a, u64>,
 }
 
 /// The weights of a layer in the order of [`super::pointwise::Products`].
@@ -95,7 +95,7 @@ struct Strided<'a, F> {
     field: F,
     stride: usize,
     at: usize,
-    target: &'a Planes<'a>,
+    target: &'a Planes<'a, u64>,
 }
 
 impl<F: Field> Groups<F> for Strided<'_, F> {

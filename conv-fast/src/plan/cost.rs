@@ -9,7 +9,7 @@ use crate::matmul::Cut;
 use crate::ntt::NttConv;
 use crate::polyphase::Polyphase;
 use crate::winograd::Winograd;
-use crate::{ConvGeometry, Ring};
+use crate::{ConvGeometry, Kernel, Ring};
 use std::fmt;
 
 /// A unit of work. Counts are for vectors of 512 bits; narrower kernels have larger constants.
@@ -120,6 +120,8 @@ impl fmt::Display for Unit {
 pub(super) struct Job<'a> {
     pub(super) geometry: &'a ConvGeometry,
     pub(super) ring: Ring,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AVX-512 alone"))]
+    pub(super) kernel: Kernel,
     pub(super) weight_bits: u32,
     pub(super) batch: usize,
 }
@@ -158,6 +160,9 @@ impl Job<'_> {
     }
 
     fn im2col(&self) -> Option<Entry> {
+        if let Some(entry) = self.im2col_by_pixels() {
+            return Some(entry);
+        }
         let g = self.geometry;
         let s = g.shape();
         let pairs = if g.group_inputs() <= 4 {
@@ -181,6 +186,35 @@ impl Job<'_> {
         ];
         stream(&mut work, bytes, 1.0, pixels);
         Some((Algorithm::Im2col, work, bytes as u64))
+    }
+
+    /// As [`Job::im2col`] where pixels are the lanes. There a sum is reduced sixteen at a time, a value of two digits without a
+    /// detour by 64 bits: counts are in units of the other form.
+    #[cfg(target_arch = "x86_64")]
+    fn im2col_by_pixels(&self) -> Option<Entry> {
+        // Weights of 16 bits are signed numbers of at most 2^15 − 1.
+        if self.weight_bits > 16 {
+            return None;
+        }
+        let g = self.geometry;
+        let work = crate::im2col::work(g, &self.ring, self.kernel)?;
+        let two = self.ring.bits() <= 32;
+        let [decode, encode] = if two { [1.0, 26.0] } else { [3.0, 57.0] };
+        let batch = self.batch as f64;
+        let bytes = 2.0 * g.weights_len() as f64;
+        let mut list = vec![
+            (Unit::Digits, work.products * batch),
+            (Unit::Encode, work.written * batch * encode),
+            (Unit::Decode, work.stores * batch * decode),
+            (Unit::Call, 0.5),
+        ];
+        stream(&mut list, bytes, 1.0, work.stores / g.shape().out_channels as f64 * batch);
+        Some((Algorithm::Im2col, list, bytes as u64))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn im2col_by_pixels(&self) -> Option<Entry> {
+        None
     }
 
     /// How values and weights up to `greatest` are cut, and the spills of a sum of `pairs` pairs: the matrix places them by

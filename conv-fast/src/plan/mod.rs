@@ -35,6 +35,7 @@ pub struct Candidate {
 /// The model with its circumstances: kernel, constants, width of the weights, images per call.
 #[derive(Clone, Debug)]
 pub struct Planner {
+    kernel: Kernel,
     speed: Speed,
     weight_bits: u32,
     batch: usize,
@@ -49,7 +50,7 @@ impl Default for Planner {
 impl Planner {
     /// For a kernel, with its built-in constants, weights of 12 bits (|w| ≤ 2^11) and single images.
     pub fn new(kernel: Kernel) -> Self {
-        Self { speed: Speed::of(kernel), weight_bits: 12, batch: 1 }
+        Self { kernel, speed: Speed::of(kernel), weight_bits: 12, batch: 1 }
     }
 
     /// With other constants.
@@ -69,7 +70,8 @@ impl Planner {
 
     /// All ways to compute a layer, least estimate first. Never empty: [`Algorithm::Direct`] serves every layer.
     pub fn candidates(&self, geometry: &ConvGeometry, ring: impl Into<Ring>) -> Vec<Candidate> {
-        let job = cost::Job { geometry, ring: ring.into(), weight_bits: self.weight_bits, batch: self.batch };
+        let Self { kernel, weight_bits, batch, .. } = *self;
+        let job = cost::Job { geometry, ring: ring.into(), kernel, weight_bits, batch };
         let mut list: Vec<Candidate> = job
             .algorithms()
             .into_iter()

@@ -42,8 +42,28 @@ fn check(
         };
         let output = prepared.run(&input, batch);
         assert!(output == expected, "{prepared:?} {kernel:?} bound {bound} batch {batch}");
+        into::<u32>(&prepared, &input, batch, &expected);
+        into::<u64>(&prepared, &input, batch, &expected);
     }
     true
+}
+
+/// The same elements in words of one kind, into memory that was something else before.
+fn into<W: Word>(prepared: &PreparedConv, input: &[u64], batch: usize, expected: &[u64]) {
+    let mut output = vec![W::from_u64(u64::MAX); expected.len()];
+    let input: Vec<W> = input.iter().map(|&word| W::from_u64(word)).collect();
+    match prepared.run_into(&input, batch, &mut output) {
+        Ok(()) => {
+            let equal = output.iter().zip(expected).all(|(&word, &element)| word.to_u64() == element);
+            assert!(equal, "{prepared:?} batch {batch}, words of {} bits", W::BITS);
+        }
+        Err(error) => {
+            let element = prepared.ring().bits();
+            assert!(element > W::BITS, "{error}");
+            assert_eq!(error, ConvError::Word { word: W::BITS, element });
+            assert!(output.iter().all(|&word| word == W::from_u64(u64::MAX)), "nothing was written");
+        }
+    }
 }
 
 fn pick<T: Copy>(random: &mut Random, list: &[T]) -> T {
@@ -181,6 +201,28 @@ fn refusals() {
                 PreparedConv::with_kernel(geometry.clone(), modulus, &[1; 12], Algorithm::Im2col, kernel);
             assert!(refused.unwrap_err().to_string().contains("kernel"));
         }
+    }
+}
+
+#[test]
+fn lengths_and_words_are_checked() {
+    let geometry = ConvGeometry::fully_connected(4, 3).unwrap();
+    for (bits, short) in [(32, true), (33, false), (64, false)] {
+        let ring = Ring::power_of_two(bits).unwrap();
+        let layer = PreparedConv::new(geometry.clone(), ring, &[1; 12], Algorithm::Im2col).unwrap();
+        assert_eq!(layer.run_into(&[1u32; 8], 2, &mut [0; 6]).is_ok(), short);
+        assert!(layer.run_into(&[1u64; 8], 2, &mut [0; 6]).is_ok());
+        for (input, output) in [(7, 6), (9, 6), (8, 5), (8, 7), (0, 0)] {
+            let error = layer.run_into(&vec![1u64; input], 2, &mut vec![0; output]).unwrap_err();
+            assert!(matches!(error, ConvError::Length { .. }), "{error}");
+        }
+        assert!(layer.run_into::<u64>(&[], 0, &mut []).is_ok() && layer.run(&[], 0).is_empty());
+    }
+    // The widest prime that fits, and the first that does not.
+    for (q, fits) in [(4_294_967_291, true), (4_294_967_311, false)] {
+        let modulus = Modulus::new(q).unwrap();
+        let layer = PreparedConv::new(geometry.clone(), modulus, &[-1; 12], Algorithm::Im2col).unwrap();
+        assert_eq!(layer.run_into(&[1u32; 4], 1, &mut [0; 3]).is_ok(), fits, "{q}");
     }
 }
 

@@ -86,19 +86,19 @@ pub(crate) mod avx512 {
 }
 
 /// An output that parallel tasks fill, each its own stretches.
-pub(crate) struct Planes<'a> {
-    start: *mut u64,
+pub(crate) struct Planes<'a, T> {
+    start: *mut T,
     len: usize,
-    lives: PhantomData<&'a mut [u64]>,
+    lives: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the only access is `Planes::stretch`, whose callers promise disjoint stretches.
-unsafe impl Send for Planes<'_> {}
+unsafe impl<T: Send> Send for Planes<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Planes<'_> {}
+unsafe impl<T: Send> Sync for Planes<'_, T> {}
 
-impl<'a> Planes<'a> {
-    pub(crate) fn new(output: &'a mut [u64]) -> Self {
+impl<'a, T> Planes<'a, T> {
+    pub(crate) fn new(output: &'a mut [T]) -> Self {
         Self { start: output.as_mut_ptr(), len: output.len(), lives: PhantomData }
     }
 
@@ -111,7 +111,7 @@ impl<'a> Planes<'a> {
     /// If they lie beyond the output.
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
-    pub(crate) unsafe fn stretch(&self, at: usize, len: usize) -> &mut [u64] {
+    pub(crate) unsafe fn stretch(&self, at: usize, len: usize) -> &mut [T] {
         assert!(at <= self.len && len <= self.len - at, "stretch beyond the output");
         // SAFETY: within the borrowed slice; exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
@@ -140,7 +140,7 @@ mod tests {
     #[should_panic(expected = "beyond the output")]
     #[expect(unsafe_code, reason = "the check is what is tested")]
     fn no_stretch_leaves_the_output() {
-        let mut output = [0; 4];
+        let mut output = [0u64; 4];
         let planes = Planes::new(&mut output);
         // SAFETY: the only stretch.
         unsafe { planes.stretch(3, 2) };

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "views of aligned steps as plain words")]
 
 use super::lanes::{LANES, Words};
+use crate::Word;
 use std::cell::RefCell;
 
 /// One step of eight words on a cache line of its own.
@@ -54,7 +55,10 @@ pub(crate) fn with_scratch<T>(rows: usize, body: impl FnOnce(&mut [Words]) -> T)
     result
 }
 
-/// As [`with_scratch`] in words.
-pub(crate) fn with_words<T>(words: usize, body: impl FnOnce(&mut [u64]) -> T) -> T {
-    with_scratch(words.div_ceil(LANES), |rows| body(&mut rows.as_flattened_mut()[..words]))
+/// As [`with_scratch`] in words of either kind.
+pub(crate) fn with_words<W: Word, T>(words: usize, body: impl FnOnce(&mut [W]) -> T) -> T {
+    with_scratch((words * W::BITS as usize).div_ceil(64 * LANES), |rows| {
+        // SAFETY: the rows are at least as many bits as the words, aligned for any word, and all bits make words.
+        body(unsafe { std::slice::from_raw_parts_mut(rows.as_mut_ptr().cast(), words) })
+    })
 }

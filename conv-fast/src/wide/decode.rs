@@ -30,6 +30,7 @@ type Floats = [f64; LANES];
 /// The arithmetic of the last step.
 pub(super) trait Last: Copy {
     /// Whether this is for AVX-512 (so that other tiles need not be compiled for it, nor this one's for others).
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for registers of 512 bits"))]
     const WIDE: bool;
     type Lanes: LaneRing;
     /// For the folds on the way.

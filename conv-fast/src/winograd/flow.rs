@@ -15,6 +15,7 @@ use super::input::{Channels, Columns, Gather, Rows, Sink, Span};
 use super::output::{self, Finish, Products, Scatter};
 use super::points::{Line, MAX_PAIRS};
 use super::vector::{self, Close};
+use crate::Word;
 use crate::kernel::Kernel;
 use crate::lanes::LANES;
 use crate::layout::Planes;
@@ -46,11 +47,11 @@ impl TileBox {
 }
 
 /// One run of one layer.
-pub(super) struct Flow<'a> {
+pub(super) struct Flow<'a, T> {
     pub(super) layer: &'a Winograd,
     pub(super) close: Close,
     pub(super) finish: Finish,
-    pub(super) input: &'a [u64],
+    pub(super) input: &'a [T],
     pub(super) batch: usize,
 }
 
@@ -77,9 +78,9 @@ macro_rules! with_points {
     };
 }
 
-impl Flow<'_> {
+impl<T: Word> Flow<'_, T> {
     /// The convolution; `output` receives every element.
-    pub(super) fn run(&self, output: &mut [u64]) {
+    pub(super) fn run(&self, output: &mut [T]) {
         let output = Planes::new(output);
         let threads = rayon::current_num_threads();
         let boxes = self.boxes(threads);
@@ -138,7 +139,7 @@ impl Flow<'_> {
     }
 
     /// Computes the outputs of one group in one box of tiles.
-    fn tile_box(&self, group: usize, tiles: &TileBox, output: &Planes<'_>, shared: bool) {
+    fn tile_box(&self, group: usize, tiles: &TileBox, output: &Planes<'_, T>, shared: bool) {
         let matrices = &self.layer.groups[group];
         let (stride, blocks) = (matrices[0].stride(), matrices[0].blocks());
         let positions = self.positions();
@@ -146,7 +147,7 @@ impl Flow<'_> {
         // A line apart, see above.
         let (x_len, y_len) = (count * stride, count * blocks * LANES);
         let (x_pitch, y_pitch) = (x_len + LANES, y_len + LANES);
-        with_words(positions * (x_pitch + y_pitch), |words| {
+        with_words(positions * (x_pitch + y_pitch), |words: &mut [u64]| {
             let (x, y) = words.split_at_mut(positions * x_pitch);
             let planes = Planes::new(x);
             each(shared, stride / LANES, |block| {
@@ -171,7 +172,14 @@ impl Flow<'_> {
     }
 
     /// Transforms the tiles of one block of input channels.
-    fn load(&self, group: usize, tiles: &TileBox, block: usize, x: &Planes<'_>, [pitch, stride]: [usize; 2]) {
+    fn load(
+        &self,
+        group: usize,
+        tiles: &TileBox,
+        block: usize,
+        x: &Planes<'_, u64>,
+        [pitch, stride]: [usize; 2],
+    ) {
         let g = &self.layer.geometry;
         let s = g.shape();
         let kernel = self.layer.kernel;
@@ -185,7 +193,7 @@ impl Flow<'_> {
         let channel = group * g.group_inputs() + block * LANES;
         let plane = s.in_height * s.in_width;
         let line_words = width.total * LANES;
-        with_words((height.total + rows.n) * line_words, |words| {
+        with_words((height.total + rows.n) * line_words, |words: &mut [u64]| {
             let (gathered, lines) = words.split_at_mut(height.total * line_words);
             let mut first = 0;
             for image in tiles.images.clone() {
@@ -234,7 +242,7 @@ impl Flow<'_> {
     }
 
     /// Transforms the products of one block of output channels and writes them.
-    fn store(&self, group: usize, tiles: &TileBox, block: usize, y: Products<'_>, output: &Planes<'_>) {
+    fn store(&self, group: usize, tiles: &TileBox, block: usize, y: Products<'_>, output: &Planes<'_, T>) {
         let g = &self.layer.geometry;
         let kernel = self.layer.kernel;
         let [rows, columns] = self.lines();
@@ -244,7 +252,7 @@ impl Flow<'_> {
         let plane = g.out_height() * g.out_width();
         let channel = group * g.group_outputs() + block * LANES;
         let middle = rows.m * OUTPUT_TILES * columns.n * LANES;
-        with_words(height * width * LANES + middle, |words| {
+        with_words(height * width * LANES + middle, |words: &mut [u64]| {
             let (gathered, middle) = words.split_at_mut(height * width * LANES);
             let mut first = 0;
             for image in tiles.images.clone() {

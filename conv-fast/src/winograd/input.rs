@@ -10,6 +10,7 @@
 
 use super::lines::Points;
 use super::vector::{Close, Vector, Work};
+use crate::Word;
 use crate::kernel::{Kernel, Task};
 use crate::lanes::{LANES, Words};
 use crate::layout::{Planes, transpose};
@@ -38,9 +39,9 @@ impl Span {
 
 /// Up to eight channels of one image.
 #[derive(Clone, Copy)]
-pub(super) struct Channels<'a> {
+pub(super) struct Channels<'a, T> {
     /// From the first channel's first value on.
-    pub(super) input: &'a [u64],
+    pub(super) input: &'a [T],
     /// Values of one channel.
     pub(super) plane: usize,
     /// Values of one row.
@@ -50,15 +51,15 @@ pub(super) struct Channels<'a> {
 }
 
 /// `block[row][column][8]` for the window of `rows` × `columns`; lanes beyond the channels are zero.
-pub(super) struct Gather<'a> {
+pub(super) struct Gather<'a, T> {
     pub(super) kernel: Kernel,
-    pub(super) channels: Channels<'a>,
+    pub(super) channels: Channels<'a, T>,
     pub(super) rows: Span,
     pub(super) columns: Span,
     pub(super) block: &'a mut [u64],
 }
 
-impl Task for Gather<'_> {
+impl<T: Word> Task for Gather<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -116,7 +117,8 @@ impl Task for Gather<'_> {
                     let words = &mut block[target(row, column)..][..LANES];
                     words.fill(0);
                     for (lane, word) in words.iter_mut().take(channels.count).enumerate() {
-                        *word = channels.input[lane * channels.plane + start + row * channels.width + column];
+                        let at = lane * channels.plane + start + row * channels.width + column;
+                        *word = channels.input[at].to_u64();
                     }
                 }
             }
@@ -124,17 +126,17 @@ impl Task for Gather<'_> {
     }
 }
 
-impl Channels<'_> {
+impl<T: Word> Channels<'_, T> {
     /// Eight pixels from `at` on, transposed.
     #[inline(always)]
     fn square(&self, kernel: Kernel, at: usize) -> [Words; LANES] {
-        let rows = std::array::from_fn(|lane| {
-            if lane < self.count {
-                self.input[lane * self.plane + at..][..LANES].try_into().expect("eight words")
-            } else {
-                [0; LANES]
+        let mut rows = [[0; LANES]; LANES];
+        for (lane, row) in rows.iter_mut().enumerate().take(self.count) {
+            let words = &self.input[lane * self.plane + at..][..LANES];
+            for (to, word) in row.iter_mut().zip(words) {
+                *to = word.to_u64();
             }
-        });
+        }
         transpose(kernel, rows)
     }
 }
@@ -176,7 +178,7 @@ pub(super) struct Sink<'a> {
     pub(super) close: Close,
     /// Whether results have to be below q.
     pub(super) tight: bool,
-    pub(super) x: &'a Planes<'a>,
+    pub(super) x: &'a Planes<'a, u64>,
     /// Words from one position to the next.
     pub(super) pitch: usize,
     /// Words from one tile to the next.

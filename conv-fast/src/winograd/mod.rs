@@ -37,7 +37,7 @@ mod vector;
 use crate::kernel::Kernel;
 use crate::lanes::PrimeLanes;
 use crate::plan::Products;
-use crate::{ConvError, ConvGeometry, Ring};
+use crate::{ConvError, ConvGeometry, Ring, Word};
 use bounds::{Bounds, LOW_BITS};
 use flow::Flow;
 use output::Finish;
@@ -210,12 +210,17 @@ impl Winograd {
         self.groups.iter().flatten().map(|matrix| size_of::<Matrix>() + matrix.bytes()).sum()
     }
 
-    /// Convolves `batch` images of elements back to back.
-    pub(crate) fn run(&self, input: &[u64], batch: usize) -> Vec<u64> {
-        let mut output = vec![0; batch * self.geometry.output_len()];
-        if batch == 0 {
-            return output;
-        }
+    /// Convolves `batch` images of elements back to back; every word of `output` is written.
+    ///
+    /// # Panics
+    /// If `input` or `output` does not hold `batch` images.
+    pub(crate) fn run_into<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        assert_eq!(Some(input.len()), batch.checked_mul(self.geometry.input_len()), "number of input values");
+        assert_eq!(
+            Some(output.len()),
+            batch.checked_mul(self.geometry.output_len()),
+            "number of output values"
+        );
         let layer = self;
         let close = Close::new(&self.ring);
         let (shift, mask) = match self.ring {
@@ -224,21 +229,21 @@ impl Winograd {
         };
         if !self.cut {
             let finish = Finish { close, shift, mask };
-            Flow { layer, close, finish, input, batch }.run(&mut output);
-            return output;
+            Flow { layer, close, finish, input, batch }.run(output);
+            return;
         }
+        // The low bits times the weights need more bits than an element has.
         let finish = Finish { close, shift, mask: u64::MAX };
         let part = |part: fn(u64) -> u64, output: &mut [u64]| {
-            let input: Vec<u64> = input.iter().map(|&word| part(word)).collect();
+            let input: Vec<u64> = input.iter().map(|&word| part(word.to_u64())).collect();
             Flow { layer, close, finish, input: &input, batch }.run(output);
         };
-        let mut high = vec![0; output.len()];
-        part(|word| word & ((1 << LOW_BITS) - 1), &mut output);
+        let (mut low, mut high) = (vec![0; output.len()], vec![0; output.len()]);
+        part(|word| word & ((1 << LOW_BITS) - 1), &mut low);
         part(|word| word >> LOW_BITS, &mut high);
-        for (word, &high) in output.iter_mut().zip(&high) {
-            *word = word.wrapping_add(high << LOW_BITS) & mask;
+        for ((word, &low), &high) in output.iter_mut().zip(&low).zip(&high) {
+            *word = W::from_u64(low.wrapping_add(high << LOW_BITS) & mask);
         }
-        output
     }
 }
 

@@ -9,6 +9,7 @@
 use super::lines::{Lines, Points};
 use super::points::MAX_PAIRS;
 use super::vector::{Close, Vector, Work};
+use crate::Word;
 use crate::kernel::{Kernel, Task};
 use crate::lanes::LANES;
 use crate::layout::{Planes, transpose};
@@ -134,12 +135,12 @@ impl Lines for Inside<'_> {
 }
 
 /// Spreads `[row][column][8]` over up to eight planes.
-pub(super) struct Scatter<'a> {
+pub(super) struct Scatter<'a, T> {
     pub(super) kernel: Kernel,
     pub(super) block: &'a [u64],
     pub(super) rows: usize,
     pub(super) columns: usize,
-    pub(super) output: &'a Planes<'a>,
+    pub(super) output: &'a Planes<'a, T>,
     /// Word of the first channel's first value.
     pub(super) start: usize,
     /// Words of one channel, and of one row of it.
@@ -149,7 +150,7 @@ pub(super) struct Scatter<'a> {
     pub(super) count: usize,
 }
 
-impl Task for Scatter<'_> {
+impl<T: Word> Task for Scatter<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -192,13 +193,15 @@ impl Task for Scatter<'_> {
     }
 }
 
-impl Scatter<'_> {
+impl<T: Word> Scatter<'_, T> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "blocks of channels write disjoint words of one output")]
     fn words(&self, at: usize, words: &[u64]) {
         // SAFETY: the words lie in the rows and columns of this box, in planes of this block of channels; no other
         // task has the same box and block, and the slice does not outlive the call.
         let to = unsafe { self.output.stretch(at, words.len()) };
-        to.copy_from_slice(words);
+        for (to, &word) in to.iter_mut().zip(words) {
+            *to = T::from_u64(word);
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! 2^-20, so that the estimate never exceeds the true quotient, and undercuts it only where x lies less than 2^-19·q above a
 //! multiple of q. The array version reduces to [0, q).
 
-#![expect(unsafe_code, reason = "SIMD registers")]
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "SIMD registers"))]
 
 use crate::Ring;
 use crate::kernel::{Kernel, Task};
@@ -20,6 +20,7 @@ pub(super) struct Close {
     /// None over Z_2^k.
     lanes: Option<PrimeLanes>,
     q: i64,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for registers of 512 bits"))]
     inverse: f64,
 }
 
@@ -46,6 +47,7 @@ pub(super) struct Scale {
     constant: Constant,
     value: i64,
     /// c/q.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for registers of 512 bits"))]
     quotient: f64,
 }
 

@@ -153,7 +153,7 @@ fn powers_of_one_ciphertext() {
             assert!(worst <= 0.0, "n {n} t {t}: {worst} bits above the bound");
             most = most.max(last);
         }
-        // The tighter bound is not for these factors: about three keys of four show it at this degree.
+        // The tighter bound is not for these factors: more than half of the keys show it at this degree.
         assert!(n < 1024 || most > 0.0, "n {n} t {t}: {most}");
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Row {
 #[derive(Clone, Serialize)]
 pub(super) struct Ours {
     pub(super) profile: String,
+    /// Bits of the words that elements come and go in (ONNX Runtime's have 32).
+    pub(super) word_bits: u32,
     /// The planner's choice.
     pub(super) algorithm: String,
     #[serde(flatten)]
@@ -240,6 +242,7 @@ pub(super) mod tests {
         let mut row = Row::new("net", ("layer", &geometry, count), 2, 1);
         row.ours.push(Ours {
             profile: "wide".to_owned(),
+            word_bits: 64,
             algorithm: "direct".to_owned(),
             timing: timing(ours),
             prepare_seconds: 1.0,

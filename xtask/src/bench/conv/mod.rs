@@ -3,7 +3,7 @@
 //!
 //! | column | what | where |
 //! |---|---|---|
-//! | ours | [`PreparedConv`](conv_fast::PreparedConv) with the planner's choice, modulo the profile's q, weights at its limit | [`ours`] |
+//! | ours | [`PreparedConv`](conv_fast::PreparedConv) with the planner's choice, modulo the profile's q, weights at its limit; words of 32 bits where q allows | [`ours`] |
 //! | ORT | ONNX Runtime in f32, as many threads | [`onnxruntime`] |
 //! | tract | `tract` in f32, one thread; only with `--features tract` | [`tract`] |
 //! | direct | [`conv_fast::direct()`], a part of it | [`ours`] |
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     bench.progress.finish_and_clear();
     let found = !rows.is_empty();
     let document = Document {
-        schema: "hushnet-bench-conv/1",
+        schema: "hushnet-bench-conv/2",
         machine: machine::Machine::read(),
         commit: machine::commit(),
         clock: bench.clock,

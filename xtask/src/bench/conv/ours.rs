@@ -2,7 +2,11 @@
 //!
 //! Residues are uniform modulo q, as masked tensors are. Weights are normal, as those of trained
 //! layers nearly are, clipped at four deviations, which is 2^b, b the greatest number of bits that the profile's quantisation
-//! gives a layer ([`nn_merge::model::limits`]); one weight has that value. No layer of a model has larger ones. Profiles with several primes compute once for each; their time is the sum.
+//! gives a layer ([`nn_merge::model::limits`]); one weight has that value. No layer of a model has larger ones. Profiles with
+//! several primes compute once for each; their time is the sum.
+//!
+//! Words in and out are as short as the primes allow: `u32` below 2^32 (`tiny`, `narrow`), `u64` else. Outputs are written into
+//! memory that is there, as the rival's are.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -29,6 +33,12 @@ pub(super) struct Arithmetic {
     pub(super) moduli: Vec<Modulus>,
     /// Greatest absolute value of a weight.
     largest: i32,
+}
+
+/// Elements in the shortest words that hold them.
+pub(super) enum Elements {
+    Short(Vec<u32>),
+    Long(Vec<u64>),
 }
 
 /// A layer ready to run: one convolution per prime.
@@ -70,8 +80,13 @@ impl Arithmetic {
         weights
     }
 
+    /// Bits of the words that elements come in, the longest of all primes'.
+    pub(super) fn word_bits(&self) -> u32 {
+        if self.bits().iter().all(|&bits| bits <= u32::BITS) { u32::BITS } else { u64::BITS }
+    }
+
     /// Uniform residues, one list per prime.
-    pub(super) fn inputs(&self, length: usize, seed: &Seed) -> Vec<Vec<u64>> {
+    fn residues(&self, length: usize, seed: &Seed) -> Vec<Vec<u64>> {
         let mut rng = seed.fork("inputs", &[length as u64]).stream();
         let fill = |modulus: &Modulus| {
             let mut values = vec![0; length];
@@ -79,6 +94,25 @@ impl Arithmetic {
             values
         };
         self.moduli.iter().map(fill).collect()
+    }
+
+    /// Uniform residues, one list per prime, in words of [`Arithmetic::word_bits`].
+    pub(super) fn inputs(&self, length: usize, seed: &Seed) -> Vec<Elements> {
+        let residues = self.residues(length, seed).into_iter();
+        if self.word_bits() == u64::BITS {
+            return residues.map(Elements::Long).collect();
+        }
+        let short = |values: Vec<u64>| values.into_iter().map(|value| value as u32).collect();
+        residues.map(short).map(Elements::Short).collect()
+    }
+
+    /// Room for `length` elements, one list per prime.
+    pub(super) fn outputs(&self, length: usize) -> Vec<Elements> {
+        let room = |_| match self.word_bits() {
+            u32::BITS => Elements::Short(vec![0; length]),
+            _ => Elements::Long(vec![0; length]),
+        };
+        self.moduli.iter().map(room).collect()
     }
 
     /// Prepares a layer for one algorithm.
@@ -127,7 +161,7 @@ impl Arithmetic {
         let part = part(geometry)?;
         let mut rng = seed.fork("direct", &[]).stream();
         let weights: Vec<i64> = self.weights(&part, &mut rng).into_iter().map(i64::from).collect();
-        let inputs = self.inputs(part.input_len(), seed);
+        let inputs = self.residues(part.input_len(), seed);
         let share = part.macs() as f64 / geometry.macs() as f64;
         let mut seconds = 0.0;
         for (modulus, input) in self.moduli.iter().zip(&inputs) {
@@ -139,11 +173,22 @@ impl Arithmetic {
 }
 
 impl Prepared {
-    /// One run on a batch; `inputs` as [`Arithmetic::inputs`] gives them, at least as long.
-    pub(super) fn run(&self, inputs: &[Vec<u64>], batch: usize) {
-        for (convolution, input) in self.convolutions.iter().zip(inputs) {
-            let input = &input[..batch * convolution.geometry().input_len()];
-            drop(black_box(convolution.run(black_box(input), batch)));
+    /// One run on a batch; `inputs` as [`Arithmetic::inputs`] and `outputs` as [`Arithmetic::outputs`] give them, at least as
+    /// long as the layer needs.
+    pub(super) fn run(&self, inputs: &[Elements], outputs: &mut [Elements], batch: usize) {
+        for ((convolution, input), output) in self.convolutions.iter().zip(inputs).zip(outputs) {
+            let geometry = convolution.geometry();
+            let [from, to] = [geometry.input_len(), geometry.output_len()].map(|len| batch * len);
+            let done = match (black_box(input), output) {
+                (Elements::Short(input), Elements::Short(output)) => {
+                    convolution.run_into(&input[..from], batch, black_box(&mut output[..to]))
+                }
+                (Elements::Long(input), Elements::Long(output)) => {
+                    convolution.run_into(&input[..from], batch, black_box(&mut output[..to]))
+                }
+                _ => unreachable!("inputs and outputs of one profile have words of one kind"),
+            };
+            done.expect("words fit the profile's primes and slices the layer");
         }
     }
 }
@@ -199,8 +244,17 @@ mod tests {
             assert!(weights.iter().all(|weight| weight.abs() <= largest));
             let inputs = arithmetic.inputs(100, &seed);
             assert_eq!(inputs.len(), arithmetic.bits().len());
-            for (modulus, values) in arithmetic.moduli.iter().zip(&inputs) {
+            assert_eq!(arithmetic.word_bits() == 32, matches!(profile, Profile::Tiny | Profile::Narrow));
+            for ((modulus, values), room) in arithmetic.moduli.iter().zip(inputs).zip(arithmetic.outputs(7)) {
+                let (values, room): (Vec<u64>, usize) = match (values, room) {
+                    (Elements::Short(values), Elements::Short(room)) => {
+                        (values.into_iter().map(u64::from).collect(), room.len())
+                    }
+                    (Elements::Long(values), Elements::Long(room)) => (values, room.len()),
+                    _ => panic!("words of two kinds"),
+                };
                 assert!(values.len() == 100 && values.iter().all(|&value| value < modulus.value()));
+                assert_eq!(room, 7);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::catalogue::{Layer, Network};
 use super::contest::{self, Contestant, Rules, Timing, hold};
 use super::figures::{Direct, Other, Ours, Rivals, Row, Sum, Whole};
 use super::onnxruntime::{OnnxRuntime, Turn};
-use super::ours::{Arithmetic, Prepared};
+use super::ours::{Arithmetic, Elements, Prepared};
 use super::{Args, limits, tract};
 use crate::bench::Effort;
 
@@ -138,8 +138,9 @@ impl<'a> Bench<'a> {
         let (geometry, threads) = (&ready.layer.geometry, pool.current_num_threads());
         let rules = if self.smoke { Rules::SMOKE } else { Rules::LAYER };
         let chosen = &ready.instances[0];
-        let inputs: Vec<Vec<Vec<u64>>> =
+        let inputs: Vec<Vec<Elements>> =
             self.arithmetics.iter().map(|a| a.inputs(batch * geometry.input_len(), &self.seed)).collect();
+        let room = |arithmetic: &Arithmetic| arithmetic.outputs(batch * geometry.output_len());
         // By profile: the other algorithms, prepared, with the planner's estimates.
         let others: Vec<Vec<(Prepared, f64)>> = match self.args.algorithms {
             true => {
@@ -152,10 +153,12 @@ impl<'a> Bench<'a> {
         let mut turns: Vec<Turn> = Vec::new();
         let keep = &mut turns;
         let mut contestants: Vec<Contestant<'_>> = Vec::new();
-        for ((prepared, inputs), others) in chosen.iter().zip(&inputs).zip(&others) {
-            contestants.push(contest::own(pool, || prepared.run(inputs, batch)));
-            for (other, _) in others {
-                contestants.push(contest::own(pool, || other.run(inputs, batch)));
+        for (((arithmetic, prepared), inputs), others) in
+            self.arithmetics.iter().zip(chosen).zip(&inputs).zip(&others)
+        {
+            for prepared in std::iter::once(prepared).chain(others.iter().map(|(other, _)| other)) {
+                let mut outputs = room(arithmetic);
+                contestants.push(contest::own(pool, move || prepared.run(inputs, &mut outputs, batch)));
             }
         }
         let own = contestants.len();
@@ -190,6 +193,7 @@ impl<'a> Bench<'a> {
             let timing = own_timings.next().unwrap_or_default();
             row.ours.push(Ours {
                 profile: arithmetic.profile.to_string(),
+                word_bits: arithmetic.word_bits(),
                 algorithm: prepared.algorithm.to_string(),
                 timing,
                 prepare_seconds: prepared.seconds,
@@ -243,13 +247,15 @@ impl<'a> Bench<'a> {
         self.progress.set_message(format!("{}, batch {batch}, threads {threads}: the whole", network.name));
         let rules = if self.smoke { Rules::SMOKE } else { Rules::NETWORK };
         let longest = network.layers.iter().map(|layer| layer.geometry.input_len()).max().unwrap_or(0);
-        let inputs: Vec<Vec<Vec<u64>>> =
+        let widest = network.layers.iter().map(|layer| layer.geometry.output_len()).max().unwrap_or(0);
+        let inputs: Vec<Vec<Elements>> =
             self.arithmetics.iter().map(|a| a.inputs(batch * longest, &self.seed)).collect();
         let mut contestants: Vec<Contestant<'_>> = Vec::new();
         for (profile, inputs) in inputs.iter().enumerate() {
             let order = in_order(network, layers, profile);
+            let mut outputs = self.arithmetics[profile].outputs(batch * widest);
             contestants.push(contest::own(pool, move || {
-                order.iter().for_each(|prepared| prepared.run(inputs, batch));
+                order.iter().for_each(|prepared| prepared.run(inputs, &mut outputs, batch));
             }));
         }
         let ticket = match &mut self.rival {

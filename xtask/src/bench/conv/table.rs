@@ -26,7 +26,7 @@ pub(super) fn print(document: &Document) {
     }
     if !document.rows.is_empty() {
         println!(
-            "µs per image, least of many runs, hot caches; /ORT: over ONNX Runtime's lone layer (its faster layout, call \
+            "µs per image, least of many runs, hot caches, into memory that is there; u32, u64: words in and out; /ORT: over ONNX Runtime's lone layer (its faster layout, call \
              overhead subtracted); M/c: multiplications of the definition per cycle and core; limit: M/c over what the \
              multipliers could do (above 100 % an algorithm saves multiplications); ORT's own limit is {} M/c; direct: \
              first profile, one thread, measured on some of the output channels",
@@ -64,7 +64,8 @@ fn layers(rows: &[Row]) -> Table {
     let regrets = rows.iter().flat_map(|row| &row.ours).any(|ours| ours.regret.is_some());
     let mut header = vec!["layer".to_owned(), "×".to_owned(), "MMAC".to_owned()];
     for ours in &rows[0].ours {
-        header.extend([ours.profile.clone(), "µs".into(), "/ORT".into(), "M/c".into(), "limit".into()]);
+        let profile = format!("{} u{}", ours.profile, ours.word_bits);
+        header.extend([profile, "µs".into(), "/ORT".into(), "M/c".into(), "limit".into()]);
         header.extend(regrets.then(|| "regret".to_owned()));
     }
     header.extend(["ORT µs", "ORT M/c", "tract µs", "direct µs"].map(str::to_owned));

@@ -1,0 +1,167 @@
+//! The sums of some outputs at one piece: multiplied, folded, decoded and stored without leaving the registers.
+//!
+//! One step takes M outputs × D digits, 24 vectors of 32-bit sums at most. A term costs D loads of sixteen words, M broadcasts
+//! of a pair of weights and M·D multiply-adds, of which the machine does two a cycle: the loads are fewer than it can do meanwhile.
+//! A call takes panel after panel past the same piece, so that the results of one are stored while the next is multiplied.
+
+#![expect(unsafe_code, reason = "SIMD loads and stores")]
+
+use super::decode::Decode;
+use super::layout::Piece;
+use super::pack::{Fold, MAX_DIGITS};
+use crate::Word;
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+/// Most sums of one step, in vectors.
+pub(super) const MAX_SUMS: usize = 24;
+
+/// What one call reads and writes.
+pub(super) struct Call<'a, W> {
+    pub(super) words: &'a [i32],
+    /// Distance of the word of each term from a piece's start.
+    pub(super) offsets: &'a [u32],
+    /// Numbers of terms before which sums are folded.
+    pub(super) folds: &'a [usize],
+    pub(super) fold: &'a Fold,
+    /// Words from digit to digit.
+    pub(super) plane: usize,
+    pub(super) decode: &'a Decode,
+    /// How many panels, and outputs of each.
+    pub(super) panels: usize,
+    pub(super) outputs: usize,
+    /// `[panel][term][output]`, from the first panel on.
+    pub(super) weights: &'a [i32],
+    /// `[panel][output][digit]`.
+    pub(super) start: &'a [i32],
+    /// From the first output's plane on.
+    pub(super) out: *mut W,
+    /// Words of an output plane.
+    pub(super) out_plane: usize,
+}
+
+impl<W: Word> Call<'_, W> {
+    /// Computes the panels at one piece.
+    ///
+    /// # Safety
+    /// The machine has the features of [`Kernel::Avx512`](crate::Kernel::Avx512). Panels are of a size that there is (below), `outputs`
+    /// weights for each offset, and D starts for each output; the start of the piece, plus any offset, plus (D − 1)·plane + 16
+    /// is at most the length of `words`; and `out` points to all places that the piece names, in as many planes, where nobody
+    /// else writes.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(super) unsafe fn run<const D: usize>(&self, piece: Piece) {
+        macro_rules! outputs {
+            ($($m:literal)*) => {
+                match self.outputs {
+                    // SAFETY: the caller's promises.
+                    $($m => unsafe { self.sums::<D, $m>(piece) },)*
+                    m => unreachable!("{m} outputs in a panel"),
+                }
+            };
+        }
+        // No larger kernels than there are registers for: they would be compiled all the same.
+        match D {
+            2 => outputs!(12 8 6 4 3 2 1),
+            3 => outputs!(8 6 4 3 2 1),
+            _ => outputs!(6 4 3 2 1),
+        }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn sums<const D: usize, const M: usize>(&self, piece: Piece) {
+        let plane = self.plane;
+        let (mut weights, mut start, mut out) = (self.weights.as_ptr(), self.start.as_ptr(), self.out);
+        for _ in 0..self.panels {
+            // SAFETY: the caller's promises: every load is of a word that exists.
+            unsafe {
+                let mut sums = [[_mm512_setzero_si512(); D]; M];
+                for sum in sums.as_flattened_mut() {
+                    *sum = _mm512_set1_epi32(*start);
+                    start = start.add(1);
+                }
+                let column = self.words.as_ptr().add(piece.start as usize);
+                let mut from = 0;
+                let mut folds = self.folds.iter();
+                loop {
+                    let fold = folds.next();
+                    let to = fold.copied().unwrap_or(self.offsets.len());
+                    for &offset in self.offsets.get_unchecked(from..to) {
+                        let mut x = [_mm512_setzero_si512(); D];
+                        for (d, x) in x.iter_mut().enumerate() {
+                            *x = _mm512_loadu_si512(column.add(offset as usize + d * plane).cast());
+                        }
+                        for sums in &mut sums {
+                            let weight = _mm512_set1_epi32(*weights);
+                            weights = weights.add(1);
+                            for (sum, &x) in sums.iter_mut().zip(&x) {
+                                *sum = multiply_add(*sum, x, weight);
+                            }
+                        }
+                    }
+                    if fold.is_none() {
+                        break;
+                    }
+                    from = to;
+                    // No loop: it would keep the sums in memory.
+                    macro_rules! fold {
+                        ($($i:literal)*) => {
+                            $(if let Some(sums) = sums.get_mut($i) {
+                                *sums = self.fold(*sums);
+                            })*
+                        };
+                    }
+                    fold!(0 1 2 3 4 5 6 7 8 9 10 11);
+                }
+                self.decode.store(sums, piece, out, self.out_plane);
+                out = out.wrapping_add(M * self.out_plane);
+            }
+        }
+    }
+
+    /// Moves the upper halves of sums on.
+    ///
+    /// # Safety
+    /// The machine has AVX-512 F and VNNI.
+    #[inline(always)]
+    unsafe fn fold<const D: usize>(&self, old: [__m512i; D]) -> [__m512i; D] {
+        const { assert!(D <= MAX_DIGITS) }
+        // SAFETY: arithmetic on registers.
+        unsafe {
+            // A factor for upper halves alone.
+            let upper = |factor: i16| _mm512_set1_epi32(i32::from(factor) << 16);
+            let (carry, low) = (upper(self.fold.carry), _mm512_set1_epi32(0xffff));
+            let mut sums = old;
+            for (d, sum) in sums.iter_mut().enumerate() {
+                *sum = _mm512_and_si512(*sum, low);
+                if d > 0 {
+                    *sum = multiply_add(*sum, old[d - 1], carry);
+                }
+                // Mostly zero: primes close to a power of two.
+                if self.fold.top[d] != 0 {
+                    *sum = multiply_add(*sum, old[D - 1], upper(self.fold.top[d]));
+                }
+            }
+            sums
+        }
+    }
+}
+
+/// `vpdpwssd`: sum + the products of the lower and of the upper halves. By its name, since the compiler takes the intrinsic
+/// apart into a product and an addition, for a latency that does not matter with so many sums.
+///
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
+    // SAFETY: one instruction on registers.
+    unsafe {
+        asm!(
+            "vpdpwssd {sum}, {x}, {weight}",
+            sum = inout(zmm_reg) sum,
+            x = in(zmm_reg) x,
+            weight = in(zmm_reg) weight,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}

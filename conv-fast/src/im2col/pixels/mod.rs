@@ -1,0 +1,346 @@
+//! The matrix product with pixels as lanes: sixteen neighbouring outputs of one channel are one vector.
+//!
+//! Planes come in and go out as they are. A vector of words holds the digits of two channels at sixteen neighbouring pixels,
+//! weights are broadcast, and sums are stored straight into the output's planes: nothing is transposed, and sums never
+//! leave the registers ([`kernel`]). So the way in and out costs a fraction of what it costs with channels as lanes, which
+//! decides where an output sums few products. Planes that fill their vectors badly (7×7, say) are left to the other form
+//! ([`choose`] compares), as is everything else that this one has no kernel for: machines without AVX-512, weights of more
+//! than 16 bits, rings of at most 16 bits.
+//!
+//! | step | where | per |
+//! |---|---|---|
+//! | values to words of digits | `gather` | job: a rectangle of outputs whose digits fit a part of the second-level cache |
+//! | addresses of taps, pieces of sixteen outputs | `layout` | layer |
+//! | weights, folding of sums, constants | `pack` | layer |
+//! | multiply, fold | `kernel` | piece × up to 24/D outputs |
+//! | reduce, store | `decode` | sixteen outputs |
+//!
+//! Everything that does not depend on the batch is made once, at preparation. Memory: 2 bytes per weight, 12 per piece, and per
+//! thread the words of one job.
+
+#![expect(unsafe_code, reason = "calls of AVX-512 kernels")]
+
+mod decode;
+mod gather;
+mod kernel;
+mod layout;
+mod pack;
+
+use super::Weight;
+use super::scatter::Target;
+use crate::kernel::Kernel;
+use crate::matmul::{Buffer, Cut};
+use crate::scratch::with_words;
+use crate::{ConvGeometry, Ring, Word};
+use decode::Decode;
+use gather::{Digits, Gather};
+use kernel::{Call, MAX_SUMS};
+use layout::{Job, Layout, WIDTH};
+use pack::{Fold, Group, panels, terms};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Most words of digits of a job.
+const MOST: usize = 1 << 22;
+/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 30 µs.
+const ENOUGH_WORK: usize = 200_000;
+
+thread_local! {
+    static WORDS: RefCell<Buffer> = RefCell::default();
+}
+
+/// A layer prepared in this form.
+pub(super) struct Pixels {
+    layout: Layout,
+    digits: Digits,
+    cut: Cut,
+    fold: Fold,
+    folds: Vec<usize>,
+    decode: Decode,
+    groups: Vec<Group>,
+    /// Distance of each term's word.
+    offsets: Vec<u32>,
+    /// Channels of a group.
+    inputs: usize,
+    outputs: usize,
+    /// Outputs of each panel.
+    panels: Vec<Range<usize>>,
+    neighbours: bool,
+}
+
+impl Pixels {
+    /// `None` where this form has no kernel, or is likely to be the slower one.
+    pub(super) fn new(
+        geometry: &ConvGeometry,
+        ring: &Ring,
+        weight: &Weight<'_>,
+        kernel: Kernel,
+    ) -> Option<Self> {
+        if kernel != Kernel::Avx512 {
+            return None;
+        }
+        let (copies, _) = choose(geometry, ring)?;
+        Self::with_copies(geometry, ring, weight, copies)
+    }
+
+    /// As [`Pixels::new`] with the layout given, be it fast or not.
+    fn with_copies(geometry: &ConvGeometry, ring: &Ring, weight: &Weight<'_>, copies: bool) -> Option<Self> {
+        let (inputs, outputs) = (geometry.group_inputs(), geometry.group_outputs());
+        let s = geometry.shape();
+        let kernel_taps = s.kernel[0] * s.kernel[1];
+        let planes = inputs.div_ceil(2);
+        if !Kernel::Avx512.is_available() {
+            return None;
+        }
+        let (mut greatest, mut norm) = (0, 0);
+        for row in 0..s.groups * outputs {
+            let row = row * inputs * kernel_taps..(row + 1) * inputs * kernel_taps;
+            let (most, sum) = row.fold((0u64, 0u64), |(most, sum), at| {
+                let size = weight(at).unsigned_abs();
+                (most.max(size), sum.saturating_add(size))
+            });
+            (greatest, norm) = (greatest.max(most), norm.max(sum));
+        }
+        // As few digits as possible: folding is cheap.
+        let digits = ring.bits().div_ceil(16) as usize;
+        if digits == 1 || greatest > i16::MAX as u64 {
+            return None;
+        }
+        let cut =
+            Cut { digits, bits: ring.bits().div_ceil(digits as u32), parts: 1, part_bits: 16, block: 1 };
+        let layout = Layout::new(geometry, digits, copies)?;
+        if layout.plane.saturating_mul(planes * digits) > MOST {
+            return None;
+        }
+        let terms = terms(inputs, &layout.taps);
+        let offset = |term: &pack::Term| (term.plane * cut.digits * layout.plane + term.tap) as u32;
+        let offsets: Vec<u32> = terms.iter().map(offset).collect();
+        let fold = Fold::new(ring, &cut)?;
+        let decode = Decode::new(ring, &cut, if norm > fold.room(&cut) { u64::MAX } else { norm });
+        let panels = panels(outputs, MAX_SUMS / cut.digits);
+        let pack = |group: usize| {
+            let weight = |output: usize, channel: usize, tap: usize| {
+                weight(((group * outputs + output) * inputs + channel) * kernel_taps + tap) as i32
+            };
+            Group::new(ring, &cut, &panels, &terms, decode.offset(ring), &weight)
+        };
+        let groups: Vec<Group> = (0..s.groups).map(pack).collect();
+        let folds = Group::folds(&groups, &panels, terms.len(), fold.room(&cut))?;
+        let neighbours = terms.last().is_some_and(|term| term.plane * 2 + 1 == inputs)
+            && terms.iter().any(|term| term.plane * 2 + 1 == inputs && term.high.is_some());
+        let digits = Digits { bits: cut.bits };
+        let pixels = Self {
+            layout,
+            digits,
+            cut,
+            fold,
+            folds,
+            decode,
+            groups,
+            offsets,
+            inputs,
+            outputs,
+            panels,
+            neighbours,
+        };
+        pixels.check();
+        Some(pixels)
+    }
+
+    /// What the unchecked accesses of the kernel rest on.
+    ///
+    /// # Panics
+    /// If a piece could read beyond the words of a job or write beyond a plane.
+    fn check(&self) {
+        let Layout { plane, out, jobs, .. } = &self.layout;
+        let reach = self.offsets.iter().max().map_or(0, |&most| most as usize)
+            + (self.cut.digits - 1) * plane
+            + WIDTH;
+        let pieces = jobs.iter().flat_map(|job| &job.pieces);
+        for piece in pieces {
+            assert!(piece.start as usize + reach <= self.words(), "words of a piece");
+            assert!(
+                piece.place as usize + piece.mask.count_ones() as usize <= out[0] * out[1],
+                "place of a piece"
+            );
+        }
+        let (terms, digits) = (self.offsets.len(), self.cut.digits);
+        for group in &self.groups {
+            assert_eq!(
+                (group.weights.len(), group.start.len()),
+                (self.outputs * terms, self.outputs * digits)
+            );
+        }
+        assert!(self.folds.is_sorted() && self.folds.iter().all(|&fold| fold < terms), "places of foldings");
+    }
+
+    /// Words of digits of a job.
+    fn words(&self) -> usize {
+        self.inputs.div_ceil(2) * self.cut.digits * self.layout.plane
+    }
+
+    /// Bytes of the prepared weights, and of what goes with them.
+    pub(super) fn bytes(&self) -> usize {
+        let weights =
+            |group: &Group| size_of_val(group.weights.as_slice()) + size_of_val(group.start.as_slice());
+        let pieces = |job: &Job| size_of_val(job.pieces.as_slice());
+        self.groups.iter().map(weights).sum::<usize>()
+            + self.layout.jobs.iter().map(pieces).sum::<usize>()
+            + size_of_val(self.offsets.as_slice())
+    }
+
+    /// Convolves `batch` images.
+    ///
+    /// # Panics
+    /// Unless `input` and `output` have the lengths that the geometry and `batch` ask for.
+    pub(super) fn run_into<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        let Layout { image, out, jobs, .. } = &self.layout;
+        let groups = self.groups.len();
+        let lens = [image[0] * image[1] * self.inputs, out[0] * out[1] * self.outputs];
+        assert_eq!([input.len(), output.len()], lens.map(|len| batch * groups * len), "numbers of values");
+        let output = Target::new(output);
+        let tasks = batch * groups * jobs.len();
+        let count = self.panels.len();
+        let work =
+            self.offsets.len() * self.cut.digits * self.outputs * out[0] * out[1] / WIDTH * batch * groups;
+        // A few tasks per thread, none of them short; the outputs of a job are shared if there are not enough jobs.
+        let threads = rayon::current_num_threads().min(work / ENOUGH_WORK + 1);
+        let parts = if threads == 1 { 1 } else { (2 * threads).div_ceil(tasks).min(count) };
+        let task = |number: usize| {
+            let (which, part) = (number / parts, number % parts);
+            let (block, job) = (which / jobs.len(), &jobs[which % jobs.len()]);
+            let panels = count * part / parts..count * (part + 1) / parts;
+            let input = &input[block * lens[0]..][..lens[0]];
+            let place = (output.words(block * lens[1], lens[1]), panels);
+            // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, group, job or panels.
+            unsafe {
+                match self.cut.digits {
+                    2 => self.job::<W, 2>(block % groups, job, input, place),
+                    // No ring of three digits fits a shorter word.
+                    3 if W::BITS > 32 => self.job::<W, 3>(block % groups, job, input, place),
+                    _ if W::BITS > 32 => self.job::<W, 4>(block % groups, job, input, place),
+                    digits => unreachable!("{digits} digits in words of {} bits", W::BITS),
+                }
+            }
+        };
+        if threads == 1 {
+            (0..tasks).for_each(task);
+        } else {
+            let least = (tasks * parts * ENOUGH_WORK).div_ceil(work).max(1);
+            (0..tasks * parts).into_par_iter().with_min_len(least).for_each(task);
+        }
+    }
+
+    /// Some panels of one job of one group, `input` and `out` being the group's.
+    ///
+    /// # Safety
+    /// The machine has the features of [`Kernel::Avx512`]; `out` points to the group's output, and nobody else writes these
+    /// outputs of these panels.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    unsafe fn job<W: Word, const D: usize>(
+        &self,
+        group: usize,
+        job: &Job,
+        input: &[W],
+        (out, range): (*mut W, Range<usize>),
+    ) {
+        let (layout, group) = (&self.layout, &self.groups[group]);
+        let out_plane = layout.out[0] * layout.out[1];
+        WORDS.with_borrow_mut(|buffer| {
+            let words = buffer.words(self.words());
+            let Self { digits, neighbours, inputs: channels, .. } = *self;
+            with_words(2 * layout.image[1], |line| {
+                let gather = Gather { layout, digits, input, channels, neighbours };
+                // SAFETY: the caller's promise.
+                unsafe { gather.job::<D>(job, words, line) };
+            });
+            let terms = self.offsets.len();
+            for &piece in &job.pieces {
+                for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
+                    let (first, count) = (panels[0].start, panels.len());
+                    let outputs = panels[0].len();
+                    let call = Call {
+                        words,
+                        offsets: &self.offsets,
+                        folds: &self.folds,
+                        fold: &self.fold,
+                        plane: layout.plane,
+                        decode: &self.decode,
+                        panels: count,
+                        outputs,
+                        weights: &group.weights[first * terms..][..count * outputs * terms],
+                        start: &group.start[first * D..][..count * outputs * D],
+                        out: out.wrapping_add(first * out_plane),
+                        out_plane,
+                    };
+                    // SAFETY: `check` looked after words and places; the rest is the caller's promise.
+                    unsafe { call.run::<D>(piece) };
+                }
+            }
+        });
+    }
+}
+
+/// What an image takes in this form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    /// Multiply-adds of sixteen lanes.
+    pub(crate) products: f64,
+    /// Vectors of sixteen sums of D digits each that are reduced and stored.
+    pub(crate) stores: f64,
+    /// Vectors of sixteen words of D digits each that are written.
+    pub(crate) written: f64,
+}
+
+impl Work {
+    fn new(geometry: &ConvGeometry, digits: usize, layout: &Layout) -> Self {
+        let groups = geometry.shape().groups as f64;
+        let pieces = layout.pieces() as f64 * groups;
+        // Few sums wait for each other, and calls cost as much as some results.
+        let products =
+            pieces * (geometry.terms().div_ceil(2) * (geometry.group_outputs() * digits).max(10)) as f64;
+        let stores = pieces * (geometry.group_outputs() + 6) as f64;
+        let written = (layout.written() * geometry.group_inputs().div_ceil(2)) as f64 * groups;
+        Self { products, stores, written }
+    }
+
+    /// Cycles, roughly (fitted to a Zen 5).
+    fn cycles(&self, digits: usize) -> f64 {
+        let [store, write] = if digits == 2 { [5.0, 11.0] } else { [16.0, 24.0] };
+        self.products * 0.56 + self.stores * store + self.written * write
+    }
+}
+
+/// What an image takes in this form, with a copy for each column of the kernel or without, if this form is the faster one.
+fn choose(geometry: &ConvGeometry, ring: &Ring) -> Option<(bool, Work)> {
+    let digits = ring.bits().div_ceil(16) as usize;
+    if digits == 1 {
+        return None;
+    }
+    let work = |copies| Some(Work::new(geometry, digits, &Layout::new(geometry, digits, copies)?));
+    let (plain, copies) = (work(false)?, work(true)?);
+    let best = if copies.cycles(digits) < plain.cycles(digits) { (true, copies) } else { (false, plain) };
+    (best.1.cycles(digits) <= cycles_of_channels(geometry, digits)).then_some(best)
+}
+
+/// What an image takes, if a layer with weights of up to 16 bits is computed in this form.
+pub(crate) fn work(geometry: &ConvGeometry, ring: &Ring, kernel: Kernel) -> Option<Work> {
+    if kernel == Kernel::Avx512 { choose(geometry, ring).map(|(_, work)| work) } else { None }
+}
+
+/// Cycles of an image with channels as lanes.
+fn cycles_of_channels(geometry: &ConvGeometry, digits: usize) -> f64 {
+    let s = geometry.shape();
+    let terms = geometry.terms().div_ceil(2) as f64;
+    let outputs = (geometry.out_height() * geometry.out_width() * s.groups) as f64;
+    let vectors = geometry.group_outputs().div_ceil(WIDTH) as f64;
+    // Two digits have twice the bits of four, so that their sums are spilled more often.
+    let (product, store) = if digits == 2 { (0.62, 18.0) } else { (0.54, 24.0) };
+    let digits = digits as f64;
+    let values = (s.in_height * s.in_width * s.groups * geometry.group_inputs().div_ceil(8)) as f64;
+    outputs * vectors * (terms * digits * product + store) + values * (2.0 + 2.0 * digits)
+}
+
+#[cfg(test)]
+mod tests;
