@@ -5,7 +5,7 @@
 //! - no left-over macros (`todo`, `unimplemented`, `dbg`) in code and no fix-me marks in comments;
 //! - `unsafe` stands only in kernels: files in a folder `simd`, `ifma` or `wide512`, or with `simd`, `avx2`, `avx512`, `ifma`,
 //!   `neon`, `kernel` or `vector` in their name; the algorithms of `conv-fast`, whose tasks write disjoint stretches of one
-//!   output; and the check of constant time, which talks to valgrind;
+//!   output; and a few single files, listed below;
 //! - nothing outside of comments and Markdown fixes the CPU that code is compiled for: kernels are chosen at run time.
 
 use super::lexer::{Views, is_word};
@@ -29,8 +29,13 @@ const KERNEL_FOLDERS: [&str; 3] = ["simd", "ifma", "wide512"];
 /// What names of kernels contain.
 const KERNELS: [&str; 7] = ["simd", "avx2", "avx512", "ifma", "neon", "kernel", "vector"];
 
-/// Makes client requests.
-const TALKS_TO_VALGRIND: &str = "he-core/src/constant_time.rs";
+/// Single files: words of an output that tasks share, kernels beside their portable twins, and client requests to valgrind.
+const SINGLE: [&str; 4] = [
+    "conv-fast/src/word.rs",
+    "he-core/src/ckks/residues.rs",
+    "he-core/src/constant_time.rs",
+    "he-core/src/rns/tiles.rs",
+];
 
 /// The compiler's setting that fixes the CPU.
 const FIXED_CPU: &str = concat!("target", "-cpu");
@@ -91,7 +96,7 @@ fn check_rust(path: &str, text: &str) -> Vec<Finding> {
 fn is_kernel(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let algorithm = path.strip_prefix("conv-fast/src/").map(|rest| rest.split(['/', '.']).next());
-    path == TALKS_TO_VALGRIND
+    SINGLE.contains(&path)
         || folders.split('/').any(|folder| KERNEL_FOLDERS.contains(&folder))
         || KERNELS.iter().any(|kernel| name.contains(kernel))
         || algorithm.flatten().is_some_and(|algorithm| SHARED_OUTPUT.contains(&algorithm))
