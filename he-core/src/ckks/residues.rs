@@ -141,7 +141,6 @@ pub(crate) struct Reconstruction {
 struct FusedPrime {
     q: f64,
     inverse: f64,
-    half: f64,
     factors: Vec<f64>,
 }
 
@@ -180,7 +179,6 @@ impl Reconstruction {
         let prime = |(q, inverses): (&Modulus, &Vec<u64>)| FusedPrime {
             q: q.value() as f64,
             inverse: 1.0 / q.value() as f64,
-            half: (q.value() / 2) as f64,
             factors: inverses.iter().map(|&w| q.center(w) as f64).collect(),
         };
         self.moduli.iter().zip(&self.inverses).take(limbs).map(prime).collect()
@@ -228,7 +226,9 @@ fn floats_fused(primes: &[FusedPrime], limbs: &[&[u64]], out: &mut [f64]) {
             let words = &limb[block * BLOCK..][..out.len()];
             for (digit, &word) in digit.iter_mut().zip(words) {
                 let x = f64::from_bits(word | TOP.to_bits()) - TOP;
-                *digit = if x > prime.half { x - prime.q } else { x };
+                // 0 or 1 times q, by arithmetic: a comparison may become a branch. q < 2^50 is odd, so x/q is never within
+                // 2^-51 of one half.
+                *digit = (-(x * prime.inverse).round_ties_even()).mul_add(prime.q, x);
             }
             for (before, &w) in before.iter().zip(&prime.factors) {
                 for (digit, &before) in digit.iter_mut().zip(before) {
