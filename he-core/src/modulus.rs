@@ -55,9 +55,20 @@ impl Modulus {
         if !is_prime(q) {
             return Err(HeError::NotPrime { q });
         }
-        // q is odd, so it does not divide a power of two and floor((2^k - 1) / q) = floor(2^k / q).
+        Ok(Self::with_constants(q))
+    }
+
+    /// The arithmetic modulo any number from 2 to 2^60, prime or not, without inverses.
+    pub(crate) fn of_any(q: u64) -> Self {
+        debug_assert!((2..=1 << 60).contains(&q), "{q} is no modulus");
+        Self::with_constants(q)
+    }
+
+    /// The constants are floor((2^k - 1) / q), which is floor(2^k / q) unless q is a power of two. Then they are one too
+    /// small, and x/q - x floor((2^k - 1) / q) / 2^k <= x/2^k < 1 still holds, which is all that the estimates need.
+    fn with_constants(q: u64) -> Self {
         let wide = u128::MAX / u128::from(q);
-        Ok(Self { q, ratio_64: u64::MAX / q, ratio_128: (wide as u64, (wide >> 64) as u64) })
+        Self { q, ratio_64: u64::MAX / q, ratio_128: (wide as u64, (wide >> 64) as u64) }
     }
 
     /// The prime q.

@@ -37,34 +37,31 @@ pub fn is_prime(n: u64) -> bool {
     })
 }
 
-/// The largest prime q < 2^bits with q = 1 mod `two_n`, if there is one; `two_n` is the order 2N of the wanted root.
+/// The primes q < 2^bits with q = 1 mod `two_n`, largest first; `two_n` is the order 2N of the wanted root.
 ///
-/// `None` as well for bits outside 2..=61 or `two_n` = 0.
-#[must_use]
-pub fn largest_ntt_prime(bits: u32, two_n: u64) -> Option<u64> {
-    if !(2..=61).contains(&bits) || two_n == 0 || two_n >= 1 << bits {
-        return None;
-    }
-    let top = (1_u64 << bits) - 1;
-    let mut candidate = top - (top - 1) % two_n;
-    while candidate > 2 {
-        if is_prime(candidate) {
-            return Some(candidate);
-        }
-        candidate = candidate.checked_sub(two_n)?;
-    }
-    None
+/// There are none for bits outside 2..=61 or `two_n` = 0.
+pub fn ntt_primes(bits: u32, two_n: u64) -> impl Iterator<Item = u64> {
+    let served = (2..=61).contains(&bits) && two_n != 0 && two_n < 1 << bits;
+    let first = served.then(|| {
+        let top = (1_u64 << bits) - 1;
+        top - (top - 1) % two_n
+    });
+    core::iter::successors(first, move |candidate| candidate.checked_sub(two_n))
+        .take_while(|&candidate| candidate > 2)
+        .filter(|&candidate| is_prime(candidate))
 }
 
-/// The two largest primes q < 2^bits with q = 1 mod `two_n`, the larger first, if there are two.
+/// The first of [`ntt_primes`], if there is one.
+#[must_use]
+pub fn largest_ntt_prime(bits: u32, two_n: u64) -> Option<u64> {
+    ntt_primes(bits, two_n).next()
+}
+
+/// The first two of [`ntt_primes`], if there are two.
 #[must_use]
 pub fn two_largest_ntt_primes(bits: u32, two_n: u64) -> Option<[u64; 2]> {
-    let first = largest_ntt_prime(bits, two_n)?;
-    let mut candidate = first.checked_sub(two_n)?;
-    while !is_prime(candidate) {
-        candidate = candidate.checked_sub(two_n).filter(|&rest| rest > 2)?;
-    }
-    Some([first, candidate])
+    let mut primes = ntt_primes(bits, two_n);
+    Some([primes.next()?, primes.next()?])
 }
 
 /// The canonical primitive root of unity of order `two_n` (a power of two, at least 2) modulo q.

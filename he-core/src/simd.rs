@@ -56,6 +56,18 @@ impl Simd {
     }
 }
 
+/// The knowledge that this CPU has AVX-512F and AVX-512IFMA. Modules add the loops that need it as methods.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ifma(());
+
+#[cfg(target_arch = "x86_64")]
+impl Ifma {
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")).then_some(Self(()))
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn avx512() -> bool {
     is_x86_feature_detected!("avx512f")

@@ -228,7 +228,7 @@ struct Programs {
 
 impl Programs {
     fn find() -> Result<Self> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let cargo = crate::cargo();
         let xtask = std::env::current_exe().context("cannot find this program's own file")?;
         Ok(Self { cargo, xtask })
     }

@@ -9,7 +9,6 @@
 //!
 //! A check whose tools are missing is left out, and says so loudly; that is not a failure unless it was asked for by name.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -176,7 +175,7 @@ fn has_arm(root: &Path) -> bool {
 }
 
 fn neon(root: &Path) -> Command {
-    let mut command = Command::new(cargo());
+    let mut command = Command::new(crate::cargo());
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", ARM_LINKER);
     let runner = format!("{ARM_EMULATOR} -L {ARM_LIBRARIES}");
     command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
@@ -186,13 +185,9 @@ fn neon(root: &Path) -> Command {
     command
 }
 
-fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
-
 /// Builds he-core's unit tests and runs those of its module `constant_time` under valgrind.
 fn constant_time(root: &Path) -> Result<bool> {
-    let output = Command::new(cargo())
+    let output = Command::new(crate::cargo())
         .args(["test", "--release", "--locked", "--package", "he-core", "--lib", "--no-run"])
         .args(["--message-format", "json"])
         .current_dir(root)

@@ -43,6 +43,11 @@ enum Task {
     Tidy,
 }
 
+/// The cargo that runs this program, or the one on the path.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Ci(args) => ci::run(root(), &args),

@@ -183,8 +183,7 @@ struct Package {
 
 /// Asks cargo for the workspace's crates.
 fn members(root: &Path, tree: &Tree) -> Result<Vec<Member>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = Command::new(crate::cargo())
         .args(["metadata", "--format-version", "1", "--no-deps"])
         .current_dir(root)
         .output()

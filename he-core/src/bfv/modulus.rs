@@ -1,8 +1,7 @@
 //! Arithmetic modulo the plaintext modulus t: any number from 2 to 2^60, prime or not.
 //!
 //! [`crate::Modulus`] is for primes; here powers of two and composite numbers serve as well, so there are no inverses and
-//! no roots. Reduction is Barrett's (P. Barrett, CRYPTO '86) with mu = floor((2^128 - 1) / t): for every double word x,
-//! x/t - x mu/2^128 <= x/2^128 < 1, hence the quotient estimate is right or one too small, for powers of two too.
+//! no roots. The arithmetic is the same.
 //!
 //! | name | range |
 //! |---|---|
@@ -13,22 +12,18 @@
 //! Messages are secret: nothing here but the construction and [`PlainModulus::shoup`] takes a time that depends on values.
 
 use crate::error::HeError;
-use crate::modulus::reduce_once;
+use crate::modulus::Modulus;
 
 /// The largest plaintext modulus, 2^60.
 pub const MOST: u64 = 1 << 60;
 
 /// A plaintext modulus t, 2 <= t <= 2^60. `Copy`; two are equal when t is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PlainModulus {
-    t: u64,
-    /// floor((2^128 - 1) / t), low and high word.
-    ratio: (u64, u64),
-}
+pub struct PlainModulus(Modulus);
 
 impl core::fmt::Debug for PlainModulus {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "PlainModulus({})", self.t)
+        write!(f, "PlainModulus({})", self.value())
     }
 }
 
@@ -41,96 +36,77 @@ impl PlainModulus {
         if !(2..=MOST).contains(&t) {
             return Err(HeError::PlainModulus { t });
         }
-        let ratio = u128::MAX / u128::from(t);
-        Ok(Self { t, ratio: (ratio as u64, (ratio >> 64) as u64) })
+        Ok(Self(Modulus::of_any(t)))
     }
 
     /// The number t.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn value(&self) -> u64 {
-        self.t
+        self.0.value()
     }
 
     /// a + b for residues.
     #[inline(always)]
     #[must_use]
     pub fn add(&self, a: u64, b: u64) -> u64 {
-        debug_assert!(a < self.t && b < self.t);
-        reduce_once(a + b, self.t)
+        self.0.add(a, b)
     }
 
     /// a - b for residues.
     #[inline(always)]
     #[must_use]
     pub fn sub(&self, a: u64, b: u64) -> u64 {
-        debug_assert!(a < self.t && b < self.t);
-        reduce_once(a + self.t - b, self.t)
+        self.0.sub(a, b)
     }
 
     /// -a for a residue; the negative of 0 is 0.
     #[inline(always)]
     #[must_use]
     pub fn neg(&self, a: u64) -> u64 {
-        debug_assert!(a < self.t);
-        reduce_once(self.t - a, self.t)
+        self.0.neg(a)
     }
 
     /// a * b for residues.
     #[inline(always)]
     #[must_use]
     pub fn mul(&self, a: u64, b: u64) -> u64 {
-        debug_assert!(a < self.t && b < self.t);
-        self.reduce_u128(u128::from(a) * u128::from(b))
+        self.0.mul(a, b)
     }
 
     /// x mod t for any double word.
     #[inline(always)]
     #[must_use]
     pub fn reduce_u128(&self, x: u128) -> u64 {
-        let (x_low, x_high) = (x as u64, (x >> 64) as u64);
-        let (mu_low, mu_high) = self.ratio;
-        let carry = (u128::from(x_low) * u128::from(mu_low)) >> 64;
-        let middle = u128::from(x_low) * u128::from(mu_high) + carry;
-        let other = u128::from(x_high) * u128::from(mu_low) + u128::from(middle as u64);
-        let quotient = x_high
-            .wrapping_mul(mu_high)
-            .wrapping_add((middle >> 64) as u64)
-            .wrapping_add((other >> 64) as u64);
-        reduce_once(x_low.wrapping_sub(quotient.wrapping_mul(self.t)), self.t)
+        self.0.reduce_u128(x)
     }
 
     /// x mod t in [0, t) for any signed word.
     #[inline(always)]
     #[must_use]
     pub fn from_i64(&self, x: i64) -> u64 {
-        let magnitude = self.reduce_u128(u128::from(x.unsigned_abs()));
-        let negative = (x >> 63) as u64;
-        (self.neg(magnitude) & negative) | (magnitude & !negative)
+        self.0.from_i64(x)
     }
 
     /// The representative of a residue in (-t/2, t/2].
     #[inline(always)]
     #[must_use]
     pub fn center(&self, a: u64) -> i64 {
-        debug_assert!(a < self.t);
-        let above = (((self.t / 2).wrapping_sub(a) as i64) >> 63) as u64;
-        a.wrapping_sub(self.t & above) as i64
+        self.0.center(a)
     }
 
     /// The Shoup quotient floor(w 2^64 / t) of a public residue w (by a division).
+    #[inline(always)]
     #[must_use]
     pub fn shoup(&self, w: u64) -> u64 {
-        debug_assert!(w < self.t);
-        ((u128::from(w) << 64) / u128::from(self.t)) as u64
+        self.0.shoup(w)
     }
 
     /// a * w for any word a and a residue w with `w_shoup = shoup(w)`.
     #[inline(always)]
     #[must_use]
     pub fn mul_shoup(&self, a: u64, w: u64, w_shoup: u64) -> u64 {
-        let quotient = ((u128::from(a) * u128::from(w_shoup)) >> 64) as u64;
-        reduce_once(a.wrapping_mul(w).wrapping_sub(quotient.wrapping_mul(self.t)), self.t)
+        self.0.mul_shoup(a, w, w_shoup)
     }
 }
 

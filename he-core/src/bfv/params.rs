@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::HeError;
 use crate::modulus::Modulus;
 use crate::ntt::NttTable;
-use crate::prime::{is_prime, largest_ntt_prime};
+use crate::prime::{largest_ntt_prime, ntt_primes};
 use crate::rlwe::RlweParams;
 use crate::rns::convert::Converter;
 use crate::rns::drop::ModDown;
@@ -236,13 +236,10 @@ fn auxiliary_primes(rlwe: &RlweParams, needed: f64) -> Result<Vec<NttTable>, HeE
     let taken: Vec<u64> = rlwe.moduli(rlwe.limbs()).iter().map(Modulus::value).collect();
     // The largest primes of a width below its power of two, as many as reach what is needed.
     let chain = |bits: u32| {
-        let top = (1_u64 << bits) - 1;
-        let first = top - (top - 1) % two_n;
         let mut log2 = 0.0;
         let mut primes = Vec::new();
-        let candidates =
-            (0..).map_while(|i| first.checked_sub(i * two_n)).take_while(|q| q >> (bits - 1) == 1);
-        for q in candidates.filter(|q| !taken.contains(q) && is_prime(*q)) {
+        let candidates = ntt_primes(bits, two_n).take_while(|q| q >> (bits - 1) == 1);
+        for q in candidates.filter(|q| !taken.contains(q)) {
             if log2 >= needed {
                 break;
             }

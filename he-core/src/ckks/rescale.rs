@@ -19,8 +19,6 @@
 use super::Params;
 use super::cipher::{Ciphertext, SCALE_TOLERANCE, equal_scales};
 use crate::error::HeError;
-use crate::poly::{Coeff, Ntt, Poly};
-use crate::rns::RnsPoly;
 
 impl Params {
     /// Divides by the last prime with rounding: one limb less, the scale divided by the prime.
@@ -37,27 +35,10 @@ impl Params {
             return Err(HeError::Limbs { needed: 2, found: limbs });
         }
         let scale = self.product_scale(ciphertext.scale / self.last_prime(limbs), 1.0, limbs - 1)?;
-        for part in ciphertext.inner.parts_mut() {
-            self.divide_by_last(part);
-        }
+        let (rescaling, tables) = (self.rescaling(limbs), self.tables(limbs));
+        ciphertext.inner.map_parts(|part| rescaling.drop_last_ntt(part, tables));
         ciphertext.scale = scale;
         Ok(())
-    }
-
-    /// The transform is linear: only the remainder goes to coefficients, and its lift comes back.
-    fn divide_by_last(&self, part: &mut RnsPoly<Ntt>) {
-        let limbs = part.limb_count();
-        let rescaling = self.rescaling(limbs);
-        let (rest, last) = self.tables(limbs).split_at(limbs - 1);
-        let remainder = part.limb(limbs - 1).duplicate().into_coeff(&last[0]);
-        let mut lifted: Vec<Poly<Coeff>> = rest.iter().map(Poly::zero).collect();
-        let mut words: Vec<&mut [u64]> = lifted.iter_mut().map(Poly::words_mut).collect();
-        rescaling.correction(&[remainder.coefficients()], &mut words);
-        let lifted = RnsPoly::from_limbs(lifted).into_ntt(rest);
-        part.truncate(limbs - 1);
-        for (i, (limb, lifted)) in part.limbs_mut().iter_mut().zip(lifted.limbs()).enumerate() {
-            rescaling.finish(i, limb.words_mut(), lifted.values());
-        }
     }
 
     /// The same message modulo the first `limbs` primes; nothing happens if there are no more.

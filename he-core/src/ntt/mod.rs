@@ -29,7 +29,7 @@ pub mod reference;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod ifma;
+pub(crate) mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod wide512;
 

@@ -53,6 +53,11 @@ impl Ciphertext {
         &mut self.parts
     }
 
+    /// Puts something in the place of each part; all answers have one number of limbs.
+    pub(crate) fn map_parts(&mut self, change: impl FnMut(RnsPoly<Ntt>) -> RnsPoly<Ntt>) {
+        self.parts = core::mem::take(&mut self.parts).into_iter().map(change).collect();
+    }
+
     /// The parts, given away.
     #[must_use]
     pub fn into_parts(self) -> Vec<RnsPoly<Ntt>> {

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error::HeError;
 use crate::modulus::Modulus;
 use crate::ntt::NttTable;
-use crate::prime::is_prime;
+use crate::prime::ntt_primes;
 use crate::rns::Tables;
 use crate::rns::convert::Converter;
 use crate::rns::drop::ModDown;
@@ -73,17 +73,10 @@ impl RlweLiteral {
 
 /// The largest prime of `bits` bits that is 1 mod `two_n` and not yet taken.
 fn next_prime(bits: u32, two_n: u64, taken: &[u64]) -> Result<u64, HeError> {
-    let missing = HeError::PrimeChain { what: "there are not enough primes of a width for this degree" };
-    if !(2..=61).contains(&bits) || two_n == 0 || two_n >= 1 << bits {
-        return Err(missing);
-    }
-    let top = (1_u64 << bits) - 1;
-    let first = top - (top - 1) % two_n;
-    (0..)
-        .map_while(|i: u64| first.checked_sub(i.checked_mul(two_n)?))
+    ntt_primes(bits, two_n)
         .take_while(|q| q >> (bits - 1) == 1)
-        .find(|q| is_prime(*q) && !taken.contains(q))
-        .ok_or(missing)
+        .find(|q| !taken.contains(q))
+        .ok_or(HeError::PrimeChain { what: "there are not enough primes of a width for this degree" })
 }
 
 struct Inner {

@@ -16,20 +16,14 @@ use core::arch::x86_64::*;
 
 use super::centred::Place;
 use super::linear::NARROW;
+pub(super) use crate::ntt::ifma::lanes::{load, reduce_once, splat, store};
+pub(super) use crate::simd::Ifma;
 
 pub(super) const LANES: usize = 8;
 /// The bits that the multiplier reads.
 pub(super) const MASK: i64 = (1 << 52) - 1;
 
-/// The knowledge that this CPU has AVX-512F and AVX-512IFMA.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ifma(());
-
 impl Ifma {
-    pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")).then_some(Self(()))
-    }
-
     /// As the loop of [`super::centred::Centred::apply`]; returns how many positions it did. Both slices have one length.
     pub(super) fn centred(self, place: &Place, half: u64, from: &[u64], to: &mut [u64]) -> usize {
         // A sum that is to be reduced must fit 52 bits; then p < q, so that 2p fits them too.
@@ -58,33 +52,6 @@ impl Ifma {
         unsafe { finish(p, w, quotient >> 12, values, correction) }
         values.len() - values.len() % LANES
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn load(words: &[u64; LANES]) -> __m512i {
-    // SAFETY: the array has eight words.
-    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn store(words: &mut [u64; LANES], x: __m512i) {
-    // SAFETY: the array has eight words.
-    unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn splat(x: u64) -> __m512i {
-    _mm512_set1_epi64(x as i64)
-}
-
-/// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn reduce_once(x: __m512i, m: __m512i) -> __m512i {
-    _mm512_min_epu64(x, _mm512_sub_epi64(x, m))
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]

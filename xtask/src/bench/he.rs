@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use super::{Options, machine};
+use super::{Document, Options, machine};
 
 /// One operation of ours beside the same of a peer, nanoseconds per call.
 #[derive(Deserialize, Serialize)]
@@ -26,22 +26,12 @@ struct Row {
     recorded_nanoseconds: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct Document {
-    schema: &'static str,
-    machine: machine::Machine,
-    commit: String,
-    rows: Vec<Row>,
-}
-
 /// Builds and runs the bench; true unless nothing matched.
 pub(super) fn run(options: &Options) -> Result<bool> {
     let rows = measure(options)?;
     let empty = rows.is_empty();
     if options.json {
-        let (machine, commit) = (machine::Machine::read(), machine::commit());
-        let document = Document { schema: "hushnet-bench-he/1", machine, commit, rows };
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        Document::print("hushnet-bench-he/1", rows)?;
     } else {
         println!("{}, one thread", machine::Machine::read());
         print_table(&rows);
@@ -53,8 +43,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
 }
 
 fn measure(options: &Options) -> Result<Vec<Row>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = Command::new(crate::cargo());
     command.args(["bench", "--quiet", "--locked", "--package", "xtask", "--bench", "he", "--"]);
     if let Some(only) = &options.only {
         command.args(["--only", only]);

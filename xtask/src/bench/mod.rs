@@ -129,12 +129,21 @@ struct SessionFigures {
     layers: Vec<party::LayerCost>,
 }
 
+/// What `--json` prints of a bench whose rows are `R`.
 #[derive(Serialize)]
-struct Document {
+struct Document<R> {
     schema: &'static str,
     machine: machine::Machine,
     commit: String,
-    rows: Vec<Row>,
+    rows: Vec<R>,
+}
+
+impl<R: Serialize> Document<R> {
+    fn print(schema: &'static str, rows: Vec<R>) -> Result<()> {
+        let document = Self { schema, machine: machine::Machine::read(), commit: machine::commit(), rows };
+        println!("{}", serde_json::to_string_pretty(&document)?);
+        Ok(())
+    }
 }
 
 /// Runs a bench; true unless nothing matched.
@@ -151,9 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let empty = rows.is_empty();
     if options.json {
-        let document =
-            Document { schema, machine: machine::Machine::read(), commit: machine::commit(), rows };
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        Document::print(schema, rows)?;
     } else {
         println!("{}", machine::Machine::read());
         match &args.what {

@@ -22,9 +22,9 @@ use nn_merge::evaluate::Evaluator;
 use super::activation::session::Extension;
 use super::party::{Setting, measure};
 use super::timing::median;
-use super::{Effort, machine};
+use super::{Document, Effort, machine};
 use crate::networks::{self, Loaded, Network};
-use figures::{Document, Row};
+use figures::Row;
 
 /// What to measure.
 #[derive(clap::Args, Clone)]
@@ -74,13 +74,7 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     }
     let found = !rows.is_empty();
     if args.json {
-        let document = Document {
-            schema: "hushnet-bench-network/2",
-            machine: machine::Machine::read(),
-            commit: machine::commit(),
-            rows,
-        };
-        println!("{}", serde_json::to_string_pretty(&document)?);
+        Document::print("hushnet-bench-network/2", rows)?;
     } else {
         println!("{}", machine::Machine::read());
         figures::print(&rows);

@@ -9,18 +9,12 @@
 
 use core::arch::x86_64::*;
 
+pub(super) use crate::simd::Ifma;
+
 const LANES: usize = 8;
 const MASK: i64 = (1 << 52) - 1;
 
-/// The knowledge that this CPU has AVX-512F and AVX-512IFMA.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ifma(());
-
 impl Ifma {
-    pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma")).then_some(Self(()))
-    }
-
     /// out = x w mod t, for as many positions as fill registers; returns how many. Both slices have one length.
     pub(super) fn multiply(self, t: u64, w: u64, quotient: u64, words: &[u64], out: &mut [u64]) -> usize {
         // SAFETY: `self` exists, so the CPU has both features.

@@ -55,20 +55,20 @@ pub(super) fn prime(q: u64) -> Prime {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn splat(x: u64) -> __m512i {
+pub(crate) fn splat(x: u64) -> __m512i {
     _mm512_set1_epi64(x as i64)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn load(words: &[u64; LANES]) -> __m512i {
+pub(crate) fn load(words: &[u64; LANES]) -> __m512i {
     // SAFETY: the array has eight words.
     unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn store(words: &mut [u64; LANES], x: __m512i) {
+pub(crate) fn store(words: &mut [u64; LANES], x: __m512i) {
     // SAFETY: the array has eight words.
     unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
 }
@@ -117,7 +117,7 @@ pub(super) fn tame(x: __m512i, table: __m512i) -> __m512i {
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn reduce_once(x: __m512i, m: __m512i) -> __m512i {
+pub(crate) fn reduce_once(x: __m512i, m: __m512i) -> __m512i {
     _mm512_min_epu64(x, _mm512_sub_epi64(x, m))
 }
 

@@ -29,7 +29,7 @@
 
 mod forward;
 mod inverse;
-mod lanes;
+pub(crate) mod lanes;
 mod pointwise;
 mod tables;
 

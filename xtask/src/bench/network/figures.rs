@@ -5,17 +5,7 @@ use he_core::Profile;
 use serde::Serialize;
 
 use super::peers::{self, Peer};
-use crate::bench::machine::Machine;
 use crate::bench::party::{Flow, LayerCost, Measured, Setting};
-
-/// All that was measured.
-#[derive(Serialize)]
-pub(super) struct Document {
-    pub(super) schema: &'static str,
-    pub(super) machine: Machine,
-    pub(super) commit: String,
-    pub(super) rows: Vec<Row>,
-}
 
 /// One network at one setting; per inference unless said otherwise.
 #[derive(Serialize)]
