@@ -2,7 +2,8 @@
 //!
 //! Each network is built from its file with training images alone, and run on test images by a server and a client that
 //! talk through memory, in bundles. What the client gets is compared with the classes that ONNX Runtime gave in
-//! single precision (kept beside the networks) and with what the images show.
+//! single precision (kept beside the networks; for networks of this repository what its own evaluation gives in f32) and with
+//! what the images show.
 //!
 //! | network | images by default |
 //! |---|---|
@@ -21,19 +22,36 @@ use anyhow::{Context, Result, anyhow};
 use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY};
 use he_core::{Profile, Seed};
 use nn_merge::build;
+use nn_merge::evaluate::Evaluator;
+use nn_merge::fixed_point::first_largest;
 use nn_merge::model::InputSpec;
 use protocol::channel::{Channel, pair};
-use protocol::{Client, Output, Policy, Server};
+use protocol::{Client, ClientOptions, Output, Policy, Server};
 use serde::Serialize;
 
 use crate::networks::images::{self, Labelled, Set};
-use crate::networks::{self, Network};
+use crate::networks::{self, Loaded, Network};
 use judge::{Verdict, judge};
 
 /// How long a party waits for the other: bundles of large networks take their time.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Networks that are judged unless others are named.
 const USUAL: [&str; 4] = ["mnist-8", "falcon_minionn_mnist", "resnet20_cifar10", "squeezenet1_0_imagenet"];
+
+/// How a network is run on its test images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    /// The ring.
+    pub(crate) profile: Profile,
+    /// Images; the set's own number if none is given.
+    pub(crate) images: Option<usize>,
+    /// Images per bundle, likewise.
+    pub(crate) bundle: Option<usize>,
+    /// Merged, or as it was written.
+    pub(crate) merging: bool,
+    /// What is asked of the server.
+    pub(crate) options: ClientOptions,
+}
 
 /// What to judge.
 #[derive(clap::Args, Clone, Debug)]
@@ -59,12 +77,12 @@ pub(crate) struct Args {
 
 /// One network's outcome.
 #[derive(Debug, Serialize)]
-struct Row {
+pub(crate) struct Row {
     name: &'static str,
     profile: String,
     bundle: usize,
     #[serde(flatten)]
-    verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Seconds of all bundles.
     preprocessing_seconds: f64,
     online_seconds: f64,
@@ -86,12 +104,18 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let mut rows = Vec::new();
     for network in networks {
-        match (network.expected_file(), network.set()) {
-            (Some(file), Some(set)) => {
-                let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-                rows.push(run_network(network, set, &text, args)?);
+        let trial = Trial {
+            profile: args.profile,
+            images: args.images,
+            bundle: args.bundle,
+            merging: true,
+            options: ClientOptions::new(),
+        };
+        match attempt(network, &trial)? {
+            Some(row) => rows.push(row),
+            None => {
+                eprintln!("{}: SKIPPED (no labelled images: are the shared data there?)", network.name);
             }
-            _ => eprintln!("{}: SKIPPED (no expected classes: is the shared data there?)", network.name),
         }
     }
     let good = rows.iter().all(|row| row.verdict.percent() >= args.least) && !rows.is_empty();
@@ -104,18 +128,29 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(good)
 }
 
-fn run_network(network: &Network, set: Set, expected: &str, args: &Args) -> Result<Row> {
+/// Runs a network on its test images; `None` where the data for it are not there.
+pub(crate) fn attempt(network: &Network, trial: &Trial) -> Result<Option<Row>> {
+    let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(None) };
+    let Some(loaded) = network.load()? else { return Ok(None) };
     let (images, bundle) = match set {
         Set::Photographs => (usize::MAX, 1),
         Set::Cifar10 | Set::Cifar100 => (1000, 16),
         _ => (5000, 32),
     };
-    let test = images::test(set, args.images.unwrap_or(images))?;
-    let bundle = args.bundle.unwrap_or(bundle).clamp(1, test.pixels.len().max(1));
-    let expected = judge::expected(expected, &test)?;
-    let loaded = network.load()?.with_context(|| format!("{} is not there", network.name))?;
+    let test = images::test(set, trial.images.unwrap_or(images))?;
+    let bundle = trial.bundle.unwrap_or(bundle).clamp(1, test.pixels.len().max(1));
+    let expected = match network.expected_file() {
+        Some(file) => {
+            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            judge::expected(&text, &test)?
+        }
+        None if loaded.calibration.is_empty() => return Ok(None),
+        None => float_labels(network, &loaded, set, &test)?,
+    };
     let mut rng = Seed::from_os()?.stream();
-    let (model, _) = build(&loaded.graph, &loaded.calibration, &network.options(args.profile), &mut rng)?;
+    let mut options = network.options(trial.profile);
+    options.merging = trial.merging;
+    let (model, _) = build(&loaded.graph, &loaded.calibration, &options, &mut rng)?;
 
     let mut policy = Policy::default();
     policy.offer.max_images = policy.offer.max_images.max(bundle);
@@ -126,31 +161,42 @@ fn run_network(network: &Network, set: Set, expected: &str, args: &Args) -> Resu
             server.serve(&mut Channel::new(far, PATIENCE), "here", PATIENCE, Seed::from_os()?)?;
             Ok(())
         });
-        let asked = ask(Channel::new(near, PATIENCE), network.name, &test, &expected, bundle);
+        let asked = ask(Channel::new(near, PATIENCE), trial.options, network.name, &test, &expected, bundle);
         let served = serving.join().map_err(|_| anyhow!("the server's thread panicked"))?;
         // The client's error says more where both failed; a failed server takes the client with it.
         let asked = asked?;
         served.map(|()| asked)
     })?;
-    Ok(Row {
+    Ok(Some(Row {
         name: network.name,
-        profile: args.profile.to_string(),
+        profile: trial.profile.to_string(),
         bundle,
         verdict: judge(&labels, &expected, &test.labels),
         preprocessing_seconds: seconds[0],
         online_seconds: seconds[1],
-    })
+    }))
+}
+
+/// The labels that the network as imported gives in single precision.
+fn float_labels(network: &Network, loaded: &Loaded, set: Set, test: &Labelled) -> Result<Vec<usize>> {
+    let evaluator = Evaluator::<f32>::new(&loaded.graph)?;
+    let label = |pixels: &Vec<u8>| {
+        let logits = evaluator.run(&network.normalised(set, pixels))?;
+        Ok(first_largest(&logits.iter().map(|&logit| f64::from(logit)).collect::<Vec<f64>>()))
+    };
+    test.pixels.iter().map(label).collect()
 }
 
 /// The client: labels of all images, and seconds of both stages.
 fn ask(
     channel: Channel,
+    options: ClientOptions,
     name: &str,
     test: &Labelled,
     expected: &[usize],
     bundle: usize,
 ) -> Result<(Vec<usize>, [f64; 2])> {
-    let mut client = Client::connect(channel, Seed::from_os()?)?.agree(false)?;
+    let mut client = Client::connect(channel, Seed::from_os()?)?.agree_on(options)?;
     let input = client.manifest().input.clone();
     let (mut labels, mut seconds) = (Vec::new(), [0.0; 2]);
     for images in test.pixels.chunks(bundle) {

@@ -2,7 +2,7 @@
 //!
 //! | origin | where | weights |
 //! |---|---|---|
-//! | repository | `cli/assets` | trained |
+//! | repository | `cli/assets`, `training/networks` | trained |
 //! | shared | a folder of data sets with `models`, `expected` and images beside the repository, or at `HUSHNET_DATA` | trained |
 //! | zoo | [`nn_merge::zoo`] | random: for costs, not for labels |
 //!
@@ -35,8 +35,8 @@ pub(crate) struct Network {
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// File below the repository's root.
-    Repository(&'static str),
+    /// File below the repository's root, and the data set that it was trained on.
+    Repository(&'static str, Set),
     /// `models/<name>.onnx` in the folder of its data set; the zoo's network of the same layers, if there is one.
     Shared(Set, Option<&'static str>),
     /// Name in the zoo.
@@ -62,6 +62,10 @@ const fn shared(name: &'static str, set: Set, form: Form, zoo: Option<&'static s
     Network { name, source: Source::Shared(set, zoo), form, large: false }
 }
 
+const fn own(name: &'static str, file: &'static str, set: Set) -> Network {
+    Network { name, source: Source::Repository(file, set), form: PLAIN, large: false }
+}
+
 const fn large(network: Network) -> Network {
     Network { large: true, ..network }
 }
@@ -72,12 +76,9 @@ const fn from_zoo(name: &'static str) -> Network {
 
 /// All networks, small ones first.
 pub(crate) const ALL: &[Network] = &[
-    Network {
-        name: "mnist_cnn",
-        source: Source::Repository("cli/assets/mnist_cnn.onnx"),
-        form: PLAIN,
-        large: false,
-    },
+    own("mnist_cnn", "cli/assets/mnist_cnn.onnx", Set::Mnist),
+    own("mnist_poly", "training/networks/mnist_poly.onnx", Set::Mnist),
+    own("fashion_poly", "training/networks/fashion_poly.onnx", Set::Fashion),
     shared("digits_mlp", Set::Digits, DIGITS, None),
     shared("mnist-8", Set::Mnist, PLAIN, None),
     shared("falcon_minionn_mnist", Set::Mnist, PLAIN, Some("minionn_mnist")),
@@ -140,10 +141,10 @@ impl Network {
         };
         match self.source {
             Source::Zoo(name) => from_zoo(name).map(Some),
-            Source::Repository(file) => {
+            Source::Repository(file, set) => {
                 let graph = read(&crate::root().join(file))?;
                 let calibration = match shared_data() {
-                    Some(_) => self.calibration(Set::Mnist)?,
+                    Some(_) => self.calibration(set)?,
                     None => Vec::new(),
                 };
                 Ok(Some(Loaded { graph, origin: file.to_owned(), calibration }))
@@ -171,8 +172,7 @@ impl Network {
     /// Its data set.
     pub(crate) fn set(&self) -> Option<Set> {
         match self.source {
-            Source::Shared(set, _) => Some(set),
-            Source::Repository(_) => Some(Set::Mnist),
+            Source::Shared(set, _) | Source::Repository(_, set) => Some(set),
             Source::Zoo(_) => None,
         }
     }
@@ -209,7 +209,8 @@ impl Network {
         Ok(images.iter().map(|pixels| self.normalised(set, pixels)).collect())
     }
 
-    fn normalised(&self, set: Set, pixels: &[u8]) -> Vec<f32> {
+    /// Raw pixels as the network takes them.
+    pub(crate) fn normalised(&self, set: Set, pixels: &[u8]) -> Vec<f32> {
         let plane = pixels.len() / set.channels();
         let at = |values: &[f64], channel: usize, otherwise: f64| match values {
             [] => otherwise,

@@ -52,7 +52,8 @@ pub fn build(
     // A client may normalise in single precision; the slack covers its rounding.
     input.limit = ranges.iter().map(Interval::magnitude).fold(f64::MIN_POSITIVE, f64::max) * (1.0 + 1e-6);
 
-    let (merged, passes) = merge(&graph, &ranges)?;
+    let (merged, passes) =
+        if options.merging { merge(&graph, &ranges)? } else { pass::run_necessary(&graph)? };
     let shape = [input.channels, input.height, input.width];
     let lowering = LowerOptions {
         leaky_as_pair: options.profile != Profile::Wide,

@@ -48,6 +48,8 @@ pub struct BuildOptions {
     pub strict: bool,
     /// Activations to exchange before merging.
     pub replace: Vec<Replacement>,
+    /// Whether to merge; without, every normalisation and every pool remains a step of its own, for comparison.
+    pub merging: bool,
 }
 
 impl BuildOptions {
@@ -69,6 +71,7 @@ impl BuildOptions {
             layers: BTreeMap::new(),
             strict: false,
             replace: Vec::new(),
+            merging: true,
         }
     }
 

@@ -385,6 +385,6 @@ impl<'a> Bias<'a> {
 }
 
 /// Index of the largest value, the first of equals.
-pub(crate) fn first_largest(values: &[f64]) -> usize {
+pub fn first_largest(values: &[f64]) -> usize {
     values.iter().enumerate().fold(0, |best, (i, &v)| if v > values[best] { i } else { best })
 }

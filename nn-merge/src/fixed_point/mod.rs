@@ -35,7 +35,7 @@ mod taped;
 mod tests;
 mod tournament;
 
-pub(crate) use exact::first_largest;
+pub use exact::first_largest;
 pub use exact::{Exact, evaluate_exact, evaluate_integers};
 pub use noise::linear_noise;
 pub use taped::{LinearTape, NodeTape, Tape, evaluate_with};

@@ -95,18 +95,45 @@ pub struct PassRow {
     pub after: Cost,
 }
 
+/// The passes without which a graph can't be lowered, or whose work is no merging: normal forms, and a linear map for every
+/// normalisation.
+pub const NECESSARY: [(&str, Pass); 5] = [
+    ("cleanup", cleanup::cleanup),
+    ("index maps", maps::maps),
+    ("simple activations", activation::simplify),
+    ("monic polynomials", polynomial::monic),
+    ("lone scales", diagonal::lone_scales),
+];
+
 /// Applies all passes to a fixed point.
 ///
 /// # Errors
 /// [`NnError`] of a pass; none is expected for imported graphs.
 pub fn run(graph: &Graph) -> Result<(Graph, Vec<PassRow>), NnError> {
+    to_fixed_point(graph, &PASSES, LATE)
+}
+
+/// Applies the [`NECESSARY`] passes only: the network as it was written, for comparison with the merged one.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_necessary(graph: &Graph) -> Result<(Graph, Vec<PassRow>), NnError> {
+    to_fixed_point(graph, &NECESSARY, 1)
+}
+
+/// `late` passes at the end of the list run only when no other has anything to do.
+fn to_fixed_point(
+    graph: &Graph,
+    passes: &[(&'static str, Pass)],
+    late: usize,
+) -> Result<(Graph, Vec<PassRow>), NnError> {
     let mut graph = graph.clone();
     let mut rows: Vec<PassRow> = Vec::new();
     let mut left = MAX_APPLICATIONS * (graph.nodes().len() + 16);
     loop {
         let mut changed = false;
-        for (index, (name, pass)) in PASSES.into_iter().enumerate() {
-            if changed && index + LATE >= PASSES.len() {
+        for (index, &(name, pass)) in passes.iter().enumerate() {
+            if changed && index + late >= passes.len() {
                 break;
             }
             let before = graph.clone();

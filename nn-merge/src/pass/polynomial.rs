@@ -28,6 +28,16 @@ struct Normal {
 
 /// Normalises the first activation with polynomials that are not.
 pub(super) fn polynomials(graph: &Graph) -> Result<Option<Graph>, NnError> {
+    normalise(graph, &[true, false])
+}
+
+/// Likewise, without shifts that other nodes would have to absorb.
+pub(super) fn monic(graph: &Graph) -> Result<Option<Graph>, NnError> {
+    normalise(graph, &[false])
+}
+
+/// With or without a shift before, whichever of `shifts` is possible first.
+fn normalise(graph: &Graph, shifts: &[bool]) -> Result<Option<Graph>, NnError> {
     for (id, node) in graph.nodes().iter().enumerate() {
         let Some(count) = channels(&node.shape) else { continue };
         let Some(list) = functions(&node.op, count) else { continue };
@@ -35,13 +45,11 @@ pub(super) fn polynomials(graph: &Graph) -> Result<Option<Graph>, NnError> {
             continue;
         }
         let list = spread(list, count);
-        let shifted: Vec<Normal> = list.iter().map(|function| normal(function, true)).collect();
-        if let Some(next) = rewrite(graph, id, &list, &shifted)? {
-            return Ok(Some(next));
-        }
-        let plain: Vec<Normal> = list.iter().map(|function| normal(function, false)).collect();
-        if let Some(next) = rewrite(graph, id, &list, &plain)? {
-            return Ok(Some(next));
+        for &shift in shifts {
+            let normals: Vec<Normal> = list.iter().map(|function| normal(function, shift)).collect();
+            if let Some(next) = rewrite(graph, id, &list, &normals)? {
+                return Ok(Some(next));
+            }
         }
     }
     Ok(None)

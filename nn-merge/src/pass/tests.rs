@@ -183,3 +183,19 @@ fn an_average_pool_stays_behind_an_activation_and_merges_between_linear_maps() {
     assert_eq!((shape.kernel, shape.stride, shape.padding), ([4, 4], [2, 2], [1, 1, 1, 1]));
     assert_eq!(count(&merged, |op| matches!(op, Op::AveragePool { .. })), 0);
 }
+
+#[test]
+fn without_merging_every_normalisation_is_a_linear_map_of_its_own() {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let mut b = Builder::new(&[1, 2, 8, 8], &mut rng).expect("small");
+    b.conv(4, 3, 1, 1, 1).expect("fits").batch_norm(false).expect("fits").relu().expect("fits");
+    b.average_pool(2, 2, 0, true).expect("fits").dense(5).expect("fits").op(Op::Softmax).expect("fits");
+    let graph = b.finish();
+    let (merged, _) = run(&graph).expect("runs");
+    let (plain, rows) = run_necessary(&graph).expect("runs");
+    let linear = |graph: &Graph| count(graph, |op| matches!(op, Op::Linear(_)));
+    assert_eq!((linear(&merged), linear(&plain)), (2, 3), "{rows:?}");
+    assert_eq!(count(&plain, |op| matches!(op, Op::BatchNorm(_) | Op::Softmax)), 0);
+    let logits = without_softmax(&graph).expect("runs");
+    assert!(difference(&logits, &merged, 5) < 1e-9 && difference(&logits, &plain, 5) < 1e-9);
+}

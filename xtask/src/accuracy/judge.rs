@@ -7,22 +7,22 @@ use crate::networks::images::Labelled;
 
 /// How often a network's labels are those of float arithmetic, and how often either is right.
 #[derive(Debug, Serialize)]
-pub(super) struct Verdict {
-    pub(super) images: usize,
-    pub(super) agree: usize,
+pub(crate) struct Verdict {
+    pub(crate) images: usize,
+    pub(crate) agree: usize,
     /// Shares of 1; none without labels.
-    pub(super) accuracy: Option<f64>,
-    pub(super) float_accuracy: Option<f64>,
+    pub(crate) accuracy: Option<f64>,
+    pub(crate) float_accuracy: Option<f64>,
     /// The images whose labels differ.
-    pub(super) others: Vec<Other>,
+    pub(crate) others: Vec<Other>,
 }
 
 /// One image with another label than float's.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Other {
-    pub(super) image: usize,
-    pub(super) expected: usize,
-    pub(super) got: usize,
+pub(crate) struct Other {
+    pub(crate) image: usize,
+    pub(crate) expected: usize,
+    pub(crate) got: usize,
 }
 
 impl Verdict {
