@@ -20,7 +20,9 @@ use protocol::RoundChoice;
 use protocol::channel::Link;
 
 pub(crate) use merge::{Merge, ProfileName};
-pub(crate) use methods::{BaseName, MethodFlags, RoundsName, ServeMethods, TransfersName, word};
+pub(crate) use methods::{
+    BaseName, MethodFlags, PreprocessingName, RoundsName, ServeMethods, TransfersName, word,
+};
 pub(crate) use outputs::{OutputFlags, OutputName, check_top};
 
 /// Where a server listens and a client connects if nothing else is said.
@@ -136,6 +138,7 @@ Examples:
   hushnet inspect mnist.hush
   hushnet inspect mnist.hush --bundle 16
   hushnet inspect mnist.hush --link wan        activations as a client over such a link chooses them
+  hushnet inspect mnist.hush --preprocessing bfv
   hushnet inspect mnist.hush --json | jq .security")]
 pub(crate) struct Inspect {
     /// The model file
@@ -153,6 +156,9 @@ pub(crate) struct Inspect {
     /// Show all activations in one round trip each, or in three (the default)
     #[arg(long, value_name = "CHOICE", value_parser = methods::one_or_three(), conflicts_with = "link")]
     pub(crate) rounds: Option<RoundChoice>,
+    /// Show this construction of the linear layers' preprocessing
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = PreprocessingName::Split)]
+    pub(crate) preprocessing: PreprocessingName,
     /// Show what is faster over a link, step by step: `lan`, `wan`, or as in `100mbit/40ms`
     #[arg(long, value_name = "LINK")]
     pub(crate) link: Option<Link>,
@@ -173,7 +179,8 @@ Examples:
   hushnet serve mnist.hush --listen 0.0.0.0:7700 --quota 1000
   hushnet serve mnist.hush --output logits --logit-bits 8
   hushnet serve mnist.hush --top 3             the three best labels, to whoever asks
-  hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only")]
+  hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only
+  hushnet serve mnist.hush --preprocessing bfv no other construction of the linear layers' preprocessing")]
 pub(crate) struct Serve {
     /// The model file
     #[arg(value_name = "MODEL.hush")]
@@ -258,6 +265,7 @@ Examples:
   hushnet infer digits/ --top 3                 the three best labels, largest logit first
   hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
   hushnet infer digits/ --base ml-kem           no Diffie–Hellman
+  hushnet infer digits/ --preprocessing bfv     the masks encrypted, as in Delphi and Cheetah
   hushnet infer digits/ --rounds one --link wan tries a slower link; `serve --link wan` is its other half")]
 pub(crate) struct Infer {
     /// The images

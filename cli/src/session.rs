@@ -239,8 +239,9 @@ impl Session {
     /// The next bundle of the pool: one that is filled, if there is one, else any.
     fn claim(&self, store: &Store, left: usize) -> Result<Option<ClientBundle>, Failure> {
         let claim = |most| {
+            let (client, preprocessing) = (&self.client, self.client.terms().preprocessing);
             store
-                .claim(self.client.manifest(), &self.client.origin(), self.client.mode(), most)
+                .claim(client.manifest(), &client.origin(), client.mode(), preprocessing, most)
                 .map_err(|source| self.failed(source))
         };
         match claim(left)? {

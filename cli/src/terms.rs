@@ -3,6 +3,7 @@
 //! | member | what |
 //! |---|---|
 //! | `transfers`, `base`, `rounds` | words of the command line; none where bundles come from a folder: they were settled there |
+//! | `preprocessing` | the construction of the linear layers' preprocessing |
 //! | `steps` | activation steps of all bundles by the round trips that each takes |
 //! | `link` | the estimate that the choice of round trips went by: no member if nothing was measured; `rate_is_assumed` where only the round trip was |
 //! | `modelled_link` | the link that `--link` modelled: all times include it |
@@ -10,7 +11,7 @@
 use std::fmt;
 
 use protocol::handshake::Terms;
-use protocol::{LinkEstimate, Plan};
+use protocol::{LinkEstimate, Plan, Preprocessing};
 use serde::Serialize;
 
 use crate::args::{BaseName, MethodFlags, RoundsName, TransfersName, word};
@@ -43,6 +44,7 @@ pub(crate) struct Measured {
 pub(crate) struct Agreed {
     #[serde(flatten)]
     chosen: Option<Chosen>,
+    preprocessing: Preprocessing,
     /// Of all bundles together.
     pub(crate) steps: Steps,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +101,8 @@ impl Agreed {
             rounds: word::<RoundsName, _>(&protocol::Rounds::from(flags.rounds_name())),
         };
         let modelled_link = flags.link.map(|link| link.to_string());
-        Self { chosen: Some(chosen), steps, link: link.map(Measured::from), modelled_link }
+        let preprocessing = terms.preprocessing;
+        Self { chosen: Some(chosen), preprocessing, steps, link: link.map(Measured::from), modelled_link }
     }
 
     /// The same without what mattered only where the bundles were prepared.
@@ -118,6 +121,7 @@ impl Agreed {
             }
             None => rows.push(("transfers", "made when the bundles were prepared".to_owned())),
         }
+        rows.push(("preprocessing", self.preprocessing.to_string()));
         rows.push(("activation steps", self.steps.text()));
         if let Some(link) = &self.link {
             let assumed = if link.rate_is_assumed { " (rate assumed)" } else { "" };
@@ -155,7 +159,12 @@ mod tests {
     #[test]
     fn terms_are_shown_in_the_words_of_the_command_line() {
         let flags = MethodFlags { link: Some(Link::WAN), ..MethodFlags::default() };
-        let terms = Terms { mode: OutputMode::Label, transfers: TransferKind::Silent, base: BaseKind::MlKem };
+        let terms = Terms {
+            mode: OutputMode::Label,
+            transfers: TransferKind::Silent,
+            base: BaseKind::MlKem,
+            preprocessing: Preprocessing::Bfv,
+        };
         let steps = Steps { one_round: 2, three_rounds: 3 };
         let link = LinkEstimate::new(Duration::from_millis(40), 1e8);
         let agreed = Agreed::new(&flags, &terms, steps, Some(link));
@@ -163,14 +172,14 @@ mod tests {
         assert_eq!(
             document,
             serde_json::json!({
-                "transfers": "silent", "base": "ml-kem", "rounds": "auto",
+                "transfers": "silent", "base": "ml-kem", "rounds": "auto", "preprocessing": "bfv",
                 "steps": {"one_round": 2, "three_rounds": 3},
                 "link": {"round_trip_seconds": link.round_trip_seconds(), "bits_per_second": 1e8, "rate_is_assumed": false},
                 "modelled_link": "100mbit/40ms",
             })
         );
         let table = agreed.table();
-        for word in ["silent", "ml-kem", "auto", "2 in one round trip, 3 in three", "40.00 ms"] {
+        for word in ["silent", "ml-kem", "auto", "bfv", "2 in one round trip, 3 in three", "40.00 ms"] {
             assert!(table.contains(word), "{word} in {table}");
         }
         assert!(!table.contains("assumed"), "{table}");
@@ -185,7 +194,7 @@ mod tests {
         let agreed = Agreed::new(&MethodFlags::default(), &terms, steps, None).prepared_elsewhere();
         assert_eq!(
             serde_json::to_value(&agreed).unwrap(),
-            serde_json::json!({"steps": {"one_round": 2, "three_rounds": 3}})
+            serde_json::json!({"preprocessing": "bfv", "steps": {"one_round": 2, "three_rounds": 3}})
         );
     }
 }

@@ -221,4 +221,5 @@ fn ckks_decrypts_and_decodes() {
     assert_eq!(errors(|| params.decrypt(&secret, &ciphertext)), 0, "decryption");
     let plaintext = params.decrypt(&secret, &ciphertext);
     assert_eq!(errors(|| params.decode(&plaintext)), 0, "decoding");
+    assert_eq!(errors(|| params.decode_wide(&plaintext, 60)), 0, "wide decoding");
 }

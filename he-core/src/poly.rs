@@ -34,7 +34,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{AddAssign, SubAssign};
+use core::ops::{Add, AddAssign, Sub, SubAssign};
 
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
@@ -42,7 +42,7 @@ use zeroize::Zeroize;
 use crate::error::HeError;
 use crate::modulus::Modulus;
 use crate::ntt::{Kernel, NttTable, elementwise};
-use crate::pool;
+use crate::pool::Words;
 use crate::sample;
 use crate::scratch::Wipe;
 
@@ -76,7 +76,7 @@ impl Form for Ntt {
 
 /// N residues modulo q in the form `F`; wiped on drop.
 pub struct Poly<F: Form> {
-    words: Vec<u64>,
+    words: Words,
     modulus: Modulus,
     form: PhantomData<F>,
 }
@@ -84,12 +84,6 @@ pub struct Poly<F: Form> {
 impl<F: Form> fmt::Debug for Poly<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Poly<{}>({} words modulo {})", F::NAME, self.words.len(), self.modulus.value())
-    }
-}
-
-impl<F: Form> Drop for Poly<F> {
-    fn drop(&mut self) {
-        pool::give(core::mem::take(&mut self.words));
     }
 }
 
@@ -104,7 +98,7 @@ impl<F: Form> Poly<F> {
     /// The zero polynomial.
     #[must_use]
     pub fn zero(table: &NttTable) -> Self {
-        Self { words: pool::take(table.n()), modulus: *table.modulus(), form: PhantomData }
+        Self { words: Words::zeros(table.n()), modulus: *table.modulus(), form: PhantomData }
     }
 
     /// A uniform polynomial: uniform in either form, because the transform is a bijection.
@@ -136,7 +130,7 @@ impl<F: Form> Poly<F> {
 
     fn checked(table: &NttTable, words: Vec<u64>, what: &'static str) -> Result<Self, HeError> {
         // Owned from the start, so that a refused polynomial is wiped too.
-        let poly = Self { words, modulus: *table.modulus(), form: PhantomData };
+        let poly = Self { words: words.into(), modulus: *table.modulus(), form: PhantomData };
         if poly.words.len() != table.n() {
             return Err(HeError::Length { what, expected: table.n(), found: poly.words.len() });
         }
@@ -147,18 +141,18 @@ impl<F: Form> Poly<F> {
         }
     }
 
-    fn convert<G: Form>(mut self) -> Poly<G> {
-        Poly { words: core::mem::take(&mut self.words), modulus: self.modulus, form: PhantomData }
+    fn convert<G: Form>(self) -> Poly<G> {
+        Poly { words: self.words, modulus: self.modulus, form: PhantomData }
     }
 
     /// A copy, for data that is public.
     pub(crate) fn duplicate(&self) -> Self {
-        Self { words: pool::copy(&self.words), modulus: self.modulus, form: PhantomData }
+        Self { words: Words::copy(&self.words), modulus: self.modulus, form: PhantomData }
     }
 
     /// Zero, of the same ring.
     pub(crate) fn zero_like(&self) -> Self {
-        Self { words: pool::take(self.words.len()), modulus: self.modulus, form: PhantomData }
+        Self { words: Words::zeros(self.words.len()), modulus: self.modulus, form: PhantomData }
     }
 
     pub(crate) fn negate(&mut self) {
@@ -322,6 +316,28 @@ impl Poly<Ntt> {
         let mut sum = Self::zero(table);
         table.accumulate(&slices, &mut sum.words);
         sum
+    }
+}
+
+impl<F: Form> Add for &Poly<F> {
+    type Output = Poly<F>;
+
+    fn add(self, other: Self) -> Poly<F> {
+        self.assert_fits(other.n(), &other.modulus);
+        let mut sum = self.zero_like();
+        elementwise::sum(Kernel::widest(), &self.words, &other.words, &mut sum.words, &self.modulus);
+        sum
+    }
+}
+
+impl<F: Form> Sub for &Poly<F> {
+    type Output = Poly<F>;
+
+    fn sub(self, other: Self) -> Poly<F> {
+        self.assert_fits(other.n(), &other.modulus);
+        let mut rest = self.zero_like();
+        elementwise::difference(Kernel::widest(), &self.words, &other.words, &mut rest.words, &self.modulus);
+        rest
     }
 }
 

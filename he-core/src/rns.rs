@@ -15,7 +15,7 @@
 //! how many. Wiped on drop, no `Clone` (public data has [`RnsPoly::duplicate`]), and `Debug` prints shapes, as for `Poly`.
 //! Mixing rings is a mistake in the program and panics.
 
-use core::ops::{AddAssign, SubAssign};
+use core::ops::{Add, AddAssign, Sub, SubAssign};
 
 use rand_core::CryptoRng;
 use rayon::prelude::*;
@@ -324,6 +324,24 @@ impl RnsPoly<Ntt> {
             Poly::dot(table, &terms)
         };
         Self(ring.tables().iter().enumerate().map(limb).collect())
+    }
+}
+
+impl<F: Form> Add for &RnsPoly<F> {
+    type Output = RnsPoly<F>;
+
+    fn add(self, other: Self) -> RnsPoly<F> {
+        self.assert_limbs(other.0.len());
+        RnsPoly(self.0.iter().zip(&other.0).map(|(x, y)| x + y).collect())
+    }
+}
+
+impl<F: Form> Sub for &RnsPoly<F> {
+    type Output = RnsPoly<F>;
+
+    fn sub(self, other: Self) -> RnsPoly<F> {
+        self.assert_limbs(other.0.len());
+        RnsPoly(self.0.iter().zip(&other.0).map(|(x, y)| x - y).collect())
     }
 }
 

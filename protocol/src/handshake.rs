@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | hello | C | magic, version, 32-byte nonce |
 //! | welcome | S | version, nonce, epoch, the public manifest, what the server offers |
-//! | request | C | the *terms* (output, kinds of transfers), the manifest's digest as the client computed it |
+//! | request | C | the *terms* (output, kinds of transfers, preprocessing), the manifest's digest as the client computed it |
 //! | agreed | S | nothing: or a refusal that says why |
 //!
 //! The server shows which [`Methods`] it allows, the client chooses among them, the server checks. What only matters to one
@@ -23,11 +23,12 @@ use ss_core::ot::{BaseKind, ExtensionParams};
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
 use crate::offline::BundleId;
+use crate::offline::construction::Preprocessing;
 use crate::plan::OutputMode;
 use crate::rounds::RoundChoice;
 
 /// Version of everything on the wire. Equal or refused.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 const MAGIC: &[u8; 8] = b"hushnet\0";
 const HELLO_BYTES: usize = 44;
 const REQUEST_CAP: usize = 1024;
@@ -62,12 +63,27 @@ pub struct Methods {
     pub ml_kem: bool,
     /// Activations in one round trip: more bytes and more of the server's memory.
     pub one_round: bool,
+    /// [`Preprocessing::Split`].
+    pub split: bool,
+    /// [`Preprocessing::Bfv`].
+    pub bfv: bool,
+    /// [`Preprocessing::Ckks`].
+    pub ckks: bool,
 }
 
 impl Default for Methods {
-    /// Everything.
+    /// Everything that is built in.
     fn default() -> Self {
-        Self { soft_spoken: true, silent: true, ristretto: true, ml_kem: true, one_round: true }
+        Self {
+            soft_spoken: true,
+            silent: true,
+            ristretto: true,
+            ml_kem: true,
+            one_round: true,
+            split: true,
+            bfv: true,
+            ckks: false,
+        }
     }
 }
 
@@ -92,6 +108,8 @@ pub struct Terms {
     pub transfers: TransferKind,
     /// The base transfers.
     pub base: BaseKind,
+    /// The construction of the linear layers' preprocessing.
+    pub preprocessing: Preprocessing,
 }
 
 /// What the client asks for; all but base transfers and the goodbye are answered by [`Kind::Agreed`] or a refusal.
@@ -248,11 +266,39 @@ impl Greeting {
 impl Methods {
     /// Whether any session is possible.
     pub fn suffice(&self) -> bool {
-        (self.soft_spoken || self.silent) && (self.ristretto || self.ml_kem)
+        (self.soft_spoken || self.silent)
+            && (self.ristretto || self.ml_kem)
+            && (self.split || self.bfv || self.ckks)
+    }
+
+    /// Whether this construction is allowed.
+    pub fn allows(&self, construction: Preprocessing) -> bool {
+        match construction {
+            Preprocessing::Split => self.split,
+            Preprocessing::Bfv => self.bfv,
+            Preprocessing::Ckks => self.ckks,
+        }
+    }
+
+    /// The first construction that is allowed, which a client without a wish takes.
+    pub fn preprocessing(&self) -> Preprocessing {
+        Preprocessing::ALL.into_iter().find(|&construction| self.allows(construction)).unwrap_or_default()
     }
 
     /// Why these terms are refused, in one sentence; `None` where they are fine.
     pub fn objection(&self, terms: &Terms) -> Option<String> {
+        if !self.allows(terms.preprocessing) {
+            let own: Vec<&str> = Preprocessing::ALL
+                .into_iter()
+                .filter(|&construction| self.allows(construction))
+                .map(Preprocessing::name)
+                .collect();
+            return Some(format!(
+                "this server does not preprocess by `{}`: ask for {}",
+                terms.preprocessing,
+                own.join(" or ")
+            ));
+        }
         let transfers = match terms.transfers {
             TransferKind::SoftSpoken { field_bits } if !is_field(field_bits) => {
                 return Some(format!(
@@ -304,15 +350,17 @@ pub fn session(nonces: &[[u8; 32]; 2], digest: &[u8; 32], epoch: &Epoch, terms: 
         TransferKind::Silent => 0,
         TransferKind::SoftSpoken { field_bits } => field_bits,
     };
-    let base = terms.base.name().as_bytes();
+    let (base, preprocessing) = (terms.base.name().as_bytes(), terms.preprocessing.name().as_bytes());
     let mut hash = Sha3_256::new();
-    hash.update(b"hushnet session v3");
+    hash.update(b"hushnet session v4");
     hash.update(PROTOCOL_VERSION.to_le_bytes());
     nonces.iter().for_each(|nonce| hash.update(nonce));
     hash.update(digest);
     hash.update(epoch.bytes());
-    [output, field_bits, base.len() as u32].iter().for_each(|word| hash.update(word.to_le_bytes()));
+    let lengths = [base.len() as u32, preprocessing.len() as u32];
+    [output, field_bits].iter().chain(&lengths).for_each(|word| hash.update(word.to_le_bytes()));
     hash.update(base);
+    hash.update(preprocessing);
     hash.finalize().into()
 }
 

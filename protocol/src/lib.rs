@@ -16,6 +16,7 @@
 //! | [`steps`] | activations over a channel, in chunks |
 //! | [`session`] | client and server, states as types |
 //! | [`serve`] | many clients |
+//! | [`slots`] | tensors and linear layers on the slots of CKKS ciphertexts |
 //! | [`store`] | a client's prepared bundles on disk, each usable once |
 //! | [`rounds`] | round trips or bytes, step by step |
 //! | [`report`] | seconds, bytes, rounds, by layer |
@@ -35,6 +36,7 @@ pub mod report;
 pub mod rounds;
 pub mod serve;
 pub mod session;
+pub mod slots;
 pub mod steps;
 pub mod store;
 pub mod testing;
@@ -47,6 +49,7 @@ pub use he_core::{Params, Profile, Seed};
 pub use error::{PeerFault, ProtocolError, Refusal, RefusalCode};
 pub use handshake::{Methods, TransferKind};
 pub use link::{LinkEstimate, Rounds};
+pub use offline::construction::Preprocessing;
 pub use online::Output;
 pub use plan::{OutputMode, Plan};
 pub use rounds::RoundChoice;

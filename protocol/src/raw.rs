@@ -30,6 +30,15 @@ impl Raw {
         Self(limbs.into())
     }
 
+    /// The shares of images of `length` elements, one after the other.
+    pub(crate) fn joined(params: &Params, length: usize, images: Vec<Zeroizing<Vec<Vec<u64>>>>) -> Self {
+        let mut raw = Self::zeros(params, images.len() * length);
+        for (mut limbs, image) in raw.chunks_mut(length).into_iter().zip(&images) {
+            limbs.iter_mut().zip(image.iter()).for_each(|(limb, values)| limb.copy_from_slice(values));
+        }
+        raw
+    }
+
     /// Zeros.
     pub(crate) fn zeros(params: &Params, length: usize) -> Self {
         Self::new(vec![vec![0; length]; params.limbs()])

@@ -7,7 +7,7 @@
 //! other half.
 //!
 //! The file: magic with version, origin (which server process and model the other half is with), bundle id, images, output
-//! mode, choice of rounds, then ρ of the input, the share of the output and the steps in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
+//! mode, choice of rounds, preprocessing, then ρ of the input, the share of the output and the steps in the order of the plan (fixed lengths), then SHA3-256 over everything before it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -22,12 +22,13 @@ use zeroize::Zeroizing;
 
 use crate::error::ProtocolError;
 use crate::offline::ClientBundle;
+use crate::offline::construction::Preprocessing;
 use crate::plan::{OutputMode, Plan};
 use crate::rounds::RoundChoice;
 use crate::steps::ClientSteps;
 
-const MAGIC: &[u8; 8] = b"HUSHBND\x03";
-const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 9;
+const MAGIC: &[u8; 8] = b"HUSHBND\x04";
+const HEADER: usize = 8 + 32 + 32 + 4 + 4 + 9 + 1;
 const EXTENSION: &str = "bundle";
 const UNFINISHED: &str = "part";
 
@@ -84,8 +85,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Takes the next bundle of this origin and output with at most `images` images, burning its file first. Files of
-    /// other origins or versions stay; a damaged file of this origin is removed and reported.
+    /// Takes the next bundle of this origin, output and preprocessing with at most `images` images, burning its file first.
+    /// Files of other origins, versions or preprocessings stay; a damaged file of this origin is removed and reported.
     ///
     /// # Errors
     /// [`ProtocolError::Store`] for a damaged file or a folder that does not sync: the bundle is burnt all the same.
@@ -94,6 +95,7 @@ impl Store {
         manifest: &Manifest,
         origin: &[u8; 32],
         mode: OutputMode,
+        preprocessing: Preprocessing,
         images: usize,
     ) -> Result<Option<ClientBundle>, ProtocolError> {
         let entries = fs::read_dir(&self.folder).map_err(|error| failed(&self.folder, &error))?;
@@ -110,7 +112,10 @@ impl Store {
                 continue;
             }
             let header = Header::parse(&start);
-            if &header.origin != origin || header.mode != mode || header.images > images {
+            let alike = &header.origin == origin
+                && header.mode == mode
+                && header.preprocessing == Some(preprocessing);
+            if !alike || header.images > images {
                 continue;
             }
             let Ok(bytes) = fs::read(&path).map(Zeroizing::new) else { continue };
@@ -130,7 +135,8 @@ impl Store {
             if whole.is_none() {
                 return Err(damaged());
             }
-            let plan = Arc::new(Plan::with_rounds(manifest, header.images, mode, header.rounds)?);
+            let plan = Plan::with_preprocessing(manifest, header.images, mode, header.rounds, preprocessing)?;
+            let plan = Arc::new(plan);
             return decode(&bytes, header, plan).ok_or_else(damaged).map(Some);
         }
         Ok(None)
@@ -171,6 +177,7 @@ struct Header {
     images: usize,
     mode: OutputMode,
     rounds: RoundChoice,
+    preprocessing: Option<Preprocessing>,
 }
 
 impl Header {
@@ -180,6 +187,7 @@ impl Header {
         let part = |at: usize| std::array::from_fn(|i| bytes[at + i]);
         Self {
             rounds: RoundChoice::from_bytes(std::array::from_fn(|i| bytes[80 + i])),
+            preprocessing: Preprocessing::from_byte(bytes[89]),
             origin: part(8),
             id: part(40),
             images: word(72) as usize,
@@ -201,6 +209,7 @@ fn encode(bundle: ClientBundle, origin: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     bytes.extend_from_slice(&(plan.images() as u32).to_le_bytes());
     bytes.extend_from_slice(&plan.mode().word().to_le_bytes());
     bytes.extend_from_slice(&plan.rounds().bytes());
+    bytes.push(plan.preprocessing().byte());
     for share in [input_mask.as_slice(), output.values()] {
         share.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     }

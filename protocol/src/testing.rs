@@ -17,11 +17,10 @@ use ss_core::share::Share;
 
 use crate::channel::{Channel, Link, Stream, pair, shaped};
 use crate::error::ProtocolError;
+use crate::offline::construction::{client_keys, client_open, client_setup, server_reply, server_setup};
 use crate::offline::correlations::client_operands;
-use crate::offline::keys::{client_keys, client_open};
-use crate::offline::replies::server_reply;
 use crate::offline::rho::Rho;
-use crate::offline::stage::{layer_seed, masks_seed, operands_seed};
+use crate::offline::stage::{layer_seed, masks_seed, operands_seed, setup_seed};
 use crate::plan::Plan;
 use crate::session::{Client, Greeted, Served, Server};
 
@@ -78,16 +77,18 @@ pub fn replay(
     serving: &Seed,
     bundle: u64,
 ) -> Result<Tape, ProtocolError> {
+    let (message, own_keys) = client_setup(plan, &setup_seed(client))?;
+    let keys = server_setup(plan, &message)?;
     let (client, serving) = (client.fork("bundle", &[bundle]), serving.fork("bundle", &[bundle]));
-    let (hints, biases) = (server.hints(plan)?, server.biases(plan));
+    let (materials, biases) = (server.materials(plan)?, server.biases(plan));
     let mut nodes: Vec<NodeTape> = plan.nodes().iter().map(|_| NodeTape::default()).collect();
     let mut rho = Rho::new(plan, &masks_seed(&client));
     let mut shares = Vec::with_capacity(plan.layers().len());
-    for (layer, (hints, bias)) in zip(plan.layers(), zip(&hints, &biases)) {
-        let (keys, own, slots) =
-            client_keys(plan, layer, server.epoch(), &layer_seed(&client, layer), &mut rho);
-        let (replies, half) = server_reply(plan, layer, hints, bias, &keys, &layer_seed(&serving, layer))?;
-        let share = client_open(plan, layer, own, &replies)?;
+    for (layer, (material, bias)) in zip(plan.layers(), zip(&materials, &biases)) {
+        let seeds = [&client, &serving].map(|seed| layer_seed(seed, layer));
+        let (message, own, slots) = client_keys(plan, layer, &own_keys, server.epoch(), &seeds[0], &mut rho)?;
+        let (replies, half) = server_reply(plan, layer, material, &keys, bias, &message, &seeds[1])?;
+        let share = client_open(plan, layer, &own_keys, own, &replies)?;
         nodes[layer.node].linear = Some(LinearTape {
             tile: layer.tiling.tile().clone(),
             slots: layer.tiling.slots(),

@@ -30,8 +30,9 @@ use he_core::split::{ClientSecret, Epoch, PublicKey};
 use he_core::{Coeff, Params, Profile, RnsPoly, Seed};
 use nn_merge::fixed_point::dither_log2_sigma;
 use nn_merge::model::{InputSpec, Manifest, NodeSpec, OpSpec, OutputSpec, limits};
-use protocol::offline::keys::{SlotMasks, client_keys, client_open};
-use protocol::offline::replies::{LayerHints, prepared, server_reply};
+use protocol::offline::construction::{
+    ClientKeys, Material, ServerKeys, SlotMasks, client_keys, client_open, prepared, server_reply,
+};
 use protocol::offline::rho::Rho;
 use protocol::plan::LinearPlan;
 use protocol::{OutputMode, Plan};
@@ -131,7 +132,8 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
         (0..INPUTS).map(|_| (rng.next_u64() as i64 % limit) as u64 & ((1 << layer.width) - 1)).collect();
     let epoch = Epoch::new([3; 32]);
     let prepare = |geometry: &_| prepared(params, geometry, &weights).map(Arc::new);
-    let hints = LayerHints::new(params, &epoch, layer, &weights, prepare).unwrap();
+    let material = Material::new(&plan, &epoch, layer, &weights, prepare).unwrap();
+    let none = (ClientKeys::Split, ServerKeys::Split);
     let bias = vec![vec![0; OUTPUTS]; params.limbs()];
     let meetings = meetings(layer, params.n());
 
@@ -142,12 +144,12 @@ fn attack(profile: Profile, readers: usize, bits: u32, t: u32, view: View) -> f6
         let own_seed = |number: usize| client.fork("layer", &[number as u64]);
         let mut rho = Rho::new(&plan, &client.fork("masks", &[]));
         for (number, earlier) in plan.layers()[..readers - 1].iter().enumerate() {
-            client_keys(&plan, earlier, &epoch, &own_seed(number), &mut rho);
+            client_keys(&plan, earlier, &none.0, &epoch, &own_seed(number), &mut rho).unwrap();
         }
         let client = own_seed(readers - 1);
-        let (keys, own, masks) = client_keys(&plan, layer, &epoch, &client, &mut rho);
-        let (replies, half) = server_reply(&plan, layer, &hints, &bias, &keys, &server).unwrap();
-        let share = client_open(&plan, layer, own, &replies).unwrap();
+        let (keys, own, masks) = client_keys(&plan, layer, &none.0, &epoch, &client, &mut rho).unwrap();
+        let (replies, half) = server_reply(&plan, layer, &material, &none.1, &bias, &keys, &server).unwrap();
+        let share = client_open(&plan, layer, &none.0, own, &replies).unwrap();
 
         // The server's online step, in plain arithmetic.
         let x = slots(&plan, layer, &masks, &rho.of_producer(&plan.producers()[0]), &input);

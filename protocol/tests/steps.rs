@@ -12,7 +12,7 @@ use protocol::channel::{Channel, pair};
 use protocol::handshake::Terms;
 use protocol::steps::{CHUNK_ELEMENTS, prepare, run};
 use protocol::transfers::Transfers;
-use protocol::{BaseKind, OutputMode, ProtocolError, TransferKind};
+use protocol::{BaseKind, OutputMode, Preprocessing, ProtocolError, TransferKind};
 use rand_core::Rng;
 use ss_core::activation::{Activation, ActivationPlan, Widths};
 use ss_core::lookup::{Input, LookupSpec, Output};
@@ -68,7 +68,12 @@ fn outcome(
     seed: &Seed,
 ) -> Result<Vec<Vec<u64>>, ProtocolError> {
     let n = shares.client.len();
-    let terms = Terms { mode: OutputMode::Label, transfers: kind, base: BaseKind::Ristretto };
+    let terms = Terms {
+        mode: OutputMode::Label,
+        transfers: kind,
+        base: BaseKind::Ristretto,
+        preprocessing: Preprocessing::Split,
+    };
     let session = [7; 32];
     let sizes: Vec<_> = plan.steps().iter().map(|spec| (spec.clone(), n)).collect();
     let ring = (1u64 << WIDTHS.output_bits) - 1;

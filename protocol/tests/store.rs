@@ -10,7 +10,7 @@ use common::{fresh_seed, inputs, model};
 use he_core::{Profile, Seed};
 use protocol::store::Store;
 use protocol::testing::in_process;
-use protocol::{Output, OutputMode, Policy, ProtocolError, RefusalCode, Server};
+use protocol::{Output, OutputMode, Policy, Preprocessing, ProtocolError, RefusalCode, Server};
 
 fn quiet(_: usize, _: usize) {}
 
@@ -55,7 +55,7 @@ impl Bench {
         let (result, _) = in_process(&self.server, seed.fork("serving", &[]), seed, |client| {
             let (manifest, origin) = (client.manifest().clone(), client.origin());
             let mut client = client.agree(false)?;
-            match store.claim(&manifest, &origin, OutputMode::Label, 2)? {
+            match store.claim(&manifest, &origin, OutputMode::Label, Preprocessing::Split, 2)? {
                 Some(bundle) => {
                     let before = client.traffic().sent;
                     let result = client.infer(bundle, &self.inputs, &mut quiet);
@@ -116,10 +116,10 @@ fn damage_anywhere_is_found_and_the_file_burnt() {
                 bytes[at] ^= 16
             }
             std::fs::write(&file, bytes).unwrap();
-            let result = store.claim(manifest, &origin, OutputMode::Label, 2);
+            let result = store.claim(manifest, &origin, OutputMode::Label, Preprocessing::Split, 2);
             if result.as_ref().is_ok_and(Option::is_none) {
                 // Its first bytes no longer say that it is ours: then it is left alone, unread.
-                assert!(at < 80 && file.exists(), "byte {at} cut {cut}");
+                assert!(at < 90 && file.exists(), "byte {at} cut {cut}");
                 continue;
             }
             assert!(matches!(result, Err(ProtocolError::Store { .. })), "byte {at} cut {cut}: {result:?}");
@@ -128,12 +128,17 @@ fn damage_anywhere_is_found_and_the_file_burnt() {
     }
     // The twin: the whole file is fine.
     std::fs::write(&file, &whole).unwrap();
-    assert!(store.claim(manifest, &origin, OutputMode::Label, 2).unwrap().is_some());
+    assert!(store.claim(manifest, &origin, OutputMode::Label, Preprocessing::Split, 2).unwrap().is_some());
     // Another model's, another output's and a too large bundle are left alone.
     std::fs::write(&file, &whole).unwrap();
-    assert!(store.claim(manifest, &[1; 32], OutputMode::Label, 2).unwrap().is_none());
-    assert!(store.claim(manifest, &origin, OutputMode::Logits { bits: 12 }, 2).unwrap().is_none());
-    assert!(store.claim(manifest, &origin, OutputMode::Label, 1).unwrap().is_none());
+    assert!(store.claim(manifest, &[1; 32], OutputMode::Label, Preprocessing::Split, 2).unwrap().is_none());
+    assert!(
+        store
+            .claim(manifest, &origin, OutputMode::Logits { bits: 12 }, Preprocessing::Split, 2)
+            .unwrap()
+            .is_none()
+    );
+    assert!(store.claim(manifest, &origin, OutputMode::Label, Preprocessing::Split, 1).unwrap().is_none());
     assert!(file.exists());
 }
 

@@ -35,6 +35,7 @@ const SMOKES: &[Smoke] = &[
     bench("bench he", &["bench", "he", "--effort", "smoke", "--json"]),
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
+    bench("bench paper", &["bench", "paper", "--effort", "smoke", "--json"]),
     bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),
     Smoke {
         name: "deep",

@@ -37,7 +37,7 @@ enum Check {
 }
 
 /// The fuzz targets of `fuzz/Cargo.toml`.
-const TARGETS: [&str; 3] = ["rlwe", "split", "ckks"];
+const TARGETS: [&str; 4] = ["rlwe", "split", "ckks", "bfv"];
 
 /// Tests that miri runs: words, bytes and buffers by the portable paths, small enough for an interpreter and on one thread
 /// (the thread pool's own crates cast integers to pointers, which miri cannot follow).

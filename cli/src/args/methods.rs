@@ -5,6 +5,7 @@
 //! | transfers | `--transfers`: which to ask for | `--field-bits`: the default, `--no-silent` |
 //! | base transfers | `--base` | `--post-quantum`: by ML-KEM only |
 //! | round trips of activations | `--rounds` | `--no-one-round` |
+//! | preprocessing of linear layers | `--preprocessing` | `--preprocessing`: a list |
 //! | a modelled link | `--link`: for what this end sends | `--link`: likewise |
 //!
 //! A client that asks for nothing takes what the server allows; what it does ask for the server may refuse. Words are an
@@ -13,7 +14,7 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use protocol::channel::Link;
-use protocol::{BaseKind, ClientOptions, Methods, RoundChoice, Rounds, TransferKind};
+use protocol::{BaseKind, ClientOptions, Methods, Preprocessing, RoundChoice, Rounds, TransferKind};
 
 use super::OutputFlags;
 
@@ -30,6 +31,9 @@ pub(crate) struct MethodFlags {
     /// Round trips of an activation; default: auto
     #[arg(long, value_enum, value_name = "CHOICE")]
     pub(crate) rounds: Option<RoundsName>,
+    /// Construction of the linear layers' preprocessing; default: the first that the server allows
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) preprocessing: Option<PreprocessingName>,
     /// For trying things out: delay what this side sends as over a slower link: `lan`, `wan`, or rate and
     /// round trip as in `100mbit/40ms`. Half of the round trip is this direction's; `serve --link` has the other
     #[arg(long, value_name = "LINK")]
@@ -37,7 +41,7 @@ pub(crate) struct MethodFlags {
 }
 
 /// What a server allows.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Methods")]
 pub(crate) struct ServeMethods {
     /// Field bits of the transfer extension (1, 2, 4 or 8) for clients that do not choose: more are fewer
@@ -54,6 +58,9 @@ pub(crate) struct ServeMethods {
     /// Refuse activations in one round trip, which take more bytes and memory
     #[arg(long)]
     pub(crate) no_one_round: bool,
+    /// Constructions of the linear layers' preprocessing that clients may choose among
+    #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',', default_value = "split,bfv")]
+    pub(crate) preprocessing: Vec<PreprocessingName>,
     /// For trying things out: delay what the server sends as over a slower link: `lan`, `wan`, or rate and
     /// round trip as in `100mbit/40ms`. Half of the round trip is this direction's; the client's --link has the other
     #[arg(long, value_name = "LINK")]
@@ -99,6 +106,17 @@ pub(crate) enum RoundsName {
     Three,
 }
 
+/// Names of the constructions of the preprocessing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PreprocessingName {
+    /// Products with weights done before any client comes: fewest bytes, least work
+    Split,
+    /// Encrypted masks, products and uniform masks: right to a unit, megabytes and more work
+    Bfv,
+    /// Encrypted masks in slots, rotations: the paper's
+    Ckks,
+}
+
 impl MethodFlags {
     /// The options of a session that asks for these and that output.
     pub(crate) fn options(&self, output: OutputFlags) -> ClientOptions {
@@ -108,6 +126,9 @@ impl MethodFlags {
         }
         if let Some(base) = self.base {
             options = options.base(base.into());
+        }
+        if let Some(preprocessing) = self.preprocessing {
+            options = options.preprocessing(preprocessing.into());
         }
         options
     }
@@ -135,6 +156,9 @@ impl ServeMethods {
             silent: !self.no_silent,
             ristretto: !self.post_quantum,
             one_round: !self.no_one_round,
+            split: self.preprocessing.contains(&PreprocessingName::Split),
+            bfv: self.preprocessing.contains(&PreprocessingName::Bfv),
+            ckks: self.preprocessing.contains(&PreprocessingName::Ckks),
             ..Methods::default()
         }
     }
@@ -167,6 +191,16 @@ impl From<RoundsName> for Rounds {
             RoundsName::Auto => Self::Auto,
             RoundsName::One => Self::One,
             RoundsName::Three => Self::Three,
+        }
+    }
+}
+
+impl From<PreprocessingName> for Preprocessing {
+    fn from(name: PreprocessingName) -> Self {
+        match name {
+            PreprocessingName::Split => Self::Split,
+            PreprocessingName::Bfv => Self::Bfv,
+            PreprocessingName::Ckks => Self::Ckks,
         }
     }
 }
@@ -205,6 +239,8 @@ mod tests {
         assert_eq!(words, ["ristretto", "ml-kem"]);
         let words = [Rounds::Auto, Rounds::One, Rounds::Three].map(|choice| word::<RoundsName, _>(&choice));
         assert_eq!(words, ["auto", "one", "three"]);
+        let words = Preprocessing::ALL.map(|kind| word::<PreprocessingName, _>(&kind));
+        assert_eq!(words, Preprocessing::ALL.map(Preprocessing::name));
         assert_eq!(word::<TransfersName, _>(&soft(3)), "unknown");
     }
 
@@ -216,10 +252,11 @@ mod tests {
             transfers: Some(TransfersName::Silent),
             base: Some(BaseName::MlKem),
             rounds: Some(RoundsName::One),
+            preprocessing: Some(PreprocessingName::Bfv),
             link: None,
         };
         let options = ClientOptions::new().transfers(TransferKind::Silent).base(BaseKind::MlKem);
-        assert_eq!(flags.options(labels), options.rounds(Rounds::One));
+        assert_eq!(flags.options(labels), options.rounds(Rounds::One).preprocessing(Preprocessing::Bfv));
         assert_eq!(flags.of_preparing(), Some("--transfers"));
         assert_eq!(MethodFlags { link: Some(Link::WAN), ..MethodFlags::default() }.of_preparing(), None);
     }

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use super::describe::{kind, shape, widths};
 use super::read_model;
-use super::security::{Lattice, Messages, SMALL_RATIO, lattice, messages, noise, plan, primes};
+use super::security::{
+    Construction, Lattice, Messages, SMALL_RATIO, construction, lattice, messages, noise, plan, primes,
+};
 use super::steps::{Step, step_table, steps};
 use crate::args::{Inspect, check_top};
 use crate::error::Failure;
@@ -30,6 +32,8 @@ struct Document<'a> {
     logit_bits: u32,
     nodes: Vec<Node<'a>>,
     bundle: usize,
+    /// The construction of the layers' preprocessing that the messages are of.
+    preprocessing: Construction,
     layers: Vec<Layer>,
     /// How the steps are chosen: `one`, `three`, or `auto` for the link below.
     rounds: &'static str,
@@ -104,7 +108,7 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
     let classes = tensors[manifest.output.node as usize].elements();
     check_top(arguments.top, classes)?;
     let top = arguments.top.unwrap_or(1);
-    let plan = plan(manifest, arguments.bundle, top, rounds)?;
+    let plan = plan(manifest, arguments.bundle, top, rounds, arguments.preprocessing.into())?;
     let labels = noise(&model, &plan, None).map_err(broken)?;
     let logits = noise(&model, &plan, Some(arguments.logit_bits)).map_err(broken)?;
     let (ratio, logit_ratio) = (least_ratio(&labels), least_ratio(&logits));
@@ -125,6 +129,7 @@ pub(super) fn run(arguments: &Inspect, console: &Console) -> Result<(), Failure>
             .map(|(spec, tensor)| Node { spec, shape: tensor.shape })
             .collect(),
         bundle: arguments.bundle,
+        preprocessing: construction(&plan),
         layers: layers(&plan, labels),
         rounds: match rounds {
             RoundChoice::One => "one",
@@ -213,9 +218,13 @@ impl Document<'_> {
         let what = counted(self.bundle, "image");
         text.push_str(&format!(
             "\n{}\n{}\n",
-            console.heading(&format!("Preprocessing of a bundle of {what}")),
+            console.heading(&format!("Preprocessing of a bundle of {what} by {}", self.preprocessing.name)),
             self.message_table()
         ));
+        if self.preprocessing.session_key_bytes > 0 {
+            let size = bytes(self.preprocessing.session_key_bytes as u64);
+            text.push_str(&format!("Keys of a session, client to server, once: {size}.\n"));
+        }
         let chosen = match &self.link {
             Some(link) => format!("whatever is faster over {link}, step by step"),
             None => format!("{} round trips each", self.rounds).replace("one round trips", "one round trip"),
@@ -343,6 +352,21 @@ impl Document<'_> {
             },
             table(&["layer", "noise the client knows", "server's dither", "ratio", "queries"], &rows),
         );
+        if let Some(ring) = &self.preprocessing.ring {
+            text.push_str(&format!(
+                "preprocessing {}: N = {}, ciphertexts modulo 2^{:.1}, replies modulo 2^{:.1}, at least {:.0} bits of security;\n\
+                 shares more than one unit off with probability 2^{:.0} per polynomial at most. Its noise is below that of the\n\
+                 table, which is of `split`.\n",
+                self.preprocessing.name,
+                ring.degree,
+                ring.log2_ciphertext,
+                ring.log2_reply,
+                ring.security_bits.floor(),
+                ring.log2_failure,
+            ));
+        } else {
+            text.push_str(&format!("preprocessing {}: over the profile's ring\n", self.preprocessing.name));
+        }
         text.push_str(&format!(
             "Noise in units of the layer's result. The server's dither is at least {} times what a client knows of the\n\
              noise: averaging it away takes some {} queries. A stated figure, not a proof; quotas count queries.\n",

@@ -5,8 +5,8 @@
 use nn_merge::model::Manifest;
 use nn_merge::noise::{NodeNoise, noise_report};
 use nn_merge::{Model, NnError};
-use protocol::offline::keys::{keys_bytes, replies_bytes};
-use protocol::{OutputMode, Params, Plan, RoundChoice};
+use protocol::offline::construction::{RingFacts, Scheme, keys_bytes, replies_bytes};
+use protocol::{OutputMode, Params, Plan, Preprocessing, RoundChoice};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -29,10 +29,22 @@ pub(super) struct Lattice {
     pub(super) security_bits: f64,
 }
 
+/// The construction of the linear layers' preprocessing.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Construction {
+    /// Its name.
+    pub(super) name: Preprocessing,
+    /// Bytes of the client's keys, once per session.
+    pub(super) session_key_bytes: usize,
+    /// The ring of its ciphertexts, where it is not the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ring: Option<RingFacts>,
+}
+
 /// Bytes of one layer's preprocessing messages.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Messages {
-    /// Keys, masks of known zeros and differences, client to server.
+    /// Keys, masks of known zeros and differences, or encryptions: client to server.
     pub(super) key_bytes: usize,
     /// Masked replies, server to client.
     pub(super) reply_bytes: usize,
@@ -76,9 +88,20 @@ pub(super) fn plan(
     images: usize,
     labels: u32,
     rounds: RoundChoice,
+    preprocessing: Preprocessing,
 ) -> Result<Plan, Failure> {
     let mode = if labels > 1 { OutputMode::Top { labels } } else { OutputMode::Label };
-    Plan::with_rounds(manifest, images, mode, rounds).map_err(Failure::Unservable)
+    Plan::with_preprocessing(manifest, images, mode, rounds, preprocessing).map_err(Failure::Unservable)
+}
+
+/// The construction of the preprocessing in force and, where it has one, its own ring.
+pub(super) fn construction(plan: &Plan) -> Construction {
+    let ring = match plan.scheme() {
+        Scheme::Split => None,
+        Scheme::Bfv(scheme) => Some(scheme.facts()),
+        Scheme::Ckks(scheme) => Some(scheme.facts()),
+    };
+    Construction { name: plan.preprocessing(), session_key_bytes: plan.scheme().setup_bytes(), ring }
 }
 
 /// Messages of every layer of a plan.

@@ -1,10 +1,10 @@
 //! Choice of a layout by the bytes it costs per image.
 //!
-//! A layout costs, for each set of G images, one reply of N coefficients of t bits per output polynomial, p bits per known
-//! zero that has to be told, and the fixed cost of a key:
+//! A layout costs, for each set of G images, one reply of N coefficients of t bits per output polynomial, N coefficients of i
+//! bits per input polynomial that is read, p bits per known zero that has to be told, and the fixed cost of a key:
 //!
 //! ```text
-//! bits per image = ⌈B/G⌉/B · (output polynomials · N · t + zeros · p + key)
+//! bits per image = ⌈B/G⌉/B · (output polynomials · N · t + input polynomials · N · i + zeros · p + key)
 //! ```
 //!
 //! for a bundle of B images. More outputs per polynomial (M) save replies and cost zeros; more images (G) share both.
@@ -30,6 +30,8 @@ pub struct PackingCost {
     pub zero_bits: u32,
     /// Bits of the key for each set of images that share polynomials.
     pub key_bits: u64,
+    /// Bits i per coefficient of an input polynomial that some output reads; 0 where they are not sent.
+    pub input_bits: u32,
 }
 
 impl PackingCost {
@@ -39,7 +41,13 @@ impl PackingCost {
     }
 
     fn sum(&self, packing: &Packing, zeros: usize) -> u64 {
-        self.reply(packing.output_polys(), packing.degree()) + zeros as u64 * u64::from(self.zero_bits)
+        self.reply(packing.output_polys(), packing.degree())
+            + self.input(packing.geometry().shape().groups * packing.used_polys(), packing.degree())
+            + zeros as u64 * u64::from(self.zero_bits)
+    }
+
+    fn input(&self, input_polys: usize, degree: usize) -> u64 {
+        (input_polys * degree) as u64 * u64::from(self.input_bits)
     }
 
     fn reply(&self, output_polys: usize, degree: usize) -> u64 {
@@ -159,6 +167,8 @@ impl Search {
                         continue;
                     }
                     for channels in channel_counts(slots, degree, images * plane.length, outputs) {
+                        let inputs = geometry.shape().groups * slots.div_ceil(channels);
+                        let bound = bound + sets * cost.input(inputs, degree);
                         candidates.push((bound, sets, Layout { channels, ..layout }, plane));
                     }
                 }
@@ -178,7 +188,9 @@ impl Search {
                     continue;
                 }
             }
-            let Some(zeros) = zeros::total(&packing, &mut self.work) else { break };
+            // Where zeros cost nothing there is no need to count them.
+            let zeros = if cost.zero_bits == 0 { Some(0) } else { zeros::total(&packing, &mut self.work) };
+            let Some(zeros) = zeros else { break };
             let rank = (sets * cost.sum(&packing, zeros), products);
             if least.is_none_or(|least| rank < least) {
                 (least, best) = (Some(rank), Some((rank, packing)));
@@ -288,7 +300,8 @@ mod tests {
     use crate::ConvShape;
     use crate::testing::Random;
 
-    const COST: PackingCost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50 };
+    const COST: PackingCost =
+        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
 
     fn layer(size: usize, channels: [usize; 2], kernel: usize, stride: usize, groups: usize) -> ConvGeometry {
         ConvGeometry::new(ConvShape {

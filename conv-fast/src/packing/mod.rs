@@ -317,6 +317,12 @@ impl Packing {
         zeros::total(self, &mut work).expect("no sum of steps exceeds the greatest number")
     }
 
+    /// Whether some output polynomial has a product with input polynomial `in_poly`: phases of a stride that no tap meets may
+    /// fill polynomials that nobody reads.
+    pub fn is_read(&self, in_poly: usize) -> bool {
+        in_poly % self.polys_per_group < self.used_polys()
+    }
+
     /// Products of an input and an output polynomial per G images: [`Packing::pairs`] summed over all output polynomials.
     fn products(&self) -> u64 {
         let s = self.geometry.shape();

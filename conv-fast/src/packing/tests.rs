@@ -277,9 +277,10 @@ fn border_counts_by_hand() {
 #[test]
 fn no_layout_is_much_better_than_the_choice() {
     let mut random = Random::new("choice");
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50 };
+    let split = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
+    let both = PackingCost { reply_bits: 58, zero_bits: 0, key_bits: 0, input_bits: 96 };
     let mut worst: f64 = 0.0;
-    for bundle in [1usize, 3, 8] {
+    for (bundle, cost) in [1usize, 3, 8].into_iter().flat_map(|bundle| [(bundle, split), (bundle, both)]) {
         for _ in 0..12 {
             let geometry = random_geometry(&mut random);
             let degree = 256;
@@ -307,7 +308,7 @@ fn no_layout_is_much_better_than_the_choice() {
 #[test]
 fn chosen_layouts_of_real_layers_hold() {
     let mut random = Random::new("chosen layouts");
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50 };
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
     let layers = [
         image_layer(28, [1, 16], 5, 1),
         image_layer(14, [16, 16], 5, 1),
@@ -326,7 +327,7 @@ fn chosen_layouts_of_real_layers_hold() {
 fn refusals() {
     let big = image_layer(64, [3, 8], 3, 1);
     assert!(matches!(Packing::new(&big, 2048, 1, 1, 1), Err(ConvError::PlaneTooLarge { .. })));
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 0 };
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 0, input_bits: 0 };
     assert!(matches!(choose(&big, 2048, 1, &cost), Err(ConvError::PlaneTooLarge { .. })));
     let small = image_layer(8, [3, 8], 3, 1);
     assert!(matches!(Packing::new(&small, 2048, 5, 3, 2), Err(ConvError::LayoutTooLarge { .. })));

@@ -6,13 +6,14 @@
 //!
 //! | operation | plaintexts | noise |
 //! |---|---|---|
-//! | [`Ciphertext::add`], [`Ciphertext::sub`] | m ± m' | v ± v' |
+//! | [`Ciphertext::add`], [`Ciphertext::sub`]; [`Ciphertext::plus`], [`Ciphertext::minus`] | m ± m' | v ± v' |
 //! | [`Ciphertext::negate`] | -m | -v |
 //! | [`Ciphertext::add_plain`], [`Ciphertext::sub_plain`] | m ± m' | at most 1/2 more |
-//! | [`Ciphertext::multiply_plain`] | m m' | m' v, m' centred |
+//! | [`Ciphertext::multiply_plain`], [`Ciphertext::times_plain`] | m m' | m' v, m' centred |
 //! | [`Ciphertext::multiply_scalar`] | k m | k v |
 //!
-//! Operations are in place. Ciphertexts are public and may be copied, explicitly. Mixing levels or rings panics.
+//! Verbs work in place; `plus`, `minus` and `times_plain` make a new ciphertext and are cheaper than a copy and a verb.
+//! Ciphertexts are public and may be copied, explicitly. Mixing levels or rings panics.
 
 use crate::error::HeError;
 use crate::poly::Ntt;
@@ -136,6 +137,24 @@ impl Ciphertext {
         self.inner -= &other.inner;
     }
 
+    /// The sum with another ciphertext.
+    ///
+    /// # Panics
+    /// When the two have different limbs.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self { inner: &self.inner + &other.inner }
+    }
+
+    /// The difference to another ciphertext.
+    ///
+    /// # Panics
+    /// When the two have different limbs.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        Self { inner: &self.inner - &other.inner }
+    }
+
     /// Changes the sign of the plaintext.
     pub fn negate(&mut self) {
         self.inner.negate();
@@ -189,6 +208,22 @@ impl Ciphertext {
                 limb.mul_assign(table, factor);
             }
         }
+    }
+
+    /// The product with a plaintext, in its form for products.
+    ///
+    /// # Panics
+    /// As [`Ciphertext::multiply_plain`].
+    #[must_use]
+    pub fn times_plain(&self, params: &Params, plaintext: &PreparedPlaintext) -> Self {
+        plaintext.assert_fits(params, self.limbs());
+        let tables = params.rlwe().ciphertext_tables(self.limbs());
+        let part = |part: &RnsPoly<Ntt>| {
+            let factors = part.limbs().iter().zip(plaintext.poly().limbs()).zip(tables);
+            RnsPoly::from_limbs(factors.map(|((limb, factor), table)| limb.mul(table, factor)).collect())
+        };
+        let parts = self.inner.parts().iter().map(part).collect();
+        Self { inner: rlwe::Ciphertext::from_parts(parts).expect("parts of one shape") }
     }
 
     /// Multiplies with a public number, whatever t is. The noise grows by |k|: modulo t choose the smallest.

@@ -21,7 +21,7 @@ use super::plaintext::Plaintext;
 use crate::error::HeError;
 use crate::modulus::Modulus;
 use crate::ntt::{NttTable, reverse_bits};
-use crate::pool::{self, Words};
+use crate::pool::Words;
 
 /// The batch encoder of a ring; it owns the transform modulo t.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl BatchEncoder {
         if let Some(index) = slots.iter().position(|&word| word >= bound) {
             return Err(HeError::OutOfRange { what: WHAT, index, bound });
         }
-        let mut words = pool::take(n);
+        let mut words = Words::zeros(n);
         for (&slot, &word) in self.word_of_slot.iter().zip(slots) {
             words[slot as usize] = word;
         }
@@ -118,7 +118,7 @@ impl BatchEncoder {
             self.params.t()
         );
         assert_eq!(slots.len(), self.slots(), "places for the slots of a plaintext");
-        let mut words = Words(pool::copy(plaintext.coefficients()));
+        let mut words = Words::copy(plaintext.coefficients());
         self.table.forward(&mut words);
         for (slot, &word) in slots.iter_mut().zip(&self.word_of_slot) {
             *slot = words[word as usize];

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Params::relinearise`] | m | relinearisation key |
 //! | [`Params::turn`], [`Params::turn_many`] | m(X^g): slots move, see [`Turn`] | Galois key for g |
-//! | [`Params::switch_modulus`] | m | none |
+//! | [`Params::switch_modulus`], [`Params::switched`] | m | none |
 //!
 //! [`Params::turn_many`] decomposes the ciphertext once for all turns (hoisting). A switch of the modulus divides by the
 //! primes that go, with one rounding: noise shrinks with the modulus down to a floor of about sqrt(N/18), and everything
@@ -104,14 +104,12 @@ impl Params {
         }
         two_parts(inner)?;
         let exponents: Vec<_> = turns.iter().map(|turn| turn.exponent(self.n())).collect();
-        let Some(&moving) = exponents.iter().find(|&&exponent| exponent != 1) else {
+        if exponents.iter().all(|&exponent| exponent == 1) {
             // Nothing moves, and nothing is decomposed: a ring without special primes could not.
             return Ok(turns.iter().map(|_| ciphertext.duplicate()).collect());
-        };
-        if keys.keys().len() == 0 {
-            // As it is for every ring without special primes.
-            return Err(HeError::NoGaloisKey { exponent: moving, n: self.n() });
         }
+        // Before the work is begun; for rings without special primes there are no keys at all.
+        keys.check_all(&exponents)?;
         let decomposed = self.rlwe().decompose(&inner.parts()[1]);
         let apply = |&exponent: &usize| {
             keys.apply_hoisted(self.rlwe(), inner, &decomposed, exponent).map(Ciphertext::wrap)
@@ -133,6 +131,23 @@ impl Params {
         let (down, tables) = (self.dropping(from, limbs), self.rlwe().ciphertext_tables(from));
         let parts = ciphertext.into_rlwe().into_parts();
         let parts = parts.into_iter().map(|part| down.drop_last_ntt(part, tables)).collect();
+        Ciphertext::wrap(rlwe::Ciphertext::from_parts(parts).expect("parts of one shape"))
+    }
+
+    /// As [`Params::switch_modulus`], into a new ciphertext: cheaper than switching a copy.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn switched(&self, ciphertext: &Ciphertext, limbs: usize) -> Ciphertext {
+        let from = ciphertext.limbs();
+        assert!((1..=from).contains(&limbs), "{limbs} of {from} limbs");
+        if limbs == from {
+            return ciphertext.duplicate();
+        }
+        let (down, tables) = (self.dropping(from, limbs), self.rlwe().ciphertext_tables(from));
+        let parts = ciphertext.as_rlwe().parts().iter();
+        let parts = parts.map(|part| down.dropped_last_ntt(part, tables)).collect();
         Ciphertext::wrap(rlwe::Ciphertext::from_parts(parts).expect("parts of one shape"))
     }
 }

@@ -10,10 +10,11 @@
 //! | [`params`], [`modulus`] | a ring and a plaintext modulus t (prime, power of two, composite; to 2^60); presets |
 //! | [`plaintext`], [`encode`] | polynomials modulo t; N slots modulo a batching prime |
 //! | [`encrypt`] | under the secret key (half of the bytes) and the public key; decryption; re-randomisation |
-//! | [`cipher`] | sums, plaintext sums and products |
+//! | [`cipher`] | sums, plaintext sums and products; wire forms |
 //! | [`multiply`] | products of ciphertexts |
 //! | [`evaluate`] | relinearisation, rotations, many at once, modulus switching |
 //! | [`lwe`], [`pack`] | single coefficients as LWE ciphertexts, and many of those in one ciphertext again |
+//! | [`share`] | linear combinations of ciphertexts as additive shares of two parties |
 //! | [`noise`], [`budget`] | bounds without keys; what is left, measured with the secret key |
 //!
 //! ```
@@ -51,6 +52,8 @@ pub mod noise;
 pub mod pack;
 pub mod params;
 pub mod plaintext;
+pub mod share;
+mod wire;
 
 pub use cipher::{Ciphertext, SeededCiphertext, dot_plain};
 pub use encode::BatchEncoder;
@@ -60,6 +63,7 @@ pub use modulus::PlainModulus;
 pub use noise::NoiseBound;
 pub use params::Params;
 pub use plaintext::{Plaintext, PreparedPlaintext, ScaledPlaintext};
+pub use share::ShareRing;
 
 #[cfg(test)]
 mod tests;

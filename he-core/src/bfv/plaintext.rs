@@ -25,7 +25,7 @@ use super::params::Params;
 use crate::error::HeError;
 use crate::ntt::NttTable;
 use crate::poly::{Coeff, Ntt, Poly};
-use crate::pool::{self, Words};
+use crate::pool::Words;
 use crate::rns::RnsPoly;
 
 const WHAT: &str = "coefficients of a plaintext";
@@ -67,9 +67,10 @@ impl Plaintext {
     }
 
     /// The polynomial of N residues that are known to be below t.
-    pub(super) fn from_residues(modulus: PlainModulus, words: Vec<u64>) -> Self {
+    pub(super) fn from_residues(modulus: PlainModulus, words: impl Into<Words>) -> Self {
+        let words = words.into();
         debug_assert!(words.iter().all(|&word| word < modulus.value()));
-        Self { words: Words(words), modulus }
+        Self { words, modulus }
     }
 
     /// The N coefficients, residues modulo t.
@@ -133,7 +134,7 @@ impl Plaintext {
     pub(super) fn scaled(&self, params: &Params, limbs: usize) -> RnsPoly<Coeff> {
         self.assert_fits(params);
         let tables = params.rlwe().ciphertext_tables(limbs);
-        let mut rest = Words(pool::take(self.n()));
+        let mut rest = Words::zeros(self.n());
         params.lift().multiply(&self.words, params.level(limbs).q_mod_t, &mut rest);
         let limb = |(table, &factor): (&NttTable, &u64)| centred(params.lift(), &rest, table, factor);
         RnsPoly::from_limbs(tables.iter().zip(params.minus_t_inverse()).map(limb).collect())
@@ -216,7 +217,7 @@ fn padded(n: usize, words: impl ExactSizeIterator<Item = u64>) -> Result<Words, 
     if words.len() > n {
         return Err(HeError::Length { what: WHAT, expected: n, found: words.len() });
     }
-    let mut all = Words(pool::take(n));
+    let mut all = Words::zeros(n);
     all.iter_mut().zip(words).for_each(|(place, word)| *place = word);
     Ok(all)
 }

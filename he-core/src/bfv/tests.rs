@@ -7,6 +7,7 @@
 //! | `exact` | decryption, products and noise against big integers |
 //! | `turns` | rotations, hoisting, determinism |
 //! | `lwe` | extraction and packing |
+//! | `wire` | wire forms |
 //! | `bounds` | measured noise against predicted noise |
 //!
 //! Rings are small and without security unless noise is measured. Seeds come from the operating system and are printed
@@ -18,6 +19,7 @@ mod laws;
 mod lwe;
 mod plain;
 mod turns;
+mod wire;
 
 use core::cell::RefCell;
 

@@ -160,6 +160,24 @@ impl Ciphertext {
         Ok(())
     }
 
+    /// The sum slot by slot: [`Ciphertext::add`] into a new ciphertext, cheaper than adding to a copy.
+    ///
+    /// # Errors
+    /// As [`Ciphertext::add`].
+    pub fn plus(&self, other: &Self) -> Result<Self, HeError> {
+        self.check(other.limbs() == self.limbs(), other.limbs(), other.scale)?;
+        Ok(Self { inner: &self.inner + &other.inner, scale: self.scale })
+    }
+
+    /// The difference slot by slot, likewise.
+    ///
+    /// # Errors
+    /// As [`Ciphertext::add`].
+    pub fn minus(&self, other: &Self) -> Result<Self, HeError> {
+        self.check(other.limbs() == self.limbs(), other.limbs(), other.scale)?;
+        Ok(Self { inner: &self.inner - &other.inner, scale: self.scale })
+    }
+
     /// Adds a plaintext slot by slot.
     ///
     /// # Errors

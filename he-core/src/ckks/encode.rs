@@ -90,7 +90,7 @@ impl Params {
     }
 
     /// The N/2 values of a plaintext. **Raw**: of a decryption, they must not reach anybody who may not have the key;
-    /// see the module essay.
+    /// see the module essay. What decoding needs on the way is wiped; the answer is the caller's to wipe.
     ///
     /// # Panics
     /// When the plaintext is of other parameters.
@@ -107,11 +107,19 @@ impl Params {
     /// As [`Params::decode`].
     #[must_use]
     pub fn decode_real(&self, plaintext: &Plaintext) -> Vec<f64> {
-        self.decode(plaintext).into_iter().map(|value| value.re).collect()
+        let poly = plaintext.poly.duplicate().into_coeff(self.tables(plaintext.limbs()));
+        self.planes(&poly, plaintext.scale)[..self.slots()].to_vec()
     }
 
     /// The slots of a polynomial in coefficient form.
     pub(super) fn decode_coefficients(&self, poly: &RnsPoly<Coeff>, scale: f64) -> Vec<Complex> {
+        let planes = self.planes(poly, scale);
+        let (re, im) = planes.split_at(self.slots());
+        re.iter().zip(im).map(|(&re, &im)| Complex::new(re, im)).collect()
+    }
+
+    /// The real parts of all slots, then the imaginary parts.
+    fn planes(&self, poly: &RnsPoly<Coeff>, scale: f64) -> Wiped<Vec<f64>> {
         let limbs: Vec<&[u64]> = poly.limbs().iter().map(Poly::coefficients).collect();
         let mut coefficients = Wiped::from(vec![0.0; self.n()]);
         self.reconstruction().floats(&limbs, &mut coefficients);
@@ -119,7 +127,7 @@ impl Params {
         coefficients.iter_mut().for_each(|c| *c *= inverse);
         let (re, im) = coefficients.split_at_mut(self.slots());
         self.embedding().to_slots(re, im);
-        re.iter().zip(im.iter()).map(|(&re, &im)| Complex::new(re, im)).collect()
+        coefficients
     }
 
     /// round(x) modulo each of the first `limbs` primes, for a public number.

@@ -172,6 +172,7 @@ impl Params {
         if exponents.iter().all(|&g| g == 1) {
             return Ok(exponents.iter().map(|_| a.duplicate()).collect());
         }
+        keys.check_all(&exponents)?;
         let decomposed = self.rlwe().decompose(&a.inner.parts()[1]);
         let image = |&g: &usize| {
             let inner = keys.apply_hoisted(self.rlwe(), &a.inner, &decomposed, g)?;

@@ -19,6 +19,8 @@
 //! | [`sum`] | sums over slots, copies of slots |
 //! | [`estimate`], [`precision`] | foretold and measured errors |
 //! | [`safe`] | a decoding that may be published |
+//! | [`wide`] | slots as integers of up to 126 bits |
+//! | [`share`] | a ciphertext as additive shares of two parties |
 //! | `wire` | bytes of ciphertexts: `to_bytes`, `from_bytes` |
 //!
 //! ```
@@ -59,7 +61,9 @@ pub mod precision;
 pub mod rescale;
 mod residues;
 pub mod safe;
+pub mod share;
 pub mod sum;
+pub mod wide;
 mod wire;
 
 pub use chain::Literal;
@@ -71,6 +75,8 @@ pub use params::Params;
 pub use polynomial::{Polynomial, PolynomialPlan};
 pub use precision::PrecisionReport;
 pub use safe::Flooding;
+pub use share::Masking;
+pub use wide::WideSlots;
 
 #[cfg(test)]
 mod tests;

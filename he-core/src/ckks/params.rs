@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use super::chain::Literal;
 use super::embedding::{Embedding, FloatKernel};
 use super::residues::Reconstruction;
+use super::wide::WideRoots;
 use crate::error::HeError;
 use crate::ntt::NttTable;
 use crate::poly::Ntt;
@@ -38,6 +39,8 @@ struct Inner {
     imaginary: RnsPoly<Ntt>,
     /// Division by the last of l primes, entry l - 2.
     rescalings: Vec<OnceLock<ModDown>>,
+    /// Of wide decoding, made when it is first asked for.
+    wide_roots: OnceLock<WideRoots>,
 }
 
 /// A checked CKKS parameter set. Cloning shares the tables.
@@ -77,6 +80,7 @@ impl Params {
             embedding: Embedding::with_kernel(rlwe.n() / 2, simd),
             reconstruction: Reconstruction::new(moduli, simd),
             rescalings: (1..rlwe.limbs()).map(|_| OnceLock::new()).collect(),
+            wide_roots: OnceLock::new(),
             imaginary,
             simd,
             scale,
@@ -177,6 +181,10 @@ impl Params {
 
     pub(super) fn reconstruction(&self) -> &Reconstruction {
         &self.0.reconstruction
+    }
+
+    pub(super) fn wide_roots(&self) -> &WideRoots {
+        self.0.wide_roots.get_or_init(|| WideRoots::new(self.slots()))
     }
 
     /// X^(N/2) modulo all ciphertext primes.

@@ -2,7 +2,7 @@
 //!
 //! | operation | phase | scale | limbs |
 //! |---|---|---|---|
-//! | [`Params::rescale`] | divided by the last prime q, rounded | / q | one less |
+//! | [`Params::rescale`], [`Params::rescaled`] | divided by the last prime q, rounded | / q | one less |
 //! | [`Params::drop_to`] | stays, modulo fewer primes | stays | fewer |
 //! | [`Params::bring`] | the same message at a given scale and number of limbs | as asked | as asked |
 //! | [`Params::align`] | two ciphertexts that can be added | the same | the same |
@@ -19,6 +19,7 @@
 use super::Params;
 use super::cipher::{Ciphertext, SCALE_TOLERANCE, equal_scales};
 use crate::error::HeError;
+use crate::rlwe;
 
 impl Params {
     /// Divides by the last prime with rounding: one limb less, the scale divided by the prime.
@@ -31,14 +32,36 @@ impl Params {
     /// When the ciphertext is of other parameters.
     pub fn rescale(&self, ciphertext: &mut Ciphertext) -> Result<(), HeError> {
         let limbs = ciphertext.limbs();
-        if limbs < 2 {
-            return Err(HeError::Limbs { needed: 2, found: limbs });
-        }
-        let scale = self.product_scale(ciphertext.scale / self.last_prime(limbs), 1.0, limbs - 1)?;
+        let scale = self.rescaled_scale(ciphertext)?;
         let (rescaling, tables) = (self.rescaling(limbs), self.tables(limbs));
         ciphertext.inner.map_parts(|part| rescaling.drop_last_ntt(part, tables));
         ciphertext.scale = scale;
         Ok(())
+    }
+
+    /// As [`Params::rescale`], into a new ciphertext: cheaper than rescaling a copy.
+    ///
+    /// # Errors
+    /// As [`Params::rescale`].
+    ///
+    /// # Panics
+    /// When the ciphertext is of other parameters.
+    pub fn rescaled(&self, ciphertext: &Ciphertext) -> Result<Ciphertext, HeError> {
+        let limbs = ciphertext.limbs();
+        let scale = self.rescaled_scale(ciphertext)?;
+        let (rescaling, tables) = (self.rescaling(limbs), self.tables(limbs));
+        let parts = ciphertext.inner.parts().iter();
+        let parts = parts.map(|part| rescaling.dropped_last_ntt(part, tables)).collect();
+        Ok(Ciphertext { inner: rlwe::Ciphertext::from_parts(parts)?, scale })
+    }
+
+    /// The scale after the last prime is gone.
+    fn rescaled_scale(&self, ciphertext: &Ciphertext) -> Result<f64, HeError> {
+        let limbs = ciphertext.limbs();
+        if limbs < 2 {
+            return Err(HeError::Limbs { needed: 2, found: limbs });
+        }
+        self.product_scale(ciphertext.scale / self.last_prime(limbs), 1.0, limbs - 1)
     }
 
     /// The same message modulo the first `limbs` primes; nothing happens if there are no more.

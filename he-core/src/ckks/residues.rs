@@ -188,18 +188,23 @@ impl Reconstruction {
     fn floats_words(&self, limbs: &[&[u64]], out: &mut [f64]) {
         let mut digits = Wiped::from(vec![0_i64; limbs.len()]);
         for (at, out) in out.iter_mut().enumerate() {
-            for (i, limb) in limbs.iter().enumerate() {
-                let q = &self.moduli[i];
-                let mut rest = limb[at];
-                for (&digit, &inverse) in digits[..i].iter().zip(&self.inverses[i]) {
-                    rest = q.mul(q.sub(rest, q.from_i64(digit)), inverse);
-                }
-                digits[i] = q.center(rest);
-            }
+            self.digits(limbs, at, &mut digits);
             *out = 0.0;
             for (digit, q) in digits.iter().zip(&self.moduli).rev() {
                 *out = *out * q.value() as f64 + *digit as f64;
             }
+        }
+    }
+
+    /// The signed digits d_0, d_1, .. of the centred integer with the residues at place `at`, one per limb.
+    pub(crate) fn digits(&self, limbs: &[&[u64]], at: usize, digits: &mut [i64]) {
+        for (i, limb) in limbs.iter().enumerate() {
+            let q = &self.moduli[i];
+            let mut rest = limb[at];
+            for (&digit, &inverse) in digits[..i].iter().zip(&self.inverses[i]) {
+                rest = q.mul(q.sub(rest, q.from_i64(digit)), inverse);
+            }
+            digits[i] = q.center(rest);
         }
     }
 }

@@ -12,7 +12,7 @@
 //!
 //! brv reverses the log2 N bits of an index. The order and psi are part of the wire format and the same for every
 //! kernel. Kernels differ in words only; [`Kernel`] says which moduli each serves (one of them every q < 2^61), and the
-//! SIMD kernels want N >= 32 or 128. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
+//! SIMD kernels want N >= 32, 64 or 128. A kernel is chosen once, when the table is built, and a table with a kernel that this CPU lacks
 //! cannot be built: that check is what makes the calls of the `#[target_feature]` functions sound.
 //!
 //! `reference` holds the slow twins (quadratic product, evaluation at each root) that every kernel is tested against.
@@ -21,7 +21,11 @@
 
 pub(crate) mod elementwise;
 mod kernel;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod lanes;
 mod narrow;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod passes;
 mod pointwise;
 mod portable;
 pub mod reference;
@@ -31,7 +35,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
 #[cfg(target_arch = "x86_64")]
-mod wide512;
+mod wide256;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod wide512;
 
 use std::sync::Arc;
 
@@ -71,9 +77,11 @@ enum Twiddles {
     #[cfg(target_arch = "x86_64")]
     Avx2(Roots<f64>),
     #[cfg(target_arch = "x86_64")]
+    Wide256(wide256::Wide256, Roots<u64>),
+    #[cfg(target_arch = "x86_64")]
     Ifma(Box<ifma::Tables>),
     #[cfg(target_arch = "x86_64")]
-    Wide(Roots<u64>),
+    Wide512(Roots<u64>),
 }
 
 #[derive(Debug)]
@@ -120,6 +128,11 @@ impl NttTable {
                 Twiddles::Portable(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w)))
             }
             #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 if q >= kernel::SIMD_BOUND => {
+                let proof = wide256::Wide256::detect().ok_or(HeError::KernelUnavailable { kernel, q, n })?;
+                Twiddles::Wide256(proof, Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w)))
+            }
+            #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => Twiddles::Avx2(Roots::new(
                 &forward,
                 &inverse,
@@ -129,8 +142,7 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Ifma => Twiddles::Ifma(Box::new(ifma::Tables::new(&forward, &inverse, q))),
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => Twiddles::Wide(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w))),
-            #[cfg(not(target_arch = "x86_64"))]
+            Kernel::Avx512 => Twiddles::Wide512(Roots::new(&forward, &inverse, |w| w, |w| modulus.shoup(w))),
             _ => return Err(HeError::KernelUnavailable { kernel, q, n }),
         };
         Ok(Self { inner: Arc::new(Inner { n, modulus, psi, kernel, twiddles }) })
@@ -175,9 +187,11 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::forward(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide256(proof, roots) => proof.forward(words, roots, self.modulus().value()),
+            #[cfg(target_arch = "x86_64")]
             Twiddles::Ifma(tables) => ifma::forward(words, tables),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Wide(roots) => wide512::forward(words, roots, self.modulus().value()),
+            Twiddles::Wide512(roots) => wide512::forward(words, roots, self.modulus().value()),
         }
     }
 
@@ -192,9 +206,11 @@ impl NttTable {
             #[cfg(target_arch = "x86_64")]
             Twiddles::Avx2(roots) => avx2::inverse(words, roots, self.modulus().value()),
             #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide256(proof, roots) => proof.inverse(words, roots, self.modulus().value()),
+            #[cfg(target_arch = "x86_64")]
             Twiddles::Ifma(tables) => ifma::inverse(words, tables),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Wide(roots) => wide512::inverse(words, roots, self.modulus().value()),
+            Twiddles::Wide512(roots) => wide512::inverse(words, roots, self.modulus().value()),
         }
     }
 

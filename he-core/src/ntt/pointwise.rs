@@ -3,11 +3,11 @@
 //! [`NttTable::dot`] is the work horse of the hint: a sum of many products with one reduction at the end (IFMA: low
 //! and high 52-bit halves summed apart; portable: 128-bit sums). All slices have N residues in [0, q).
 
-use super::{Kernel, NttTable, Twiddles};
-use crate::pool::{self, Words};
+use super::{NttTable, Twiddles};
+use crate::pool::Words;
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, ifma, wide512};
+use super::{avx2, ifma, wide256, wide512};
 
 /// Products that a 128-bit sum surely holds: 63 * (2^61)^2 < 2^128.
 const PORTABLE_TERMS: usize = 63;
@@ -18,11 +18,15 @@ impl NttTable {
     /// # Panics
     /// When a slice does not have N words.
     pub fn mul(&self, a: &[u64], b: &[u64], out: &mut [u64]) {
-        if let Kernel::Avx512Ifma = self.kernel() {
-            out.copy_from_slice(a);
-            return self.mul_assign(out, b);
+        match &self.inner.twiddles {
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(tables) => {
+                self.check(a);
+                self.check(b);
+                ifma::products(a, b, out, tables);
+            }
+            _ => self.dot(&[(a, b)], out),
         }
-        self.dot(&[(a, b)], out);
     }
 
     /// x = x * y, pointwise.
@@ -38,7 +42,7 @@ impl NttTable {
                 ifma::multiply(x, y, tables);
             }
             _ => {
-                let mut product = Words(pool::take(self.n()));
+                let mut product = Words::zeros(self.n());
                 self.accumulate(&[(x, y)], &mut product);
                 x.copy_from_slice(&product);
             }
@@ -84,7 +88,17 @@ impl NttTable {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Wide(_) => {
+            Twiddles::Wide256(..) if terms.len() < wide256::LEAST_TERMS => {
+                self.accumulate_portable(terms, acc)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide256(proof, _) => {
+                for group in terms.chunks(wide256::MOST_TERMS) {
+                    proof.accumulate(group, acc, self.modulus());
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Wide512(_) => {
                 for group in terms.chunks(wide512::MOST_TERMS) {
                     wide512::accumulate(group, acc, self.modulus());
                 }

@@ -60,7 +60,8 @@ fn residues(modulus: &Modulus, n: usize, kind: u64, seed: u64) -> Vec<u64> {
 #[test]
 fn simd_kernels_are_tested_where_the_cpu_has_them() {
     let kernels: Vec<_> = tables().iter().map(NttTable::kernel).collect();
-    for kernel in Kernel::available() {
+    // NEON has a form for words of 32 bits alone.
+    for kernel in Kernel::available().into_iter().filter(|&kernel| kernel != Kernel::Neon) {
         assert!(kernels.iter().filter(|&&k| k == kernel).count() >= 7, "{kernel:?}");
     }
 }
@@ -131,7 +132,7 @@ fn long_sums_do_not_overflow() {
     let modulus = Modulus::new(largest_ntt_prime(50, 256).unwrap()).unwrap();
     let worst = vec![modulus.value() - 1; 128];
     let terms = vec![(&worst[..], &worst[..]); 9001];
-    for kernel in Kernel::available() {
+    for kernel in Kernel::available().into_iter().filter(|kernel| kernel.serves(128, &modulus)) {
         let table = NttTable::with_kernel(128, modulus, kernel).unwrap();
         let mut sum = vec![0; 128];
         table.dot(&terms, &mut sum);
@@ -188,14 +189,15 @@ fn what_cannot_be_built() {
     assert_eq!(NttTable::new(1 << 17, m).unwrap_err(), HeError::Degree { n: 1 << 17 });
     assert_eq!(NttTable::new(4096, m).unwrap_err(), HeError::NoRoot { n: 4096, q: 12289 });
     let wide = Modulus::new(largest_ntt_prime(61, 4096).unwrap()).unwrap();
-    assert!(matches!(NttTable::new(2048, wide).unwrap().kernel(), Kernel::Portable | Kernel::Avx512));
-    for kernel in [Kernel::Avx2, Kernel::Avx512Ifma] {
+    assert_ne!(NttTable::new(2048, wide).unwrap().kernel(), Kernel::Avx512Ifma);
+    for kernel in [Kernel::Neon, Kernel::Avx512Ifma] {
         assert!(matches!(
             NttTable::with_kernel(2048, wide, kernel),
             Err(HeError::KernelUnavailable { n: 2048, .. })
         ));
+    }
+    for kernel in [Kernel::Neon, Kernel::Avx2, Kernel::Avx512, Kernel::Avx512Ifma] {
         assert!(NttTable::with_kernel(16, m, kernel).is_err());
     }
-    assert!(NttTable::with_kernel(16, m, Kernel::Avx512).is_err());
     assert!(NttTable::with_kernel(32, Modulus::new(193).unwrap(), Kernel::Avx512).is_err());
 }

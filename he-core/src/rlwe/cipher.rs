@@ -8,7 +8,7 @@
 //! All parts are in NTT form modulo the first `limbs` ciphertext primes of their parameters. Ciphertexts are public:
 //! they may be copied, explicitly.
 
-use core::ops::{AddAssign, SubAssign};
+use core::ops::{Add, AddAssign, Sub, SubAssign};
 
 use crate::error::HeError;
 use crate::poly::Ntt;
@@ -115,6 +115,39 @@ impl Ciphertext {
             }
             self.parts.push(more);
         }
+    }
+}
+
+impl Add for &Ciphertext {
+    type Output = Ciphertext;
+
+    /// # Panics
+    /// When the two have different limbs.
+    fn add(self, other: Self) -> Ciphertext {
+        assert_eq!(self.limbs(), other.limbs(), "ciphertexts of different limbs");
+        let longer = if self.parts.len() < other.parts.len() { other } else { self };
+        let mut parts: Vec<_> = self.parts.iter().zip(&other.parts).map(|(a, b)| a + b).collect();
+        parts.extend(longer.parts[parts.len()..].iter().map(RnsPoly::duplicate));
+        Ciphertext { parts }
+    }
+}
+
+impl Sub for &Ciphertext {
+    type Output = Ciphertext;
+
+    /// # Panics
+    /// When the two have different limbs.
+    fn sub(self, other: Self) -> Ciphertext {
+        assert_eq!(self.limbs(), other.limbs(), "ciphertexts of different limbs");
+        let mut parts: Vec<_> = self.parts.iter().zip(&other.parts).map(|(a, b)| a - b).collect();
+        let both = parts.len();
+        parts.extend(self.parts[both..].iter().map(RnsPoly::duplicate));
+        parts.extend(other.parts[both..].iter().map(|part| {
+            let mut part = part.duplicate();
+            part.negate();
+            part
+        }));
+        Ciphertext { parts }
     }
 }
 

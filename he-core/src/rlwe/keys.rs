@@ -104,6 +104,11 @@ impl GaloisKeys {
         Self { n, keys: keys.into_iter().map(turned).collect() }
     }
 
+    /// The exponents that there are keys for, smallest first.
+    pub fn exponents(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.keys.keys().copied()
+    }
+
     /// Exponents and keys, smallest exponent first.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = (usize, KeySwitchKey)> {
         self.keys.iter().map(|(&exponent, (automorphism, key))| (exponent, key.image(automorphism)))
@@ -117,6 +122,14 @@ impl GaloisKeys {
 
     fn find(&self, exponent: usize) -> Result<&(Automorphism, KeySwitchKey), HeError> {
         self.keys.get(&exponent).ok_or(HeError::NoGaloisKey { exponent, n: self.n })
+    }
+
+    /// Whether there is a key for every exponent but 1, which needs none.
+    ///
+    /// # Errors
+    /// [`HeError::NoGaloisKey`] for the first that is missing.
+    pub fn check_all(&self, exponents: &[usize]) -> Result<(), HeError> {
+        exponents.iter().filter(|&&exponent| exponent != 1).try_for_each(|&g| self.find(g).map(drop))
     }
 
     /// The image of a ciphertext of degree 1 under X to X^g, under the same secret.

@@ -293,6 +293,12 @@ impl RelinKey {
 }
 
 impl GaloisKeys {
+    /// Bytes of the wire form of so many keys.
+    #[must_use]
+    pub fn wire_len(params: &RlweParams, count: usize) -> usize {
+        HEADER + 4 + count * (4 + KeySwitchKey::body_len(params))
+    }
+
     /// The wire form.
     #[must_use]
     pub fn to_bytes(&self, params: &RlweParams) -> Vec<u8> {

@@ -5,7 +5,7 @@ use super::big::{Big, compose};
 use super::convert::{Converter, MOST_PRIMES};
 use super::drop::{ModDown, division};
 use super::linear::LinearMap;
-use super::scale::{MOST_PLAIN, PlainRound, ScaleRound};
+use super::scale::{FactorRound, MOST_PLAIN, PlainRound, ScaleRound};
 use crate::modulus::Modulus;
 use crate::ntt::Kernel;
 use crate::prime::is_prime;
@@ -174,6 +174,15 @@ fn check_scale(from: &[Modulus], to: &[Modulus], t: u64, seed: u64) {
     assert_eq!(found, portable);
     let quotients = || numbers.iter().map(|x| rounded(&x.mul(&Big::unsigned(t)), from));
     check_rounded(quotients(), &found, &values(to));
+    // The second basis as the factors of a modulus.
+    let factors = FactorRound::new(from, to);
+    let [found, portable] = [factors.clone(), factors.portable()].map(|factors| {
+        let mut out = vec![vec![u64::MAX; numbers.len()]; to.len()];
+        factors.apply(&slices(&input), &mut slices_mut(&mut out));
+        out
+    });
+    assert_eq!(found, portable);
+    check_rounded(numbers.iter().map(|x| rounded(&x.mul(&Big::product(to)), from)), &found, &values(to));
     if (2..=MOST_PLAIN).contains(&t) {
         let plain = PlainRound::new(from, t);
         let [found, portable] = [plain.clone(), plain.portable()].map(|plain| {

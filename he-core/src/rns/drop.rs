@@ -16,7 +16,7 @@
 //! | form | what to call |
 //! |---|---|
 //! | coefficients | [`ModDown::apply`], [`ModDown::drop_last`] |
-//! | values | [`ModDown::drop_last_ntt`]; or by hand: the dropped part to coefficients, [`ModDown::correction`], the correction to values, [`ModDown::finish`] |
+//! | values | [`ModDown::drop_last_ntt`], [`ModDown::dropped_last_ntt`]; or by hand: the dropped part to coefficients, [`ModDown::correction`], the correction to values, [`ModDown::finish`] |
 //!
 //! The second way transforms only the dropped limbs back: a transform is a linear map, so it may be applied to the
 //! correction alone. Slices are limb-major and hold residues, as in [`super::convert`].
@@ -25,10 +25,14 @@ use zeroize::Zeroizing;
 
 use super::RnsPoly;
 use super::convert::{Converter, assert_moduli, cofactor_inverses, product, words, words_mut};
+#[cfg(target_arch = "x86_64")]
+use super::linear::NARROW;
 use super::linear::{LinearMap, check_shapes};
 use crate::modulus::Modulus;
 use crate::ntt::NttTable;
-use crate::poly::{Coeff, Ntt, Poly};
+#[cfg(target_arch = "x86_64")]
+use crate::ntt::wide512::Multiples;
+use crate::poly::{Coeff, Form, Ntt, Poly};
 
 /// Division by the product of some primes; all of it is public.
 #[derive(Debug, Clone)]
@@ -115,13 +119,36 @@ impl ModDown {
         let Kept { modulus, inverse, quotient } = self.kept[limb];
         assert_eq!(values.len(), correction.len(), "a correction of another length");
         #[cfg(target_arch = "x86_64")]
-        let done = self
-            .vectors
-            .map_or(0, |ifma| ifma.finish(modulus.value(), inverse, quotient, values, correction));
+        let done = match (self.vectors, Multiples::new(modulus.value(), inverse, quotient)) {
+            (Some(ifma), _) if modulus.value() < NARROW => {
+                ifma.finish(modulus.value(), inverse, quotient, values, correction)
+            }
+            (Some(_), Some(wide)) => wide.finish(values, correction),
+            _ => 0,
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let done = 0;
         for (value, &correction) in values[done..].iter_mut().zip(&correction[done..]) {
             *value = modulus.mul_shoup(modulus.sub(*value, correction), inverse, quotient);
+        }
+    }
+
+    /// As [`ModDown::finish`], in the place of the correction.
+    fn finish_into(&self, limb: usize, values: &[u64], correction: &mut [u64]) {
+        let Kept { modulus, inverse, quotient } = self.kept[limb];
+        assert_eq!(values.len(), correction.len(), "a correction of another length");
+        #[cfg(target_arch = "x86_64")]
+        let done = match (self.vectors, Multiples::new(modulus.value(), inverse, quotient)) {
+            (Some(ifma), _) if modulus.value() < NARROW => {
+                ifma.finish_into(modulus.value(), inverse, quotient, values, correction)
+            }
+            (Some(_), Some(wide)) => wide.finish_into(values, correction),
+            _ => 0,
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let done = 0;
+        for (&value, correction) in values[done..].iter().zip(&mut correction[done..]) {
+            *correction = modulus.mul_shoup(modulus.sub(value, *correction), inverse, quotient);
         }
     }
 
@@ -142,26 +169,46 @@ impl ModDown {
     /// As there, and when the tables are of another ring.
     #[must_use]
     pub fn drop_last_ntt(&self, mut poly: RnsPoly<Ntt>, tables: &[NttTable]) -> RnsPoly<Ntt> {
-        assert_eq!(tables.len(), poly.0.len(), "one table per limb is needed");
-        let dropped = RnsPoly(self.split(&mut poly));
-        let (kept, special) = tables.split_at(poly.0.len());
+        let dropped = self.split(&mut poly);
+        self.divide(&poly.0, RnsPoly(dropped), tables)
+    }
+
+    /// As [`ModDown::drop_last_ntt`], and x stays: for what is public.
+    ///
+    /// # Panics
+    /// As there.
+    #[must_use]
+    pub fn dropped_last_ntt(&self, poly: &RnsPoly<Ntt>, tables: &[NttTable]) -> RnsPoly<Ntt> {
+        self.assert_primes(poly);
+        let (kept, dropped) = poly.0.split_at(self.kept.len());
+        self.divide(kept, RnsPoly(dropped.iter().map(Poly::duplicate).collect()), tables)
+    }
+
+    /// (kept - correction) / P, written where the corrections are.
+    fn divide(&self, kept: &[Poly<Ntt>], dropped: RnsPoly<Ntt>, tables: &[NttTable]) -> RnsPoly<Ntt> {
+        assert_eq!(tables.len(), kept.len() + dropped.0.len(), "one table per limb is needed");
+        let (tables, special) = tables.split_at(kept.len());
         let dropped = dropped.into_coeff(special);
-        let mut corrections: Vec<Poly<Coeff>> = kept.iter().map(Poly::zero).collect();
-        self.correction(&words(&dropped.0), &mut words_mut(&mut corrections));
-        let corrections = RnsPoly(corrections).into_ntt(kept);
-        for (limb, (values, correction)) in poly.0.iter_mut().zip(&corrections.0).enumerate() {
-            assert_eq!(values.modulus(), correction.modulus(), "a table of another prime");
-            self.finish(limb, values.words_mut(), correction.words());
+        let mut quotients: Vec<Poly<Coeff>> = tables.iter().map(Poly::zero).collect();
+        self.correction(&words(&dropped.0), &mut words_mut(&mut quotients));
+        let mut quotients = RnsPoly(quotients).into_ntt(tables);
+        for (limb, (values, quotient)) in kept.iter().zip(&mut quotients.0).enumerate() {
+            assert_eq!(values.modulus(), quotient.modulus(), "a table of another prime");
+            self.finish_into(limb, values.words(), quotient.words_mut());
         }
-        poly
+        quotients
     }
 
     /// Takes the dropped limbs away.
-    fn split<F: crate::poly::Form>(&self, poly: &mut RnsPoly<F>) -> Vec<Poly<F>> {
+    fn split<F: Form>(&self, poly: &mut RnsPoly<F>) -> Vec<Poly<F>> {
+        self.assert_primes(poly);
+        poly.0.split_off(self.kept.len())
+    }
+
+    fn assert_primes<F: Form>(&self, poly: &RnsPoly<F>) {
         let primes: Vec<_> =
             self.kept.iter().map(|k| k.modulus).chain(self.dropped.iter().copied()).collect();
         assert_moduli(&poly.0, &primes);
-        poly.0.split_off(self.kept.len())
     }
 
     /// This division without vector kernels.

@@ -35,8 +35,8 @@ impl Ifma {
         from.len() - from.len() % LANES
     }
 
-    /// values = (values - correction) * w mod p with `quotient` = floor(w * 2^64 / p); returns how many positions it did, none
-    /// unless p < 2^50. Both slices have one length.
+    /// values = (values - correction) * w mod p with `quotient` = floor(w * 2^64 / p); returns how many positions it
+    /// did. For p < 2^50. Both slices have one length.
     pub(super) fn finish(
         self,
         p: u64,
@@ -45,11 +45,24 @@ impl Ifma {
         values: &mut [u64],
         correction: &[u64],
     ) -> usize {
-        if p >= NARROW {
-            return 0;
-        }
+        assert!(p < NARROW);
         // SAFETY: `self` exists, so the CPU has both features.
         unsafe { finish(p, w, quotient >> 12, values, correction) }
+        values.len() - values.len() % LANES
+    }
+
+    /// correction = (values - correction) * w mod p, otherwise as [`Ifma::finish`].
+    pub(super) fn finish_into(
+        self,
+        p: u64,
+        w: u64,
+        quotient: u64,
+        values: &[u64],
+        correction: &mut [u64],
+    ) -> usize {
+        assert!(p < NARROW);
+        // SAFETY: `self` exists, so the CPU has both features.
+        unsafe { finish_into(p, w, quotient >> 12, values, correction) }
         values.len() - values.len() % LANES
     }
 }
@@ -73,14 +86,46 @@ fn centred(place: &Place, half: u64, from: &[u64], to: &mut [u64]) {
 
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn finish(p: u64, w: u64, quotient: u64, values: &mut [u64], correction: &[u64]) {
-    let minus_p = splat(p.wrapping_neg() & MASK as u64);
-    let (p, w, quotient) = (splat(p), splat(w), splat(quotient));
+    let step = Step::new(p, w, quotient);
     let (values, correction) = (values.as_chunks_mut::<LANES>().0, correction.as_chunks::<LANES>().0);
     for (values, correction) in values.iter_mut().zip(correction) {
-        let x = _mm512_sub_epi64(_mm512_add_epi64(load(values), p), load(correction));
-        let times = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, quotient);
-        let product = _mm512_madd52lo_epu64(_mm512_setzero_si512(), x, w);
-        let rest = _mm512_madd52lo_epu64(product, times, minus_p);
-        store(values, reduce_once(_mm512_and_si512(rest, _mm512_set1_epi64(MASK)), p));
+        store(values, step.finish(load(values), load(correction)));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn finish_into(p: u64, w: u64, quotient: u64, values: &[u64], correction: &mut [u64]) {
+    let step = Step::new(p, w, quotient);
+    let (values, correction) = (values.as_chunks::<LANES>().0, correction.as_chunks_mut::<LANES>().0);
+    for (values, correction) in values.iter().zip(correction) {
+        store(correction, step.finish(load(values), load(correction)));
+    }
+}
+
+/// What one position of [`Ifma::finish`] needs.
+#[derive(Clone, Copy)]
+struct Step {
+    p: __m512i,
+    minus_p: __m512i,
+    w: __m512i,
+    quotient: __m512i,
+}
+
+impl Step {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn new(p: u64, w: u64, quotient: u64) -> Self {
+        let minus_p = splat(p.wrapping_neg() & MASK as u64);
+        Self { p: splat(p), minus_p, w: splat(w), quotient: splat(quotient) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn finish(self, value: __m512i, correction: __m512i) -> __m512i {
+        let x = _mm512_sub_epi64(_mm512_add_epi64(value, self.p), correction);
+        let times = _mm512_madd52hi_epu64(_mm512_setzero_si512(), x, self.quotient);
+        let product = _mm512_madd52lo_epu64(_mm512_setzero_si512(), x, self.w);
+        let rest = _mm512_madd52lo_epu64(product, times, self.minus_p);
+        reduce_once(_mm512_and_si512(rest, _mm512_set1_epi64(MASK)), self.p)
     }
 }

@@ -7,9 +7,10 @@
 //! | type | input | output |
 //! |---|---|---|
 //! | [`PlainRound`] | x modulo Q | round(t x / Q) mod t, any integer t from 2 to 2^60: sum_i x_i floor(t (Q/q_i)^-1 / q_i) + r |
+//! | [`FactorRound`] | x modulo Q | round(t x / Q) modulo the prime factors t_j of t: sum_i -x_i a_i / q_i + r modulo t_j |
 //! | [`ScaleRound`] | x modulo Q B | round(t x / Q) modulo the primes of B, any t >= 1: x t/Q - sum_i x_i a_i / q_i + r |
 //!
-//! with r = round(sum_i x_i a_i / q_i) in both. Which of the numbers with its residues x is does not matter: another Q adds
+//! with r = round(sum_i x_i a_i / q_i) in all; t (Q/q_i)^-1 - a_i is a multiple of q_i, and t vanishes modulo its factors. Which of the numbers with its residues x is does not matter: another Q adds
 //! t, another Q B adds t B. The result is exact, or one too small where the fraction of t x / Q is above one half by less
 //! than E, which is l * 1.25 * 2^-52 for l primes q_i below 2^50, else l * 3 * 2^-60; below 2^-45 always, and on every machine
 //! alike. A decryption meets that only with noise within a part of 2^-44 of the most that it may have; in a multiplication
@@ -18,7 +19,7 @@
 //! Slices are limb-major and hold residues, coefficient form, as in [`super::convert`]. Results may be secrets.
 
 use super::RnsPoly;
-use super::convert::{assert_moduli, cofactor_inverses, words, words_mut};
+use super::convert::{assert_moduli, cofactor_inverses, product, words, words_mut};
 use super::drop::division;
 use super::linear::LinearMap;
 use crate::modulus::Modulus;
@@ -80,6 +81,52 @@ impl PlainRound {
     #[cfg(test)]
     pub(super) fn portable(self) -> Self {
         Self { map: self.map.portable(), ..self }
+    }
+}
+
+/// round(t x / Q) modulo the prime factors of t; all of it is public.
+#[derive(Debug, Clone)]
+pub struct FactorRound {
+    map: LinearMap,
+}
+
+impl FactorRound {
+    /// The scaling by t/Q of numbers modulo the product Q of `primes` (1 to [`super::convert::MOST_PRIMES`]), t the product of
+    /// `factors`; all distinct.
+    ///
+    /// # Panics
+    /// For any other shape: parameters are checked before.
+    #[must_use]
+    pub fn new(primes: &[Modulus], factors: &[Modulus]) -> Self {
+        let numerators: Vec<_> = primes
+            .iter()
+            .zip(cofactor_inverses(primes))
+            .map(|(q, inverse)| q.mul(inverse, product(factors.iter(), q)))
+            .collect();
+        let sources: Vec<_> = primes.iter().zip(numerators.iter().copied()).collect();
+        let targets: Vec<_> = factors.iter().map(|t| (t.value(), 0, 1)).collect();
+        let factor = |i: usize, j: usize| {
+            let (t, q) = (&factors[j], primes[i].value());
+            let inverse = t.inv(t.reduce(q));
+            assert!(inverse != 0, "the prime {q} divides Q and t");
+            t.neg(t.mul(t.reduce(numerators[i]), inverse))
+        };
+        let map = LinearMap::new(&sources, &targets, factor, false, true);
+        Self { map }
+    }
+
+    /// Writes round(t x / Q) modulo factor j to `out[j]`.
+    ///
+    /// # Panics
+    /// Unless there is one slice per prime and one per factor, all of one length.
+    pub fn apply(&self, x: &[&[u64]], out: &mut [&mut [u64]]) {
+        self.map.apply(x, out);
+    }
+
+    /// This scaling without vector kernels.
+    #[cfg(test)]
+    pub(super) fn portable(self) -> Self {
+        Self { map: self.map.portable() }
     }
 }
 

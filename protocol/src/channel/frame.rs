@@ -44,7 +44,7 @@ pub enum Kind {
     Agreed = 4,
     /// Base oblivious transfers.
     BaseTransfer = 5,
-    /// Key polynomials, masks of known zeros and deltas of a layer.
+    /// What a layer's preprocessing needs of the client: key polynomials and deltas, or encryptions.
     Keys = 6,
     /// Masked replies of a layer.
     Replies = 7,
@@ -66,6 +66,8 @@ pub enum Kind {
     Refusal = 15,
     /// The check of a preprocessing's transfers.
     Check = 16,
+    /// The public part of the client's keys of a session.
+    Setup = 17,
 }
 
 impl Kind {
@@ -87,6 +89,7 @@ impl Kind {
             Self::Supply => "transfer supply",
             Self::Refusal => "refusal",
             Self::Check => "transfer check",
+            Self::Setup => "preprocessing keys",
         }
     }
 }

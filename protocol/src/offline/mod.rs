@@ -2,8 +2,9 @@
 //!
 //! | | from | content |
 //! |---|---|---|
-//! | 1 | C | per layer: key polynomials of its groups, masks of known zeros, deltas of its slots ([`keys`]) |
-//! | 2 | S | per layer: masked replies ([`replies`]) |
+//! | 0 | C | once per session, where the construction has keys of a session: their public part |
+//! | 1 | C | per layer: what the agreed [`construction`] asks for |
+//! | 2 | S | per layer: masked replies |
 //! | supply | both | silent transfers only, out of stock: a request the first time, an answer per iteration, either direction |
 //! | 2 | S | per chunk of every step: its transfer extension, the server choosing at random |
 //! | 3 | C | per chunk of every step: its transfer extension, with the choices of the step, and its corrections |
@@ -14,9 +15,8 @@
 //! online stage by value. Steps are those of [`crate::steps`]; what a client chooses with is in the module of each
 //! (`choices` in [`ss_core::gate`], for example).
 
+pub mod construction;
 pub mod correlations;
-pub mod keys;
-pub mod replies;
 pub mod rho;
 pub mod stage;
 
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use ss_core::share::Share;
 use zeroize::Zeroizing;
 
-use crate::offline::replies::ServerLayer;
+use crate::offline::construction::ServerLayer;
 use crate::plan::Plan;
 use crate::steps::{ClientSteps, ServerSteps};
 

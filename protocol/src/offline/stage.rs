@@ -13,9 +13,11 @@ use std::time::Instant;
 use he_core::seed::Seed;
 use he_core::split::Epoch;
 
+use super::construction::{
+    ClientKeys, ClientLayer, Material, ServerKeys, client_keys, client_open, client_setup, keys_bytes,
+    replies_bytes, server_reply, server_setup,
+};
 use super::correlations::client_operands;
-use super::keys::{ClientLayer, client_keys, client_open, keys_bytes, replies_bytes};
-use super::replies::{LayerHints, server_reply};
 use super::rho::Rho;
 use super::{BundleId, ClientBundle, ServerBundle};
 use crate::channel::{Channel, Duplex, Kind, Traffic};
@@ -26,10 +28,12 @@ use crate::report::{Report, Stage};
 use crate::steps::prepare;
 use crate::transfers::Transfers;
 
+/// The row of reports for the keys of a session.
+const KEYS: &str = "keys of the session";
 /// Bytes of replies that may be underway before the client takes the first of them.
 const AHEAD: usize = 32 << 20;
 
-/// Client: prepares one bundle.
+/// Client: prepares one bundle. `keys` are the session's, none before its first bundle.
 ///
 /// # Errors
 /// What the channel or the peer did.
@@ -38,11 +42,13 @@ pub fn client(
     transfers: &mut Transfers,
     plan: &Arc<Plan>,
     epoch: &Epoch,
+    keys: &mut Option<ClientKeys>,
     id: BundleId,
-    seed: &Seed,
+    seeds: [&Seed; 2],
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<ClientBundle, ProtocolError> {
+    let [session, seed] = seeds;
     let steps = 2 * plan.layers().len() + plan.gates().len();
     let (done, progress) = (Cell::new(0), RefCell::new(progress));
     let tick = || {
@@ -53,6 +59,17 @@ pub fn client(
     let mut shares = Vec::with_capacity(plan.layers().len());
     channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
+        let keys = match keys {
+            Some(keys) => &*keys,
+            None => {
+                let (message, own) = client_setup(plan, &setup_seed(session))?;
+                if !message.is_empty() {
+                    link.send(Kind::Setup, 0, &message)?;
+                    clock.lap(link, KEYS);
+                }
+                &*keys.insert(own)
+            }
+        };
         let mut waiting: VecDeque<(&LinearPlan, ClientLayer)> = VecDeque::new();
         let mut underway = 0;
         let mut open = |link: &mut Duplex<'_>,
@@ -62,13 +79,14 @@ pub fn client(
             let length = replies_bytes(plan, layer);
             let replies = link.receive(Kind::Replies, layer.node, length)?;
             *underway -= length;
-            shares.push(client_open(plan, layer, own, &replies)?);
+            shares.push(client_open(plan, layer, keys, own, &replies)?);
             clock.lap(link, &layer.name);
             tick();
             Ok::<_, ProtocolError>(())
         };
         for layer in plan.layers() {
-            let (message, own, _) = client_keys(plan, layer, epoch, &layer_seed(seed, layer), &mut rho);
+            let seed = layer_seed(seed, layer);
+            let (message, own, _) = client_keys(plan, layer, keys, epoch, &seed, &mut rho)?;
             link.send(Kind::Keys, layer.node, &message)?;
             link.flush()?;
             underway += replies_bytes(plan, layer);
@@ -103,7 +121,8 @@ pub fn client(
     Ok(ClientBundle { id, plan: plan.clone(), input_mask, gates, output: operands.output })
 }
 
-/// Server: prepares its half. `hints` and `biases` are per layer.
+/// Server: prepares its half. `materials` and `biases` are per layer; `keys` are the client's of this session, none before
+/// its first bundle.
 ///
 /// # Errors
 /// What the channel or the peer did.
@@ -111,7 +130,8 @@ pub fn server(
     channel: &mut Channel,
     transfers: &mut Transfers,
     plan: &Arc<Plan>,
-    hints: &[Arc<LayerHints>],
+    materials: &[Arc<Material>],
+    keys: &mut Option<ServerKeys>,
     biases: &[&[Vec<u64>]],
     seed: &Seed,
     report: &mut Report,
@@ -119,10 +139,22 @@ pub fn server(
     let mut layers = Vec::with_capacity(plan.layers().len());
     channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
-        for ((layer, hints), bias) in plan.layers().iter().zip(hints).zip(biases) {
-            let keys = link.receive(Kind::Keys, layer.node, keys_bytes(plan, layer))?;
+        let keys = match keys {
+            Some(keys) => &*keys,
+            None => {
+                let length = plan.scheme().setup_bytes();
+                let message = if length > 0 { link.receive(Kind::Setup, 0, length)? } else { Vec::new() };
+                let own = server_setup(plan, &message)?;
+                if length > 0 {
+                    clock.lap(link, KEYS);
+                }
+                &*keys.insert(own)
+            }
+        };
+        for ((layer, material), bias) in plan.layers().iter().zip(materials).zip(biases) {
+            let message = link.receive(Kind::Keys, layer.node, keys_bytes(plan, layer))?;
             let seed = layer_seed(seed, layer);
-            let (replies, half) = server_reply(plan, layer, hints, bias, &keys, &seed)?;
+            let (replies, half) = server_reply(plan, layer, material, keys, bias, &message, &seed)?;
             link.send(Kind::Replies, layer.node, &replies)?;
             link.flush()?;
             layers.push(half);
@@ -149,6 +181,11 @@ fn report_rounds(plan: &Plan, report: &mut Report) {
         let traffic = Traffic { rounds: rounds(plan), ..Traffic::default() };
         report.add_figures(Stage::Preprocessing, &first.name, "linear", 0.0, traffic);
     }
+}
+
+/// Of the client's seed of a session: its keys.
+pub(crate) fn setup_seed(seed: &Seed) -> Seed {
+    seed.fork("preprocessing keys", &[])
 }
 
 /// Of a bundle's seed: either party's for one layer.

@@ -1,7 +1,7 @@
 //! A linear layer online: slots from the masked input, a plaintext convolution per limb, the prepared mask.
 //!
 //! The server holds Z of the input tensor. A slot is X = 2^(p−w)·Z + delta in Z_2^p, lifted to Z_q (in `exact` lift(Z) +
-//! delta in Z_q); a known zero has Z = 0, an unread slot is 0. The tiles of all images are convolved as a batch of images.
+//! delta in Z_q); without deltas it is lift(Z). A known zero has Z = 0, an unread slot is 0. The tiles of all images are convolved as a batch of images.
 
 use std::iter::zip;
 
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::error::ProtocolError;
-use crate::offline::replies::ServerLayer;
+use crate::offline::construction::ServerLayer;
 use crate::plan::{FREE, LinearPlan, Plan, UNREAD};
 use crate::raw::Raw;
 
@@ -48,16 +48,27 @@ pub(super) fn run(
 /// X of every slot, images × slots.
 fn slots(plan: &Plan, layer: &LinearPlan, half: &ServerLayer, input: &[u64]) -> Result<Raw, ProtocolError> {
     let params = plan.params();
-    let (narrow, wide) = half.deltas.words(plan, layer)?;
     let per_image = input.len() / plan.images();
     let count = layer.slots.len();
-    let mut slots = vec![Zeroizing::new(vec![0u64; plan.images() * count]); wide.len()];
+    let mut values = Zeroizing::new(vec![0u64; plan.images() * count]);
+    let gather = |values: &mut Zeroizing<Vec<u64>>| {
+        values.par_chunks_mut(count).zip(input.par_chunks(per_image)).for_each(|(values, input)| {
+            for (z, &slot) in zip(values, &layer.slots) {
+                *z = input.get(slot as usize).copied().unwrap_or(0);
+            }
+        });
+    };
+    let Some(deltas) = &half.deltas else {
+        gather(&mut values);
+        return Ok(Raw::up(params, &values, layer.width));
+    };
+    let (narrow, wide) = deltas.words(plan, layer)?;
     // Z at every slot, or what stands for it, with its delta: one pass per limb, the deltas in order.
     let drop = layer.narrow_bits();
     match layer.masked_bits {
         Some(bits) => {
             let ring = (1u64 << bits) - 1;
-            let images = slots[0].par_chunks_mut(count).zip(input.par_chunks(per_image)).enumerate();
+            let images = values.par_chunks_mut(count).zip(input.par_chunks(per_image)).enumerate();
             images.for_each(|(image, (slots, input))| {
                 let mut narrow = narrow[image * layer.deltas[0]..].iter();
                 let mut wide = wide[0][image * layer.deltas[1]..].iter();
@@ -70,16 +81,11 @@ fn slots(plan: &Plan, layer: &LinearPlan, half: &ServerLayer, input: &[u64]) -> 
                     *x = (z << drop).wrapping_add(delta.copied().unwrap_or(0)) & ring;
                 }
             });
-            Ok(Raw::up(params, &slots[0], bits))
+            Ok(Raw::up(params, &values, bits))
         }
         None => {
-            let values = &mut slots[0];
-            values.par_chunks_mut(count).zip(input.par_chunks(per_image)).for_each(|(values, input)| {
-                for (z, &slot) in zip(values, &layer.slots) {
-                    *z = input.get(slot as usize).copied().unwrap_or(0);
-                }
-            });
-            let mut lifted = Raw::up(params, values, layer.width);
+            gather(&mut values);
+            let mut lifted = Raw::up(params, &values, layer.width);
             for (image, mut limbs) in lifted.chunks_mut(count).into_iter().enumerate() {
                 for ((limb, wide), q) in zip(zip(&mut limbs, &wide), params.moduli()) {
                     let mut wide = wide[image * layer.deltas[1]..].iter();
@@ -106,8 +112,8 @@ mod tests {
     use rand_core::Rng;
 
     use super::*;
-    use crate::offline::keys::{SlotMasks, client_keys};
-    use crate::offline::replies::Deltas;
+    use crate::offline::construction::SlotMasks;
+    use crate::offline::construction::split::{Deltas, client_keys};
     use crate::offline::rho::Rho;
     use crate::plan::OutputMode;
 
@@ -161,7 +167,7 @@ mod tests {
                     message[start] ^= 1;
                 }
                 let deltas = Deltas::new(&plan, layer, &message[start..]).unwrap();
-                (ServerLayer { mask: Raw::zeros(params, 0), deltas }, slots)
+                (ServerLayer { mask: Raw::zeros(params, 0), deltas: Some(deltas) }, slots)
             })
             .collect();
 
@@ -208,7 +214,7 @@ mod tests {
                 }
             }
             if layer.masked_bits.is_some() {
-                let (narrow, _) = half.deltas.words(&plan, layer).unwrap();
+                let (narrow, _) = half.deltas.as_ref().unwrap().words(&plan, layer).unwrap();
                 assert!(narrow.iter().all(|&delta| delta >> layer.narrow_bits() == 0));
             }
         }

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::channel::{Channel, Kind};
 use crate::error::{PeerResult, ProtocolError};
-use crate::offline::replies::ServerLayer;
+use crate::offline::construction::ServerLayer;
 use crate::offline::{ClientBundle, ServerBundle};
 use crate::plan::{ActivationLayer, GateStep, NodePlan, OutputMode, Plan};
 use crate::raw::Raw;

@@ -5,6 +5,9 @@
 //! *virtual images* of the packing: tile t of image b is number b·tiles + t. They are spread over *groups* of as many as
 //! one polynomial holds; every group has an RLWE secret of its own.
 //!
+//! Where the preprocessing is not `split` ([`crate::offline::construction`]) no slot is bound and there are no deltas: the
+//! table is that of `split`.
+//!
 //! | slot | X at the server, in Z_2^p | delta on the wire |
 //! |---|---|---|
 //! | bound | 2^(p−w)·z − r | p − w bits |
@@ -12,7 +15,7 @@
 //! | known zero | −r | likewise |
 //! | unread | 0: no used output reads it | nothing |
 
-use conv_fast::{ConvGeometry, Packing, PackingCost, Tiling};
+use conv_fast::{ConvGeometry, Packing, Tiling};
 use he_core::Params;
 use nn_merge::model::Tensor;
 use ss_core::bits::bytes_for_bits;
@@ -21,6 +24,7 @@ use ss_core::ring::Switch;
 use super::masked::{Arena, Places};
 use super::size::Budget;
 use crate::error::{PeerResult, ProtocolError};
+use crate::offline::construction::Scheme;
 
 /// In `LinearPlan::slots`: no element, a known zero.
 const ZERO: u32 = u32::MAX;
@@ -46,16 +50,16 @@ pub struct LinearPlan {
     pub masked_bits: Option<u32>,
     /// k: the finest ring in which somebody reads the result.
     pub ring_bits: u32,
-    /// Bits per coefficient of a reply.
+    /// Bits per coefficient of a reply of `split`.
     pub reply_bits: u32,
     /// Tiles and packing.
     pub tiling: Tiling,
     /// Groups of virtual images.
     pub groups: usize,
     /// Per input polynomial the coefficients that hold known zeros which used outputs read (those of the packing; zero
-    /// slots are not among them).
+    /// slots are not among them); none where nothing is said of them.
     pub zero_reads: Vec<Vec<u32>>,
-    /// Slots that are bound and all other read ones, of one image.
+    /// Slots that are bound and all other read ones, of one image; none where there are no deltas.
     pub deltas: [usize; 2],
     /// Per slot of an image its element of the input tensor, or `ZERO` or `UNREAD`.
     pub(crate) slots: Vec<u32>,
@@ -87,25 +91,22 @@ pub(super) struct LinearSpec<'a> {
 impl LinearPlan {
     pub(super) fn new(
         params: &Params,
+        scheme: &Scheme,
         spec: LinearSpec<'_>,
         images: usize,
         places: &Places,
         arena: &mut Arena,
         budget: &mut Budget,
     ) -> Result<Self, ProtocolError> {
-        let key_bits: u32 = params.moduli().iter().map(he_core::Modulus::bits).sum();
-        let cost = PackingCost {
-            reply_bits: spec.reply_bits,
-            zero_bits: spec.masked_bits.unwrap_or(key_bits),
-            key_bits: params.n() as u64 * u64::from(key_bits),
-        };
-        let tiling = Tiling::choose(spec.geometry, params.n(), images, &cost).or_malformed("manifest")?;
+        let (degree, cost) = scheme.packing(params, spec.masked_bits, spec.reply_bits);
+        let tiling = Tiling::choose(spec.geometry, degree, images, &cost).or_malformed("manifest")?;
         budget.spend(tiling.slot_count() as u64 + tiling.output_slots() as u64, images)?;
         debug_assert_eq!(spec.tensor.elements(), spec.geometry.input_len());
 
         let mut bound = Vec::with_capacity(tiling.slot_count());
         let mut deltas = [0; 2];
-        let narrow = spec.masked_bits.is_some();
+        let told = scheme.has_deltas();
+        let narrow = told && spec.masked_bits.is_some();
         let mut slots = Vec::with_capacity(tiling.slot_count());
         for (element, read) in tiling.slots().into_iter().zip(tiling.read()) {
             let mut place = None;
@@ -114,7 +115,7 @@ impl LinearPlan {
                 place = if narrow { arena.bind(places, element as usize) } else { None };
             }
             bound.push(place.unwrap_or(FREE));
-            deltas[usize::from(place.is_none())] += usize::from(read);
+            deltas[usize::from(place.is_none())] += usize::from(read && told);
             slots.push(if read { element.unwrap_or(ZERO) } else { UNREAD });
         }
         let packing = tiling.packing();
@@ -131,7 +132,9 @@ impl LinearPlan {
             ring_bits: spec.ring_bits,
             reply_bits: spec.reply_bits,
             groups: (images * tiling.tiles()).div_ceil(packing.images()),
-            zero_reads: (0..packing.input_polys()).map(|j| packing.zero_reads(j)).collect(),
+            zero_reads: (0..packing.input_polys())
+                .map(|j| if told { packing.zero_reads(j) } else { Vec::new() })
+                .collect(),
             deltas,
             slots,
             bound,

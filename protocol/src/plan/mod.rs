@@ -31,6 +31,7 @@ use ss_core::maximum::Tournament;
 use ss_core::step::StepSpec;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
+use crate::offline::construction::{Preprocessing, Scheme};
 use crate::rounds::RoundChoice;
 use linear::LinearSpec;
 use masked::Arena;
@@ -103,6 +104,7 @@ impl OutputMode {
 #[derive(Debug)]
 pub struct Plan {
     params: Params,
+    scheme: Scheme,
     images: usize,
     mode: OutputMode,
     rounds: RoundChoice,
@@ -179,12 +181,27 @@ impl Plan {
         mode: OutputMode,
         rounds: RoundChoice,
     ) -> Result<Self, ProtocolError> {
+        Self::with_preprocessing(manifest, images, mode, rounds, Preprocessing::Split)
+    }
+
+    /// As [`Plan::with_rounds`], with another construction of the preprocessing.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and [`ProtocolError::Caller`] for a network that the construction has no room for.
+    pub fn with_preprocessing(
+        manifest: &Manifest,
+        images: usize,
+        mode: OutputMode,
+        rounds: RoundChoice,
+        preprocessing: Preprocessing,
+    ) -> Result<Self, ProtocolError> {
         let tensors = manifest.tensors().or_malformed("manifest")?;
         let output = manifest.output.node as usize;
         let classes = tensors[output].elements();
         check_request(images, mode, classes)?;
         let mut budget = Budget::new(manifest, &tensors, images)?;
         let params = Params::new(manifest.profile);
+        let scheme = Scheme::new(preprocessing, &params, manifest)?;
         let asked = match mode {
             OutputMode::Logits { bits } => Some(bits),
             _ => None,
@@ -192,6 +209,7 @@ impl Plan {
         let (ring_bits, reply_bits) = (result_bits(manifest, asked), reply_bits(manifest, &params, asked));
         let mut plan = Self {
             params,
+            scheme,
             images,
             mode,
             rounds,
@@ -237,7 +255,15 @@ impl Plan {
                         ring_bits: ring_bits[index].max(COARSEST),
                         reply_bits: reply_bits[index],
                     };
-                    let layer = LinearPlan::new(&plan.params, spec, images, behind, &mut arena, &mut budget)?;
+                    let layer = LinearPlan::new(
+                        &plan.params,
+                        &plan.scheme,
+                        spec,
+                        images,
+                        behind,
+                        &mut arena,
+                        &mut budget,
+                    )?;
                     plan.layers.push(layer);
                     NodePlan::Linear(plan.layers.len() - 1)
                 }
@@ -285,6 +311,16 @@ impl Plan {
     /// Lattice parameters.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// The construction of the preprocessing, and what it computes in.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// The construction of the preprocessing.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.scheme.preprocessing()
     }
 
     /// Images in the bundle.

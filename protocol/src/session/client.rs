@@ -11,6 +11,7 @@ use crate::channel::{Channel, Kind, Traffic};
 use crate::error::ProtocolError;
 use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
 use crate::link::{LinkEstimate, Rounds, measure};
+use crate::offline::construction::ClientKeys;
 use crate::offline::{ClientBundle, stage};
 use crate::online::{self, Output, Progress};
 use crate::plan::{OutputMode, Plan};
@@ -39,6 +40,8 @@ pub struct Ready {
     session: [u8; 32],
     transfers: Option<Transfers>,
     bundles: u64,
+    /// Of the preprocessing, from the first bundle on.
+    keys: Option<ClientKeys>,
     /// The plan of the last bundle; most bundles of a session are alike.
     plan: Option<Arc<Plan>>,
 }
@@ -84,6 +87,7 @@ impl Client<Greeted> {
             session,
             transfers: None,
             bundles: 0,
+            keys: None,
             plan: None,
         };
         Ok(Client {
@@ -182,7 +186,13 @@ impl Client<Ready> {
         let rounds = self.rounds()?;
         let plan = match self.state.plan.take() {
             Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
-            _ => Arc::new(Plan::with_rounds(&self.greeting.manifest, images, self.state.terms.mode, rounds)?),
+            _ => Arc::new(Plan::with_preprocessing(
+                &self.greeting.manifest,
+                images,
+                self.state.terms.mode,
+                rounds,
+                self.state.terms.preprocessing,
+            )?),
         };
         self.state.plan = Some(plan.clone());
         let bundle = self.prepare_planned(&plan, progress);
@@ -213,11 +223,12 @@ impl Client<Ready> {
         let number = state.bundles;
         state.bundles += 1;
         let id = bundle_name(&state.session, number, images, rounds);
-        let seed = seed.fork("bundle", &[number]);
+        let seeds = [&*seed, &seed.fork("bundle", &[number])];
         let Some(transfers) = state.transfers.as_mut() else {
             return Err(ProtocolError::Caller("base transfers are missing".into()));
         };
-        let bundle = stage::client(channel, transfers, plan, &greeting.epoch, id, &seed, report, progress);
+        let (epoch, keys) = (&greeting.epoch, &mut state.keys);
+        let bundle = stage::client(channel, transfers, plan, epoch, keys, id, seeds, report, progress);
         // Prepared means that both halves are: what the server still has to do is not online time.
         let start = Start::now(channel);
         let bundle = bundle.and_then(|bundle| channel.receive(Kind::Agreed, 0, 0).map(|_| bundle));

@@ -1,4 +1,4 @@
-//! What a server computes once per model and layout: hints and prepared convolutions.
+//! What a server computes once per model and layout: what the preprocessing needs of the weights, and prepared convolutions.
 //!
 //! Layouts follow from the number of images in a bundle, which clients choose. So what is remembered is bounded: some
 //! layouts per layer ([`MOST_LAYOUTS`]), the one that was asked for longest ago going first. Weights that are prepared for
@@ -14,8 +14,8 @@ use he_core::Params;
 use he_core::split::Epoch;
 
 use crate::error::ProtocolError;
-use crate::offline::replies::{LayerHints, prepared};
-use crate::plan::LinearPlan;
+use crate::offline::construction::{Material, Preprocessing, prepared};
+use crate::plan::{LinearPlan, Plan};
 
 /// Layouts of one layer that are remembered.
 const MOST_LAYOUTS: usize = 8;
@@ -23,24 +23,26 @@ const MOST_LAYOUTS: usize = 8;
 /// All that is remembered.
 #[derive(Default)]
 pub(super) struct Materials {
-    hints: Memory<(ConvGeometry, Layout), LayerHints>,
+    layers: Memory<(Preprocessing, ConvGeometry, Layout), Material>,
     convolutions: Memory<ConvGeometry, Vec<PreparedConv>>,
 }
 
 impl Materials {
-    /// A layer's hints. Layer by layer on the caller's thread, the work inside is parallel: a worker of the pool must
-    /// never wait for a cell that is being filled, since the filling may wait for that worker.
-    pub(super) fn hints(
+    /// A layer's weights as the plan's preprocessing takes them. Layer by layer on the caller's thread, the work inside is
+    /// parallel: a worker of the pool must never wait for a cell that is being filled, since the filling may wait for that
+    /// worker.
+    pub(super) fn layer(
         &self,
-        params: &Params,
+        plan: &Plan,
         epoch: &Epoch,
         layer: &LinearPlan,
         weights: &[i32],
-    ) -> Result<Arc<LayerHints>, ProtocolError> {
-        let key = (layer.tiling.tile().clone(), layer.packing().layout());
-        self.hints.get(layer.node, key, || {
-            let prepare = |geometry: &ConvGeometry| self.prepared(params, layer.node, geometry, weights);
-            LayerHints::new(params, epoch, layer, weights, prepare)
+    ) -> Result<Arc<Material>, ProtocolError> {
+        let key = (plan.preprocessing(), layer.tiling.tile().clone(), layer.packing().layout());
+        self.layers.get(layer.node, key, || {
+            let prepare =
+                |geometry: &ConvGeometry| self.prepared(plan.params(), layer.node, geometry, weights);
+            Material::new(plan, epoch, layer, weights, prepare)
         })
     }
 

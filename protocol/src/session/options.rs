@@ -1,7 +1,7 @@
 //! What a client wants of a session.
 //!
 //! Every option has a default: labels, the server's kind of transfers (SoftSpoken over its field where it allows it), base
-//! transfers over Ristretto where it allows them, rounds by the measured link. [`ClientOptions::terms`] turns the options
+//! transfers over Ristretto where it allows them, the preprocessing `split` where it allows it, rounds by the measured link. [`ClientOptions::terms`] turns the options
 //! into the terms that go over the wire.
 
 use ss_core::ot::BaseKind;
@@ -9,6 +9,7 @@ use ss_core::ot::BaseKind;
 use crate::error::ProtocolError;
 use crate::handshake::{Offer, Terms, TransferKind, is_field};
 use crate::link::{LinkEstimate, Rounds};
+use crate::offline::construction::Preprocessing;
 use crate::plan::OutputMode;
 
 /// Logit bits asked from a server that offers none, so that it can refuse in its own words.
@@ -30,6 +31,7 @@ pub struct ClientOptions {
     pub(super) labels: u32,
     pub(super) transfers: Option<TransferKind>,
     pub(super) base: Option<BaseKind>,
+    pub(super) preprocessing: Option<Preprocessing>,
     pub(super) rounds: Rounds,
     pub(super) link: Option<LinkEstimate>,
 }
@@ -63,6 +65,12 @@ impl ClientOptions {
     #[must_use]
     pub fn base(self, kind: BaseKind) -> Self {
         Self { base: Some(kind), ..self }
+    }
+
+    /// The construction of the linear layers' preprocessing.
+    #[must_use]
+    pub fn preprocessing(self, construction: Preprocessing) -> Self {
+        Self { preprocessing: Some(construction), ..self }
     }
 
     /// How activations trade round trips for bytes.
@@ -105,6 +113,7 @@ impl ClientOptions {
         } else {
             OutputMode::Label
         };
-        Ok(Terms { mode, transfers, base })
+        let preprocessing = self.preprocessing.unwrap_or_else(|| methods.preprocessing());
+        Ok(Terms { mode, transfers, base, preprocessing })
     }
 }

@@ -15,11 +15,12 @@ use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
 use crate::link;
-use crate::offline::replies::LayerHints;
+use crate::offline::construction::{Material, ServerKeys, bfv};
 use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online::{self, NodeNumbers};
-use crate::plan::{OutputMode, Plan};
+use crate::plan::{LinearPlan, OutputMode, Plan};
 use crate::report::{Report, Stage, Start};
+use crate::rounds::RoundChoice;
 use crate::transfers::Transfers;
 
 use super::material::Materials;
@@ -94,7 +95,8 @@ pub struct Served {
 }
 
 impl Server {
-    /// Makes a model ready: convolutions, biases, an epoch of its own, the hints for single images. The seed is
+    /// Makes a model ready: convolutions, biases, an epoch of its own, the first allowed preprocessing's weights for single
+    /// images. A preprocessing that has no room for the model is not offered. The seed is
     /// consumed: two servers of one seed would share the public polynomials that their clients' masks stand on.
     ///
     /// # Errors
@@ -109,11 +111,21 @@ impl Server {
                  serve labels, or merge it for profile `wide` or `exact`"
             )));
         }
-        if !policy.offer.methods.suffice() {
+        let mut policy = policy;
+        let methods = &mut policy.offer.methods;
+        if methods.bfv && !model.nodes.iter().all(|node| bfv::has_room_for(&node.weights)) {
+            tracing::warn!(
+                "the model's weights are too large for the preprocessing `bfv`: it is not offered"
+            );
+            methods.bfv = false;
+        }
+        if !methods.suffice() {
             return Err(ProtocolError::Caller(
-                "a server has to allow one kind of transfers and one of base transfers at least".into(),
+                "a server has to allow one kind of transfers, one of base transfers and one preprocessing at least"
+                    .into(),
             ));
         }
+        let first = methods.preprocessing();
         let params = Params::new(profile);
         let tensors = model.manifest.tensors().map_err(|error| caller(&error))?;
         let numbers = tensors
@@ -136,9 +148,10 @@ impl Server {
             asked: Mutex::default(),
             held: Default::default(),
         };
-        let plan = Plan::new(&server.model.manifest, 1, OutputMode::Label)
+        let (manifest, mode, rounds) = (&server.model.manifest, OutputMode::Label, RoundChoice::Three);
+        let plan = Plan::with_preprocessing(manifest, 1, mode, rounds, first)
             .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
-        server.hints(&plan)?;
+        server.materials(&plan)?;
         server.convolutions(&plan)?;
         Ok(server)
     }
@@ -163,13 +176,13 @@ impl Server {
         plan.layers().iter().map(|layer| self.numbers[layer.node].residues()).collect()
     }
 
-    /// Hints of every layer of `plan`, computed once per layout by whoever asks first.
+    /// The weights of every layer of `plan` as its preprocessing takes them, computed once per layout by whoever asks first.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] for a layer that no algorithm convolves.
-    pub fn hints(&self, plan: &Plan) -> Result<Vec<Arc<LayerHints>>, ProtocolError> {
-        let of_layer = |layer| {
-            self.materials.hints(&self.params, &self.epoch, layer, &self.model.nodes[layer.node].weights)
+    /// [`ProtocolError::Caller`] for a layer that no algorithm convolves, or that the preprocessing has no room for.
+    pub fn materials(&self, plan: &Plan) -> Result<Vec<Arc<Material>>, ProtocolError> {
+        let of_layer = |layer: &LinearPlan| {
+            self.materials.layer(plan, &self.epoch, layer, &self.model.nodes[layer.node].weights)
         };
         plan.layers().iter().map(of_layer).collect()
     }
@@ -204,6 +217,7 @@ impl Server {
         let (session, mode) = (session(&nonces, &self.digest, &self.epoch, &terms), terms.mode);
 
         let (mut transfers, mut own, mut plan) = (None, None::<Own<'_>>, None::<Arc<Plan>>);
+        let mut keys = None::<ServerKeys>;
         let (mut bundles, mut images_run, mut probes) = (0u64, 0, 0);
         loop {
             channel.set_patience(self.policy.idle);
@@ -233,7 +247,7 @@ impl Server {
                     self.check_quota(channel, who, images)?;
                     let current = match plan.take() {
                         Some(plan) if plan.images() == images && plan.rounds() == rounds => plan,
-                        _ => match Plan::with_rounds(&self.model.manifest, images, mode, rounds) {
+                        _ => match self.plan(images, &terms, rounds) {
                             Ok(plan) => Arc::new(plan),
                             Err(error) => {
                                 let refusal = Refusal { code: RefusalCode::Limit, reason: error.to_string() };
@@ -246,7 +260,7 @@ impl Server {
                     let place = self.reserve(channel, &current)?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
-                    let hints = self.hints(&current)?;
+                    let materials = self.materials(&current)?;
                     let id = bundle_name(&session, bundles, images, rounds);
                     let seed = seed.fork("bundle", &[bundles]);
                     bundles += 1;
@@ -254,7 +268,8 @@ impl Server {
                         channel,
                         transfers,
                         &current,
-                        &hints,
+                        &materials,
+                        &mut keys,
                         &self.biases(&current),
                         &seed,
                         &mut report,
@@ -304,6 +319,12 @@ impl Server {
                         let reason = "the prepared bundle gives another output than this session".to_owned();
                         return Err(channel.refuse(Refusal { code: RefusalCode::Output, reason }));
                     }
+                    if bundle.plan().preprocessing() != terms.preprocessing {
+                        let [own, other] = [bundle.plan().preprocessing(), terms.preprocessing];
+                        let reason =
+                            format!("the bundle was prepared by `{own}`, this session agreed on `{other}`");
+                        return Err(channel.refuse(Refusal { code: RefusalCode::Method, reason }));
+                    }
                     images_run += bundle.plan().images();
                     let convolutions = self.convolutions(bundle.plan())?;
                     online::server(channel, bundle, &convolutions, &self.numbers, &mut report)?;
@@ -311,6 +332,10 @@ impl Server {
                 Request::Finish => return Ok(Served { report, images: images_run }),
             }
         }
+    }
+
+    fn plan(&self, images: usize, terms: &Terms, rounds: RoundChoice) -> Result<Plan, ProtocolError> {
+        Plan::with_preprocessing(&self.model.manifest, images, terms.mode, rounds, terms.preprocessing)
     }
 
     fn agree(&self, channel: &mut Channel) -> Result<Terms, ProtocolError> {

@@ -9,7 +9,7 @@ use nn_merge::fixed_point::networks::{Conv, Sketch};
 use nn_merge::fixed_point::{evaluate_exact, evaluate_with};
 use nn_merge::model::{LocalOp, Model, limits};
 use protocol::testing::{in_process, replay};
-use protocol::{ClientOptions, Output, OutputMode, Plan, Policy, Server};
+use protocol::{ClientOptions, Output, OutputMode, Plan, Policy, Preprocessing, RoundChoice, Server};
 use rand_core::Rng;
 
 /// A seed from the system, printed so that a failure can be replayed.
@@ -82,9 +82,32 @@ pub(crate) fn run(
     outputs.expect("an honest session")
 }
 
+/// A plan for another construction of the preprocessing.
+pub(crate) fn plan_by(
+    preprocessing: Preprocessing,
+    model: &Model,
+    images: usize,
+    mode: OutputMode,
+) -> Arc<Plan> {
+    let plan = Plan::with_preprocessing(&model.manifest, images, mode, RoundChoice::Three, preprocessing);
+    Arc::new(plan.expect("a plan"))
+}
+
 /// One session of a model against both oracles: bit for bit with the run's noise, within the bound without (where the
 /// profile gives logits; elsewhere only the label is compared). Gives the largest distance in units of its bound.
 pub(crate) fn check(model: &Model, images: usize, options: ClientOptions, what: &str) -> f64 {
+    check_by(Preprocessing::Split, model, images, options, what)
+}
+
+/// As [`check`], with another construction of the preprocessing.
+pub(crate) fn check_by(
+    preprocessing: Preprocessing,
+    model: &Model,
+    images: usize,
+    options: ClientOptions,
+    what: &str,
+) -> f64 {
+    let options = options.preprocessing(preprocessing);
     let bytes = fresh_seed(what);
     let seed = Seed::from_bytes(bytes);
     let fine = matches!(model.manifest.profile, Profile::Wide | Profile::Exact);
@@ -95,7 +118,7 @@ pub(crate) fn check(model: &Model, images: usize, options: ClientOptions, what: 
     let inputs = inputs(model, images, &seed);
     let outputs = run(&server, bytes, options.logits(fine), images, &inputs, 1);
     let mode = if fine { OutputMode::Logits { bits } } else { OutputMode::Label };
-    let plan = Arc::new(Plan::new(&model.manifest, images, mode).expect("a plan"));
+    let plan = plan_by(preprocessing, model, images, mode);
     let tape = replay(&server, &plan, &seed, &seed.fork("serving", &[]), 0).expect("a replay");
     let (logits, labels) =
         evaluate_with(model, images, &inputs, &tape, fine.then_some(bits)).expect("a tape that fits");

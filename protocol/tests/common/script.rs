@@ -14,7 +14,8 @@ use protocol::handshake::{PROTOCOL_VERSION, Terms};
 use protocol::offline::BundleId;
 use protocol::session::Served;
 use protocol::{
-    BaseKind, Client, ClientOptions, Output, OutputMode, Policy, ProtocolError, Rounds, Server, TransferKind,
+    BaseKind, Client, ClientOptions, Output, OutputMode, Policy, Preprocessing, ProtocolError, Rounds,
+    Server, TransferKind,
 };
 
 /// Bytes of a frame's header.
@@ -276,6 +277,7 @@ pub(crate) const TERMS: Terms = Terms {
     mode: OutputMode::Label,
     transfers: TransferKind::SoftSpoken { field_bits: 8 },
     base: BaseKind::Ristretto,
+    preprocessing: Preprocessing::Split,
 };
 
 /// A client that greets a scripted server.

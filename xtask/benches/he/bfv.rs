@@ -23,6 +23,10 @@ struct Recorded {
     encrypt_public: f64,
     decrypt: f64,
     multiply_plain: f64,
+    multiply_plain_in_place: f64,
+    add: f64,
+    /// Of ciphertexts in coefficient form, which need no transform for it.
+    switch_modulus: Option<f64>,
     rotate: f64,
     multiply: f64,
 }
@@ -34,6 +38,9 @@ const RECORDED: [Recorded; 2] = [
         encrypt_public: 343.0,
         decrypt: 70.8,
         multiply_plain: 3.3,
+        multiply_plain_in_place: 2.2,
+        add: 1.6,
+        switch_modulus: None,
         rotate: 239.0,
         multiply: 1361.0,
     },
@@ -43,6 +50,9 @@ const RECORDED: [Recorded; 2] = [
         encrypt_public: 823.0,
         decrypt: 229.0,
         multiply_plain: 16.6,
+        multiply_plain_in_place: 8.9,
+        add: 7.1,
+        switch_modulus: Some(6.2),
         rotate: 1349.0,
         multiply: 6007.0,
     },
@@ -126,6 +136,17 @@ fn degree(bench: &Bench, recorded: &Recorded) -> io::Result<()> {
         root.fork("bench", &[number])
     };
 
+    let alone = |name: &str, recorded: Option<f64>, ours: &mut dyn FnMut()| {
+        bench.row((name, n, bits), ours, None, recorded.map(|recorded| 1e3 * recorded))
+    };
+    let mut z = x.duplicate();
+    alone("bfv multiply plain, in place", Some(recorded.multiply_plain_in_place), &mut || {
+        black_box(&mut z).multiply_plain(&params, &prepared);
+    })?;
+    alone("bfv switch modulus", recorded.switch_modulus, &mut || {
+        drop(black_box(params.switched(&x, x.limbs() - 1)));
+    })?;
+
     let rivals = [
         Rival::new("fhe.rs, whole", n, t, &primes, &slots)?,
         Rival::new("fhe.rs, ciphertext", n, t, &primes[..rlwe.limbs()], &slots)?,
@@ -166,13 +187,12 @@ fn degree(bench: &Bench, recorded: &Recorded) -> io::Result<()> {
         row(
             "bfv multiply plain",
             recorded.multiply_plain,
-            &mut || {
-                let mut product = x.duplicate();
-                product.multiply_plain(&params, &prepared);
-                drop(black_box(product));
-            },
+            &mut || drop(black_box(x.times_plain(&params, &prepared))),
             &mut || drop(black_box(&rival.x * &rival.plaintext)),
         )?;
+        row("bfv add", recorded.add, &mut || drop(black_box(x.plus(&y))), &mut || {
+            drop(black_box(&rival.x + &rival.y))
+        })?;
         row(
             "bfv rotate",
             recorded.rotate,

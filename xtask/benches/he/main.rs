@@ -1,10 +1,11 @@
-//! he-core beside its peers, one thread: the measuring half of `cargo xtask bench he`, which starts this program.
+//! he-core beside its peers, one thread, and beside itself on more: the measuring half of `cargo xtask bench he`, which starts this program.
 //!
 //! Ours and the peer's code run in turn, batch by batch, so that what disturbs one disturbs the other. Output is one JSON
 //! object per row. Peers are development dependencies of `xtask` alone: nothing that is shipped links them.
 
 mod bfv;
 mod ckks;
+mod threads;
 mod timing;
 mod transforms;
 
@@ -88,5 +89,6 @@ fn main() -> io::Result<()> {
         transforms::run(&bench)?;
         bfv::run(&bench)?;
         ckks::run(&bench)
-    })
+    })?;
+    threads::run(&bench, &pool)
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench he`: transforms and both schemes beside tfhe-ntt and fhe.rs, one thread.
+//! `cargo xtask bench he`: transforms and both schemes beside tfhe-ntt and fhe.rs, one thread; a batch on all threads.
 //!
 //! The peers are development dependencies, so the measuring is done by the bench target `he` of this package, which this
 //! command builds and starts; it prints one JSON object per row, and here they become a table or a document. Columns
@@ -33,7 +33,7 @@ pub(super) fn run(options: &Options) -> Result<bool> {
     if options.json {
         Document::print("hushnet-bench-he/1", rows)?;
     } else {
-        println!("{}, one thread", machine::Machine::read());
+        println!("{}, one thread where a row says nothing else", machine::Machine::read());
         print_table(&rows);
     }
     if empty {

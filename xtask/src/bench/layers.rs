@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Row>> {
         let plain = plain_seconds(&geometry, options.smoke());
         for bundle in if options.smoke() { vec![1] } else { vec![1, 8] } {
             let bundles = if options.smoke() { 1 } else { 9 };
-            let setting = Setting { bundle, bundles, logits: true, link: "loopback", transfers: None };
+            let setting = Setting { bundle, bundles, logits: true, ..Setting::DEFAULT };
             let measured = measure(&model, setting)?;
             let session = SessionFigures::new(measured, bundle, "direct f64", plain);
             rows.push(Row {

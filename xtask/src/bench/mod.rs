@@ -7,6 +7,7 @@
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
 //! | `network` | whole networks, two processes, over loopback or modelled links | the same network in plain f32, this crate's evaluation |
 //! | `conv` | every linear layer of six networks, in this process | the same layer in f32 under ONNX Runtime and tract; direct |
+//! | `paper` | the scheme's claims: networks under many constructions, two processes | one another |
 //! | `activation` | one activation each, two processes, also over modelled links | the same function in plain f32 |
 //!
 //! Machines and moments differ: quote ratios. Times are medians. `--json` prints one document with the machine and the
@@ -19,6 +20,7 @@ mod kernels;
 mod layers;
 mod machine;
 mod network;
+mod paper;
 mod party;
 mod timing;
 
@@ -45,6 +47,8 @@ enum What {
     Network(network::Args),
     /// Linear layers of whole networks, beside float engines, in this process
     Conv(conv::Args),
+    /// The scheme's claims and rivals' constructions, two processes; writes the report of docs/results
+    Paper(paper::Args),
     /// Activations one at a time, two processes, over loopback and modelled links
     Activation(activation::Args),
     /// One party of an activation: started by that bench itself
@@ -154,6 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::He(options) => return he::run(options),
         What::Network(args) => return network::run(args),
         What::Conv(args) => return conv::run(args),
+        What::Paper(args) => return paper::run(args),
         What::Activation(args) => ("hushnet-bench-activation/1", &args.options, activation::run(args)?),
         What::ActivationParty(args) => return activation::party::run(args).map(|()| true),
         What::Party(args) => return party::run(args).map(|()| true),

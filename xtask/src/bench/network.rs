@@ -116,7 +116,7 @@ fn measure_network(
                     1 => 5,
                     _ => 2,
                 });
-                let setting = Setting { bundle: images, bundles, logits: false, link, transfers };
+                let setting = Setting { bundle: images, bundles, link, transfers, ..Setting::DEFAULT };
                 let measured = measure(&model, setting)?;
                 let mut row = Row::new(network.name, &loaded.origin, profile, setting, measured);
                 row.merge_seconds = merge_seconds;

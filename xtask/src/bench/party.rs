@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use nn_merge::model::Model;
 use protocol::channel::{Link, TcpOptions, connect};
 use protocol::report::{Report, Stage, peak_memory_bytes};
 use protocol::serve::{ListenOptions, Listener};
-use protocol::{Client, ClientOptions, OutputMode, Plan, Policy, Server};
+use protocol::{Client, ClientOptions, OutputMode, Plan, Policy, Preprocessing, RoundChoice, Rounds, Server};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,15 @@ pub(crate) struct Args {
     /// The extension that makes the transfers; the server's default if none is given
     #[arg(long, value_enum)]
     transfers: Option<Extension>,
+    /// The construction of the preprocessing
+    #[arg(long, default_value_t = Preprocessing::Split)]
+    preprocessing: Preprocessing,
+    /// Activations in one round trip each
+    #[arg(long)]
+    one_round: bool,
+    /// Activations in three
+    #[arg(long)]
+    three_rounds: bool,
 }
 
 /// How a model is to be measured.
@@ -58,6 +67,23 @@ pub(super) struct Setting<'a> {
     pub(super) link: &'a str,
     /// As [`Args::transfers`].
     pub(super) transfers: Option<Extension>,
+    /// As [`Args::preprocessing`].
+    pub(super) preprocessing: Preprocessing,
+    /// Round trips of activations.
+    pub(super) rounds: Rounds,
+}
+
+impl Setting<'static> {
+    /// Single images over loopback, everything else at its default.
+    pub(super) const DEFAULT: Self = Self {
+        bundle: 1,
+        bundles: 1,
+        logits: false,
+        link: "loopback",
+        transfers: None,
+        preprocessing: Preprocessing::Split,
+        rounds: Rounds::Auto,
+    };
 }
 
 /// How long a party waits for a message: large networks, busy machines.
@@ -111,6 +137,8 @@ pub(super) struct ServerFound {
     /// Once per model and layout: prepared convolutions and hints.
     pub(super) model_seconds: f64,
     pub(super) peak_bytes: u64,
+    /// Linear layers online, mean per bundle.
+    pub(super) online_linear_seconds: f64,
 }
 
 /// One row of the per-layer table, mean per bundle.
@@ -140,7 +168,7 @@ pub(super) fn measure(model: &Model, setting: Setting<'_>) -> Result<Measured> {
     let folder = Folder::new()?;
     let file = folder.0.join("model.hush");
     std::fs::write(&file, model.to_bytes()?)?;
-    let Setting { bundle, bundles, logits, link, transfers } = setting;
+    let Setting { bundle, bundles, logits, link, transfers, preprocessing, rounds } = setting;
     let common =
         [("--bundle", bundle.to_string()), ("--bundles", bundles.to_string()), ("--link", link.to_owned())];
     let start = |side: &str, what: &str| -> Result<Process> {
@@ -152,6 +180,12 @@ pub(super) fn measure(model: &Model, setting: Setting<'_>) -> Result<Measured> {
         if let Some(transfers) = transfers {
             command.args(["--transfers", transfers.name()]);
         }
+        command.args(["--preprocessing", &preprocessing.to_string()]);
+        command.args(match rounds {
+            Rounds::Auto => None,
+            Rounds::One => Some("--one-round"),
+            Rounds::Three => Some("--three-rounds"),
+        });
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         Ok(Process(child))
     };
@@ -191,11 +225,12 @@ fn serve(args: &Args) -> Result<()> {
     policy.offer.max_images = policy.offer.max_images.max(args.bundle);
     policy.offer.logit_bits = args.logits.then_some(LOGIT_BITS);
     let mode = if args.logits { OutputMode::Logits { bits: LOGIT_BITS } } else { OutputMode::Label };
-    let plan = Plan::new(&model.manifest, args.bundle, mode)?;
+    let rounds = RoundChoice::Three;
+    let plan = Plan::with_preprocessing(&model.manifest, args.bundle, mode, rounds, args.preprocessing)?;
     let start = Instant::now();
     let server = Arc::new(Server::new(model, policy, Seed::from_os()?)?);
     // What depends on the layout is made at the first bundle otherwise; it serves all clients and is no part of theirs.
-    server.hints(&plan)?;
+    server.materials(&plan)?;
     server.convolutions(&plan)?;
     let model_seconds = start.elapsed().as_secs_f64();
     let listener =
@@ -208,12 +243,24 @@ fn serve(args: &Args) -> Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         waiting.store(true, Ordering::Relaxed);
     });
-    listener.run(&server, &stop, |_, ended| {
-        if let Err(error) = ended {
-            eprintln!("the session ended with an error: {error}");
+    let found = Arc::new(Mutex::new((0.0, 0)));
+    let linear = found.clone();
+    listener.run(&server, &stop, move |_, ended| match ended {
+        Ok(served) => {
+            let rows = served.report.rows().iter();
+            let seconds = rows.filter(|row| row.stage == Stage::Online && row.part == "linear");
+            let mut sum = linear.lock().unwrap_or_else(PoisonError::into_inner);
+            sum.0 += seconds.map(|row| row.seconds).sum::<f64>();
+            sum.1 += served.images;
         }
+        Err(error) => eprintln!("the session ended with an error: {error}"),
     })?;
-    let found = ServerFound { model_seconds, peak_bytes: peak_memory_bytes().unwrap_or(0) };
+    let (seconds, images) = *found.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = ServerFound {
+        model_seconds,
+        peak_bytes: peak_memory_bytes().unwrap_or(0),
+        online_linear_seconds: seconds * args.bundle as f64 / images.max(1) as f64,
+    };
     println!("{}", serde_json::to_string(&found)?);
     Ok(())
 }
@@ -221,7 +268,13 @@ fn serve(args: &Args) -> Result<()> {
 fn client(args: &Args) -> Result<Measured> {
     let seed = Seed::from_os()?;
     let mut rng = seed.fork("inputs", &[]).stream();
-    let mut options = ClientOptions::new().logits(args.logits);
+    let rounds = match (args.one_round, args.three_rounds) {
+        (true, _) => Rounds::One,
+        (false, true) => Rounds::Three,
+        (false, false) => Rounds::Auto,
+    };
+    let mut options =
+        ClientOptions::new().logits(args.logits).preprocessing(args.preprocessing).rounds(rounds);
     if let Some(transfers) = args.transfers {
         options = options.transfers(transfers.kind());
     }

@@ -3,8 +3,8 @@
 //! - a file has at most 500 lines;
 //! - it opens with a module essay (`//!`);
 //! - no left-over macros (`todo`, `unimplemented`, `dbg`) in code and no fix-me marks in comments;
-//! - `unsafe` stands only in kernels: files in a folder `simd`, `ifma` or `wide512`, or with `simd`, `avx2`, `avx512`, `ifma`,
-//!   `neon`, `kernel` or `vector` in their name; the algorithms of `conv-fast`, whose tasks write disjoint stretches of one
+//! - `unsafe` stands only in kernels: files in a folder `simd`, `ifma`, `wide256` or `wide512`, or with `simd`, `avx2`, `avx512`,
+//!   `ifma`, `neon`, `kernel` or `vector` in their name; the algorithms of `conv-fast`, whose tasks write disjoint stretches of one
 //!   output; and a few single files, listed below;
 //! - nothing outside of comments and Markdown fixes the CPU that code is compiled for: kernels are chosen at run time.
 
@@ -24,7 +24,7 @@ const MARKS: [&str; 2] = [concat!("FIX", "ME"), concat!("XX", "X")];
 const SHARED_OUTPUT: [&str; 7] = ["depthwise", "float", "im2col", "matmul", "ntt", "wide", "winograd"];
 
 /// Folders of kernels.
-const KERNEL_FOLDERS: [&str; 3] = ["simd", "ifma", "wide512"];
+const KERNEL_FOLDERS: [&str; 4] = ["simd", "ifma", "wide256", "wide512"];
 
 /// What names of kernels contain.
 const KERNELS: [&str; 7] = ["simd", "avx2", "avx512", "ifma", "neon", "kernel", "vector"];

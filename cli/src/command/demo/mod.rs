@@ -23,7 +23,7 @@ use nn_merge::model::{Manifest, Model};
 use nn_merge::noise::least_ratio;
 use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build, onnx};
 use protocol::report::peak_memory_bytes;
-use protocol::{OutputMode, Profile, RoundChoice};
+use protocol::{OutputMode, Preprocessing, Profile, RoundChoice};
 use serde::Serialize;
 
 use super::merge::write_privately;
@@ -142,7 +142,7 @@ pub(super) fn run(arguments: &Demo, console: &Console) -> Result<(), Failure> {
     let plain = plaintext(&graph, &model.manifest, &images)?;
     let digits = digits(&images, &drawn, &answers, &fine, plain);
     let lattice = lattice(&model.manifest);
-    let plan = plan(&model.manifest, 1, 1, RoundChoice::Three)?;
+    let plan = plan(&model.manifest, 1, 1, RoundChoice::Three, Preprocessing::Split)?;
     let ratio = least_ratio(&noise(&model, &plan, None).map_err(embedded)?);
     let document = Document {
         schema: "hushnet-demo/1",

@@ -91,6 +91,31 @@ fn sums_and_plain_products_at_every_level() {
 }
 
 #[test]
+fn new_ciphertexts_are_those_of_the_verbs() {
+    for world in worlds().step_by(3) {
+        let params = &world.params;
+        let (x, y) = (world.encrypt(&world.words()), world.encrypt(&world.words()));
+        let product = params.multiply(&x, &y).unwrap();
+        let prepared = world.plain(&world.words()).prepare(params, params.limbs());
+        let verb = |x: &Ciphertext, f: &dyn Fn(&mut Ciphertext)| {
+            let mut x = x.duplicate();
+            f(&mut x);
+            x.to_bytes(params)
+        };
+        for (a, b) in [(&x, &y), (&x, &product), (&product, &x), (&product, &product)] {
+            assert_eq!(a.plus(b).to_bytes(params), verb(a, &|a| a.add(b)));
+            assert_eq!(a.minus(b).to_bytes(params), verb(a, &|a| a.sub(b)));
+            let expected = verb(a, &|a| a.multiply_plain(params, &prepared));
+            assert_eq!(a.times_plain(params, &prepared).to_bytes(params), expected);
+            for limbs in 1..=params.limbs() {
+                let expected = params.switch_modulus(a.duplicate(), limbs).to_bytes(params);
+                assert_eq!(params.switched(a, limbs).to_bytes(params), expected);
+            }
+        }
+    }
+}
+
+#[test]
 fn products_at_every_level() {
     for world in worlds() {
         let params = world.params.clone();

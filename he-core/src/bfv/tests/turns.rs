@@ -32,7 +32,10 @@ fn every_rotation_of_a_small_ring() {
         let few = params.galois_keys(&world.secret, &[Turn::Rotate(1)], world.seed());
         let missing = params.turn(&x, Turn::SwapRows, &few);
         assert!(matches!(missing, Err(HeError::NoGaloisKey { exponent: 63, .. })));
-        assert!(params.turn_many(&x, &[Turn::Rotate(1), Turn::SwapRows], &few).is_err());
+        let missing = params.turn_many(&x, &[Turn::Rotate(1), Turn::Rotate(0), Turn::SwapRows], &few);
+        assert_eq!(missing.unwrap_err(), HeError::NoGaloisKey { exponent: 63, n: 32 });
+        assert_eq!(few.check_all(&[1, 5]), Ok(()));
+        assert_eq!(few.check_all(&[5, 63, 7]), Err(HeError::NoGaloisKey { exponent: 63, n: 32 }));
         let product = params.multiply(&x, &x).unwrap();
         assert!(matches!(params.turn(&product, Turn::Rotate(1), &few), Err(HeError::Length { .. })));
         assert!(matches!(params.turn_many(&product, &[Turn::Rotate(1)], &few), Err(HeError::Length { .. })));

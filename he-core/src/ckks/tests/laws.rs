@@ -31,6 +31,10 @@ fn operations(party: &mut Party, from_public: bool) {
 
     let mut c = a.duplicate();
     c.add(&b).unwrap();
+    assert_eq!(a.plus(&b).unwrap().to_bytes(&params), c.to_bytes(&params));
+    let mut d = a.duplicate();
+    d.sub(&b).unwrap();
+    assert_eq!(a.minus(&b).unwrap().to_bytes(&params), d.to_bytes(&params));
     party.check("sum", &c, &zip(&x, &y, |x, y| x + y), &fresh.sum_independent(&fresh));
     c.sub(&b).unwrap();
     c.sub(&b).unwrap();
@@ -51,7 +55,9 @@ fn operations(party: &mut Party, from_public: bool) {
     c.multiply_plain(&params, &plain).unwrap();
     let noise = fresh.product(&encoded);
     party.check("plain product", &c, &zip(&x, &y, |x, y| x * y), &noise);
+    let rescaled = params.rescaled(&c).unwrap();
     params.rescale(&mut c).unwrap();
+    assert_eq!((rescaled.to_bytes(&params), rescaled.limbs()), (c.to_bytes(&params), c.limbs()));
     party.check("rescaled plain product", &c, &zip(&x, &y, |x, y| x * y), &noise.rescaled());
 
     let constant = Complex::new(-3.25, 0.6);
@@ -151,6 +157,7 @@ fn mistakes_are_named() {
     let mut other = a.duplicate();
     other.divide(&params, 2.0).unwrap();
     let error = c.sub(&other).unwrap_err();
+    assert_eq!((c.minus(&other).unwrap_err(), c.plus(&other).unwrap_err()), (error.clone(), error.clone()));
     assert_eq!(error, HeError::UnequalScales { left: a.scale(), right: 2.0 * a.scale() });
     assert!(
         error.to_string().contains("1.099511627776e12") && error.to_string().contains("2.199023255552e12")

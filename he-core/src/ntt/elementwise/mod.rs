@@ -6,8 +6,10 @@
 //! | [`NttTable::neg_assign`] | N | the same |
 //! | [`NttTable::scale_assign`] | N and a public factor | the same, the factor too |
 //!
-//! The loops are those below. With the AVX2 kernel the first three are the same loops compiled for AVX2; with the
-//! AVX-512 kernels they are written out in `vector`. Multiples are the kernels' own, by Shoup's multiplication.
+//! Sums and differences come into new words too, for whoever keeps both operands.
+//! The loops are those below. With the AVX2 kernel all but multiples are the same loops compiled for AVX2; with the
+//! AVX-512 kernels they are written out in `vector`. Multiples are the kernels' own, by Shoup's multiplication; AVX2 has
+//! none for primes of more than 50 bits.
 //! Not promised: words outside [0, q) give wrong results (debug builds assert).
 
 use super::{Kernel, NttTable};
@@ -17,7 +19,7 @@ use crate::modulus::{Modulus, reduce_once};
 mod vector;
 
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, ifma};
+use super::{avx2, ifma, wide512};
 
 impl NttTable {
     /// x = x + y.
@@ -83,6 +85,32 @@ pub(crate) fn sub(kernel: Kernel, x: &mut [u64], y: &[u64], modulus: &Modulus) {
     }
 }
 
+/// out = x + y, as [`add`]; three equal lengths.
+pub(crate) fn sum(kernel: Kernel, x: &[u64], y: &[u64], out: &mut [u64], modulus: &Modulus) {
+    assert!(x.len() == y.len() && x.len() == out.len(), "a sum of other lengths");
+    let q = modulus.value();
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Ifma | Kernel::Avx512 => vector::avx512_sum(x, y, out, q),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => vector::avx2_sum(x, y, out, q),
+        _ => sum_words(x, y, out, q),
+    }
+}
+
+/// out = x - y, as [`sum`].
+pub(crate) fn difference(kernel: Kernel, x: &[u64], y: &[u64], out: &mut [u64], modulus: &Modulus) {
+    assert!(x.len() == y.len() && x.len() == out.len(), "a difference of other lengths");
+    let q = modulus.value();
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Ifma | Kernel::Avx512 => vector::avx512_difference(x, y, out, q),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => vector::avx2_difference(x, y, out, q),
+        _ => difference_words(x, y, out, q),
+    }
+}
+
 /// x = -x, as [`add`].
 pub(crate) fn neg(kernel: Kernel, x: &mut [u64], modulus: &Modulus) {
     let q = modulus.value();
@@ -101,17 +129,28 @@ pub(crate) fn neg(kernel: Kernel, x: &mut [u64], modulus: &Modulus) {
 /// When the factor is not below q.
 pub(crate) fn scale(kernel: Kernel, x: &mut [u64], factor: u64, modulus: &Modulus) {
     assert!(factor < modulus.value(), "a factor is not a residue");
-    // The lanes of doubles and of 52 bits hold primes below 2^50, and want whole registers.
-    let fits = if modulus.bits() <= 50 { x.len() - x.len() % 8 } else { 0 };
-    let (whole, rest) = x.split_at_mut(fits);
-    match kernel {
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512Ifma | Kernel::Avx512 if fits > 0 => ifma::scale(whole, factor, modulus.value()),
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 if fits > 0 => avx2::scale(whole, factor, modulus),
-        _ => scale_words(whole, factor, modulus),
+    #[cfg(target_arch = "x86_64")]
+    let done = scale_vectors(kernel, x, factor, modulus);
+    #[cfg(not(target_arch = "x86_64"))]
+    let (done, _) = (0, kernel);
+    scale_words(&mut x[done..], factor, modulus);
+}
+
+/// As [`scale`]; returns how many words are done.
+#[cfg(target_arch = "x86_64")]
+fn scale_vectors(kernel: Kernel, x: &mut [u64], factor: u64, modulus: &Modulus) -> usize {
+    let whole = x.len() - x.len() % 8;
+    // The lanes of doubles and of 52 bits hold primes below 2^50.
+    match (kernel, modulus.bits() <= 50) {
+        (Kernel::Avx512Ifma | Kernel::Avx512, true) => ifma::scale(&mut x[..whole], factor, modulus.value()),
+        (Kernel::Avx2, true) => avx2::scale(&mut x[..whole], factor, modulus),
+        (Kernel::Avx512Ifma | Kernel::Avx512, false) => {
+            let multiples = wide512::Multiples::new(modulus.value(), factor, modulus.shoup(factor));
+            return multiples.map_or(0, |multiples| multiples.scale(x));
+        }
+        _ => return 0,
     }
-    scale_words(rest, factor, modulus);
+    whole
 }
 
 #[inline(always)]
@@ -125,6 +164,20 @@ fn add_words(x: &mut [u64], y: &[u64], q: u64) {
 fn sub_words(x: &mut [u64], y: &[u64], q: u64) {
     for (x, &y) in x.iter_mut().zip(y) {
         *x = reduce_once(*x + (q - y), q);
+    }
+}
+
+#[inline(always)]
+fn sum_words(x: &[u64], y: &[u64], out: &mut [u64], q: u64) {
+    for ((&x, &y), out) in x.iter().zip(y).zip(out) {
+        *out = reduce_once(x + y, q);
+    }
+}
+
+#[inline(always)]
+fn difference_words(x: &[u64], y: &[u64], out: &mut [u64], q: u64) {
+    for ((&x, &y), out) in x.iter().zip(y).zip(out) {
+        *out = reduce_once(x + (q - y), q);
     }
 }
 

@@ -74,6 +74,14 @@ pub(crate) fn multiply(x: &mut [u64], y: &[u64], tables: &Tables) {
     unsafe { pointwise::multiply(x, y, tables.q) }
 }
 
+/// out = x * y, residues, N words each.
+pub(crate) fn products(x: &[u64], y: &[u64], out: &mut [u64], tables: &Tables) {
+    tables.check(out.len());
+    assert!(x.len() == out.len() && y.len() == out.len());
+    // SAFETY: as in `forward`.
+    unsafe { pointwise::products(x, y, out, tables.q) }
+}
+
 /// x = x * factor, residues of a prime q < 2^50, a multiple of 8 of them; the factor is public.
 pub(crate) fn scale(x: &mut [u64], factor: u64, q: u64) {
     assert!(x.len().is_multiple_of(LANES) && q < 1 << 50);

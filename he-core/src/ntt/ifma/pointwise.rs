@@ -87,23 +87,63 @@ fn reduce<const FEW: bool>(low: __m512i, high: __m512i, reduction: Reduction) ->
     canonical(product(tame(low, table), high, limb, p), p)
 }
 
-/// x = x * y by Barrett. With q of k bits, h = floor(2 x y / 2^k) is the high half of the product of 2x and y 2^(52-k),
-/// and floor(h m / 2^52), m = floor(2^(51+k) / q), falls short of x y / q by less than 1 (the floor in h, 2^k <= 2q) and
-/// 1/2 (the floor in m, h < 2^51) and 1: the rest is below 3q.
+/// What a product of two words needs.
+///
+/// Barrett: with q of k bits, h = floor(2 x y / 2^k) is the high half of the product of 2x and y 2^(52-k), and
+/// floor(h m / 2^52), m = floor(2^(51+k) / q), falls short of x y / q by less than 1 (the floor in h, 2^k <= 2q) and 1/2
+/// (the floor in m, h < 2^51) and 1: the rest is below 3q.
+#[derive(Clone, Copy)]
+struct Barrett {
+    prime: Prime,
+    two_q: __m512i,
+    m: __m512i,
+    shift: __m128i,
+}
+
+impl Barrett {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn new(q: u64) -> Self {
+        let bits = 64 - q.leading_zeros();
+        Self {
+            prime: prime(q),
+            two_q: splat(2 * q),
+            m: splat(((1_u128 << (51 + bits)) / u128::from(q)) as u64),
+            shift: _mm_cvtsi64_si128(52 - i64::from(bits)),
+        }
+    }
+
+    /// a * b of residues.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn product(self, a: __m512i, b: __m512i) -> __m512i {
+        let zero = _mm512_setzero_si512();
+        let high = _mm512_madd52hi_epu64(zero, _mm512_add_epi64(a, a), _mm512_sll_epi64(b, self.shift));
+        let quotient = _mm512_madd52hi_epu64(zero, high, self.m);
+        let low = _mm512_madd52lo_epu64(zero, a, b);
+        let rest = _mm512_madd52lo_epu64(low, quotient, self.prime.minus_q);
+        let rest = _mm512_and_si512(rest, splat(MASK));
+        let rest = _mm512_min_epu64(rest, _mm512_sub_epi64(rest, self.two_q));
+        _mm512_min_epu64(rest, _mm512_sub_epi64(rest, self.prime.q))
+    }
+}
+
+/// x = x * y.
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn multiply(x: &mut [u64], y: &[u64], q: u64) {
-    let bits = 64 - q.leading_zeros();
-    let (p, m) = (prime(q), splat(((1_u128 << (51 + bits)) / u128::from(q)) as u64));
-    let (zero, two_q) = (_mm512_setzero_si512(), splat(2 * q));
-    let (shift, mask) = (_mm_cvtsi64_si128(52 - i64::from(bits)), splat(MASK));
+    let barrett = Barrett::new(q);
     for (x, y) in x.as_chunks_mut().0.iter_mut().zip(y.as_chunks().0) {
-        let (a, b) = (load(x), load(y));
-        let high = _mm512_madd52hi_epu64(zero, _mm512_add_epi64(a, a), _mm512_sll_epi64(b, shift));
-        let quotient = _mm512_madd52hi_epu64(zero, high, m);
-        let low = _mm512_madd52lo_epu64(zero, a, b);
-        let rest = _mm512_and_si512(_mm512_madd52lo_epu64(low, quotient, p.minus_q), mask);
-        let rest = _mm512_min_epu64(rest, _mm512_sub_epi64(rest, two_q));
-        store(x, _mm512_min_epu64(rest, _mm512_sub_epi64(rest, p.q)));
+        store(x, barrett.product(load(x), load(y)));
+    }
+}
+
+/// out = x * y.
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn products(x: &[u64], y: &[u64], out: &mut [u64], q: u64) {
+    let barrett = Barrett::new(q);
+    let factors = x.as_chunks().0.iter().zip(y.as_chunks().0);
+    for (out, (x, y)) in out.as_chunks_mut().0.iter_mut().zip(factors) {
+        store(out, barrett.product(load(x), load(y)));
     }
 }
 

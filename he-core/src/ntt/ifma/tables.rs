@@ -10,7 +10,7 @@
 //! | [`SPARSE`] | every third or second level | half of them | q < 2^49 | q < 2^49 |
 //! | [`DENSE`] | at each level | nearly all | q < 2^50 | q < 2^50 |
 //!
-//! (L = log2 N: FREE is forward for all primes of 47 bits up to N = 32768. Inverse, the band from 7/8 to 8/9 of 2^49 is
+//! (L = log2 N: FREE is forward for all primes of 47 bits up to N = 32768. Inverse, bands between 5/6 and 8/9 of 2^49 are
 //! DENSE.) What decides are the bounds of the very
 //! prime, in [`forward_fits`] and [`inverse_fits`]; the last columns are what comes out.
 
@@ -65,10 +65,21 @@ pub(super) struct Side {
     pub(super) offsets: [u64; 2],
 }
 
+/// Inverse: what words of one quarter of a pass carry; multiples of q, negative ones as wrapping words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Role {
+    /// On each word.
+    pub(super) bias: u64,
+    /// On two products, so that their sum has the bias and their difference is not negative.
+    pub(super) starts: [u64; 2],
+}
+
 /// Both directions of one (N, q).
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(super) q: u64,
+    /// Inverse: quarter by quarter, see `inverse.rs`.
+    pub(super) roles: [Role; 4],
     pub(super) forward: Side,
     pub(super) inverse: Side,
     /// 1/N with its quotient: the last level of the inverse multiplies both its outputs.
@@ -90,7 +101,7 @@ impl Tables {
         let mode = mode.expect("inverse_fits holds for DENSE below 2^50");
         let scale = [inverse[0], shoup_52(inverse[0], q)];
         let inverse = Side::new(inverse, q, mode, taming(q, 0), inverse_offsets(mode, q));
-        Self { q, forward, inverse, scale }
+        Self { q, roles: inverse_roles(mode, q), forward, inverse, scale }
     }
 }
 
@@ -161,13 +172,33 @@ fn inverse_offsets(mode: u8, q: u64) -> [u64; 2] {
     [1, 2].map(|times| (times * inverse_bound(mode, q)).div_ceil(q) * q)
 }
 
+/// Inverse, the roles of the four quarters of a pass: see `inverse.rs`. DENSE has no biases.
+fn inverse_roles(mode: u8, q: u64) -> [Role; 4] {
+    let [u, v] = inverse_offsets(mode, q).map(u64::cast_signed);
+    let q = q.cast_signed();
+    let h = if v < 2 * u { q } else { 0 };
+    let biases = if mode == DENSE { [0; 4] } else { [u, 0, h, u - v - h] };
+    biases.map(|bias| {
+        // A difference of products is above -2q.
+        let less = match bias {
+            ..0 => -bias,
+            _ if bias >= 2 * q => 0,
+            _ => q,
+        };
+        Role { bias: bias.cast_unsigned(), starts: [bias + less, -less].map(i64::cast_unsigned) }
+    })
+}
+
 /// Whether the inverse transform stays within 52 bits; see `inverse.rs` for what is tamed where.
 fn inverse_fits(mode: u8, q: u64) -> bool {
     let bound = u128::from(inverse_bound(mode, q));
     let [first, second] = inverse_offsets(mode, q).map(u128::from);
     match mode {
         // Two levels from W, which is no less than the first two levels need, from [0, q) with offsets q and 2q.
-        FREE | SPARSE => 2 * bound + second <= CAPACITY,
+        FREE | SPARSE => {
+            // Of four words from W, the difference of their sums, and the sum.
+            2 * bound + second <= CAPACITY && 4 * bound + 2 * first - second <= CAPACITY
+        }
         // One level from W.
         _ => bound + first <= CAPACITY,
     }

@@ -3,9 +3,10 @@
 
 use core::arch::x86_64::*;
 
-use super::simd::{Simd, Width};
-use super::{Roots, passes, sums};
-use crate::ntt::Kernel;
+use super::simd::{Entry, Simd};
+use super::sums;
+use crate::ntt::lanes::{Lanes, Width};
+use crate::ntt::{Kernel, Roots, passes};
 
 /// Proof that this CPU has AVX2: values are made by [`Avx2::detect`] alone, and every SAFETY comment below rests on
 /// that.
@@ -18,27 +19,32 @@ impl Avx2 {
         Kernel::Avx2.detected().then_some(Self(()))
     }
 
-    pub(super) fn forward<W: Width>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+    pub(super) fn forward<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
         #[target_feature(enable = "avx2")]
-        fn inside<W: Width>(s: Avx2, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+        fn inside<W: Width<Avx2>>(s: Avx2, words: &mut [u32], roots: &Roots<u32>, q: u32) {
             passes::forward::<Avx2, W>(s, words, roots, q);
         }
         // SAFETY: see the type.
         unsafe { inside::<W>(self, words, roots, q) }
     }
 
-    pub(super) fn inverse<W: Width>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+    pub(super) fn inverse<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
         #[target_feature(enable = "avx2")]
-        fn inside<W: Width>(s: Avx2, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+        fn inside<W: Width<Avx2>>(s: Avx2, words: &mut [u32], roots: &Roots<u32>, q: u32) {
             passes::inverse::<Avx2, W>(s, words, roots, q);
         }
         // SAFETY: see the type.
         unsafe { inside::<W>(self, words, roots, q) }
     }
 
-    pub(super) fn accumulate<W: Width>(self, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
+    pub(super) fn accumulate<W: Width<Self> + Entry>(
+        self,
+        terms: &[(&[u32], &[u32])],
+        acc: &mut [u32],
+        q: u32,
+    ) {
         #[target_feature(enable = "avx2")]
-        fn inside<W: Width>(s: Avx2, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
+        fn inside<W: Width<Avx2> + Entry>(s: Avx2, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
             sums::accumulate::<Avx2, W>(s, terms, acc, q);
         }
         // SAFETY: see the type.
@@ -46,10 +52,12 @@ impl Avx2 {
     }
 }
 
-impl Simd for Avx2 {
+impl Lanes for Avx2 {
+    type Word = u32;
     type V = __m256i;
     type Chunk = [u32; 8];
     const LANES: usize = 8;
+    const MANY: bool = false;
 
     #[inline(always)]
     fn chunks(words: &[u32]) -> &[[u32; 8]] {
@@ -95,6 +103,28 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn interleave(self, x: __m256i, y: __m256i) -> (__m256i, __m256i) {
+        // SAFETY: see the type.
+        unsafe {
+            // Unpacking interleaves within the halves of a register.
+            let (low, high) = (_mm256_unpacklo_epi32(x, y), _mm256_unpackhi_epi32(x, y));
+            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
+        }
+    }
+
+    #[inline(always)]
+    fn separate(self, x: __m256i, y: __m256i) -> (__m256i, __m256i) {
+        // SAFETY: see the type.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+            let (x, y) = (_mm256_permutevar8x32_epi32(x, order), _mm256_permutevar8x32_epi32(y, order));
+            (_mm256_permute2x128_si256::<0x20>(x, y), _mm256_permute2x128_si256::<0x31>(x, y))
+        }
+    }
+}
+
+impl Simd for Avx2 {
+    #[inline(always)]
     fn add(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: see the type.
         unsafe { _mm256_add_epi32(a, b) }
@@ -128,27 +158,27 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn mul_even(self, a: __m256i, b: __m256i) -> __m256i {
+    fn mul_first(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: see the type.
         unsafe { _mm256_mul_epu32(a, b) }
     }
 
     #[inline(always)]
-    fn odd(self, x: __m256i) -> __m256i {
+    fn second(self, x: __m256i) -> __m256i {
         // SAFETY: see the type.
         unsafe { _mm256_shuffle_epi32::<0b11_11_01_01>(x) }
     }
 
     #[inline(always)]
-    fn merge_high(self, even: __m256i, odd: __m256i) -> __m256i {
+    fn merge_high(self, first: __m256i, second: __m256i) -> __m256i {
         // SAFETY: see the type.
-        unsafe { _mm256_blend_epi32::<0b10101010>(_mm256_shuffle_epi32::<0b11_11_01_01>(even), odd) }
+        unsafe { _mm256_blend_epi32::<0b10101010>(_mm256_shuffle_epi32::<0b11_11_01_01>(first), second) }
     }
 
     #[inline(always)]
-    fn merge_low(self, even: __m256i, odd: __m256i) -> __m256i {
+    fn merge_low(self, first: __m256i, second: __m256i) -> __m256i {
         // SAFETY: see the type.
-        unsafe { _mm256_blend_epi32::<0b10101010>(even, _mm256_shuffle_epi32::<0b10_10_00_00>(odd)) }
+        unsafe { _mm256_blend_epi32::<0b10101010>(first, _mm256_shuffle_epi32::<0b10_10_00_00>(second)) }
     }
 
     #[inline(always)]
@@ -167,25 +197,5 @@ impl Simd for Avx2 {
     fn low(self, x: __m256i) -> __m256i {
         // SAFETY: see the type.
         unsafe { _mm256_and_si256(x, _mm256_set1_epi64x(0xffff_ffff)) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, x: __m256i, y: __m256i) -> (__m256i, __m256i) {
-        // SAFETY: see the type.
-        unsafe {
-            // Unpacking interleaves within the halves of a register.
-            let (low, high) = (_mm256_unpacklo_epi32(x, y), _mm256_unpackhi_epi32(x, y));
-            (_mm256_permute2x128_si256::<0x20>(low, high), _mm256_permute2x128_si256::<0x31>(low, high))
-        }
-    }
-
-    #[inline(always)]
-    fn separate(self, x: __m256i, y: __m256i) -> (__m256i, __m256i) {
-        // SAFETY: see the type.
-        unsafe {
-            let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
-            let (x, y) = (_mm256_permutevar8x32_epi32(x, order), _mm256_permutevar8x32_epi32(y, order));
-            (_mm256_permute2x128_si256::<0x20>(x, y), _mm256_permute2x128_si256::<0x31>(x, y))
-        }
     }
 }

@@ -3,9 +3,10 @@
 
 use core::arch::x86_64::*;
 
-use super::simd::{Simd, Width};
-use super::{Roots, passes, sums};
-use crate::ntt::Kernel;
+use super::simd::{Entry, Simd};
+use super::sums;
+use crate::ntt::lanes::{Lanes, Width};
+use crate::ntt::{Kernel, Roots, passes};
 
 /// Proof that this CPU has AVX-512F: values are made by [`Avx512::detect`] alone, and every SAFETY comment below rests on
 /// that.
@@ -18,27 +19,32 @@ impl Avx512 {
         Kernel::Avx512.detected().then_some(Self(()))
     }
 
-    pub(super) fn forward<W: Width>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+    pub(super) fn forward<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
         #[target_feature(enable = "avx512f")]
-        fn inside<W: Width>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+        fn inside<W: Width<Avx512>>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
             passes::forward::<Avx512, W>(s, words, roots, q);
         }
         // SAFETY: see the type.
         unsafe { inside::<W>(self, words, roots, q) }
     }
 
-    pub(super) fn inverse<W: Width>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+    pub(super) fn inverse<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
         #[target_feature(enable = "avx512f")]
-        fn inside<W: Width>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
+        fn inside<W: Width<Avx512>>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
             passes::inverse::<Avx512, W>(s, words, roots, q);
         }
         // SAFETY: see the type.
         unsafe { inside::<W>(self, words, roots, q) }
     }
 
-    pub(super) fn accumulate<W: Width>(self, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
+    pub(super) fn accumulate<W: Width<Self> + Entry>(
+        self,
+        terms: &[(&[u32], &[u32])],
+        acc: &mut [u32],
+        q: u32,
+    ) {
         #[target_feature(enable = "avx512f")]
-        fn inside<W: Width>(s: Avx512, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
+        fn inside<W: Width<Avx512> + Entry>(s: Avx512, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
             sums::accumulate::<Avx512, W>(s, terms, acc, q);
         }
         // SAFETY: see the type.
@@ -46,10 +52,12 @@ impl Avx512 {
     }
 }
 
-impl Simd for Avx512 {
+impl Lanes for Avx512 {
+    type Word = u32;
     type V = __m512i;
     type Chunk = [u32; 16];
     const LANES: usize = 16;
+    const MANY: bool = true;
 
     #[inline(always)]
     fn chunks(words: &[u32]) -> &[[u32; 16]] {
@@ -96,6 +104,28 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn interleave(self, x: __m512i, y: __m512i) -> (__m512i, __m512i) {
+        // SAFETY: see the type.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            (_mm512_permutex2var_epi32(x, low, y), _mm512_permutex2var_epi32(x, high, y))
+        }
+    }
+
+    #[inline(always)]
+    fn separate(self, x: __m512i, y: __m512i) -> (__m512i, __m512i) {
+        // SAFETY: see the type.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+            (_mm512_permutex2var_epi32(x, even, y), _mm512_permutex2var_epi32(x, odd, y))
+        }
+    }
+}
+
+impl Simd for Avx512 {
+    #[inline(always)]
     fn add(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: see the type.
         unsafe { _mm512_add_epi32(a, b) }
@@ -126,27 +156,27 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn mul_even(self, a: __m512i, b: __m512i) -> __m512i {
+    fn mul_first(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: see the type.
         unsafe { _mm512_mul_epu32(a, b) }
     }
 
     #[inline(always)]
-    fn odd(self, x: __m512i) -> __m512i {
+    fn second(self, x: __m512i) -> __m512i {
         // SAFETY: see the type.
         unsafe { _mm512_shuffle_epi32::<0b11_11_01_01>(x) }
     }
 
     #[inline(always)]
-    fn merge_high(self, even: __m512i, odd: __m512i) -> __m512i {
+    fn merge_high(self, first: __m512i, second: __m512i) -> __m512i {
         // SAFETY: see the type.
-        unsafe { _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even) }
+        unsafe { _mm512_mask_shuffle_epi32::<0b11_11_01_01>(second, 0x5555, first) }
     }
 
     #[inline(always)]
-    fn merge_low(self, even: __m512i, odd: __m512i) -> __m512i {
+    fn merge_low(self, first: __m512i, second: __m512i) -> __m512i {
         // SAFETY: see the type.
-        unsafe { _mm512_mask_shuffle_epi32::<0b10_10_00_00>(even, 0xaaaa, odd) }
+        unsafe { _mm512_mask_shuffle_epi32::<0b10_10_00_00>(first, 0xaaaa, second) }
     }
 
     #[inline(always)]
@@ -165,25 +195,5 @@ impl Simd for Avx512 {
     fn low(self, x: __m512i) -> __m512i {
         // SAFETY: see the type.
         unsafe { _mm512_and_si512(x, _mm512_set1_epi64(0xffff_ffff)) }
-    }
-
-    #[inline(always)]
-    fn interleave(self, x: __m512i, y: __m512i) -> (__m512i, __m512i) {
-        // SAFETY: see the type.
-        unsafe {
-            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            let high = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-            (_mm512_permutex2var_epi32(x, low, y), _mm512_permutex2var_epi32(x, high, y))
-        }
-    }
-
-    #[inline(always)]
-    fn separate(self, x: __m512i, y: __m512i) -> (__m512i, __m512i) {
-        // SAFETY: see the type.
-        unsafe {
-            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-            (_mm512_permutex2var_epi32(x, even, y), _mm512_permutex2var_epi32(x, odd, y))
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! The negacyclic transform on 32-bit words, for primes q < 2^32: twice the lanes and half the memory.
 //!
 //! The same transform as [`NttTable`]'s, with the same psi and the same order, so that a polynomial may go from one to
-//! the other by widening or narrowing its words. `simd` holds the arithmetic with its ranges, `passes` the walk over
-//! memory, `sums` the sums of products.
+//! the other by widening or narrowing its words. `simd` holds the arithmetic with its ranges, `sums` the sums of
+//! products; the walk over memory is that of `super::passes`.
 //!
 //! | axis | shape | order | range |
 //! |---|---|---|---|
@@ -12,6 +12,7 @@
 //! | kernel | lanes | least N |
 //! |---|---|---|
 //! | [`Kernel::Portable`] | 1 | 2 |
+//! | [`Kernel::Neon`] | 4 | 64 |
 //! | [`Kernel::Avx2`] | 8 | 32 |
 //! | [`Kernel::Avx512`] | 16 | 256 |
 //!
@@ -27,11 +28,11 @@ mod portable;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod passes;
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod simd;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod sums;
 
 use std::sync::Arc;
@@ -49,6 +50,8 @@ enum Engine {
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
 }
 
 #[derive(Debug)]
@@ -69,7 +72,7 @@ pub struct NarrowTable {
 }
 
 /// Calls a method of a SIMD engine with the width of the modulus.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! by_width {
     ($engine:ident . $method:ident ( $($argument:expr),* ), $q:expr) => {
         match simd::width($q) {
@@ -86,12 +89,14 @@ impl NarrowTable {
     /// # Errors
     /// [`HeError::Bits`] unless q < 2^32, [`HeError::Degree`] or [`HeError::NoRoot`] unless q = 1 mod 2n.
     pub fn new(n: usize, modulus: Modulus) -> Result<Self, HeError> {
-        let fastest = [Kernel::Avx512, Kernel::Avx2].into_iter().find(|&kernel| engine(kernel, n).is_some());
+        let fastest = [Kernel::Avx512, Kernel::Avx2, Kernel::Neon]
+            .into_iter()
+            .find(|&kernel| engine(kernel, n).is_some());
         Self::with_kernel(n, modulus, fastest.unwrap_or(Kernel::Portable))
     }
 
-    /// As [`NarrowTable::new`], with the kernel given: one of [`Kernel::Portable`], [`Kernel::Avx2`] and
-    /// [`Kernel::Avx512`].
+    /// As [`NarrowTable::new`], with the kernel given: one of [`Kernel::Portable`], [`Kernel::Neon`], [`Kernel::Avx2`]
+    /// and [`Kernel::Avx512`].
     ///
     /// # Errors
     /// As [`NarrowTable::new`], and [`HeError::KernelUnavailable`] when the CPU lacks the kernel, the kernel does not
@@ -115,6 +120,8 @@ impl NarrowTable {
             Engine::Portable => portable::entry,
             #[cfg(target_arch = "x86_64")]
             Engine::Avx2(_) | Engine::Avx512(_) => simd::entry(q),
+            #[cfg(target_arch = "aarch64")]
+            Engine::Neon(_) => simd::entry(q),
         };
         let (forward, inverse) = powers(n, &modulus, psi);
         let roots = Roots::new(&forward, &inverse, |w| entry(w as u32, q).0, |w| entry(w as u32, q).1);
@@ -162,6 +169,8 @@ impl NarrowTable {
             Engine::Avx2(engine) => by_width!(engine.forward(words, roots, *q), *q),
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => by_width!(engine.forward(words, roots, *q), *q),
+            #[cfg(target_arch = "aarch64")]
+            Engine::Neon(engine) => by_width!(engine.forward(words, roots, *q), *q),
         }
     }
 
@@ -178,6 +187,8 @@ impl NarrowTable {
             Engine::Avx2(engine) => by_width!(engine.inverse(words, roots, *q), *q),
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => by_width!(engine.inverse(words, roots, *q), *q),
+            #[cfg(target_arch = "aarch64")]
+            Engine::Neon(engine) => by_width!(engine.inverse(words, roots, *q), *q),
         }
     }
 
@@ -218,6 +229,8 @@ impl NarrowTable {
             Engine::Avx2(engine) => by_width!(engine.accumulate(terms, acc, self.inner.q), self.inner.q),
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => by_width!(engine.accumulate(terms, acc, self.inner.q), self.inner.q),
+            #[cfg(target_arch = "aarch64")]
+            Engine::Neon(engine) => by_width!(engine.accumulate(terms, acc, self.inner.q), self.inner.q),
         }
     }
 
@@ -235,6 +248,8 @@ fn engine(kernel: Kernel, n: usize) -> Option<Engine> {
         Kernel::Avx2 => (32, avx2::Avx2::detect().map(Engine::Avx2)),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => (256, avx512::Avx512::detect().map(Engine::Avx512)),
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => (64, neon::Neon::detect().map(Engine::Neon)),
         _ => (2, None),
     };
     engine.filter(|_| n >= least)

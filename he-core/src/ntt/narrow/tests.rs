@@ -7,7 +7,7 @@ use crate::seed::Seed;
 use proptest::prelude::*;
 use rand_core::Rng;
 
-const KERNELS: [Kernel; 3] = [Kernel::Portable, Kernel::Avx2, Kernel::Avx512];
+const KERNELS: [Kernel; 4] = [Kernel::Portable, Kernel::Neon, Kernel::Avx2, Kernel::Avx512];
 
 /// The smallest prime of the degree, and those next to 2^30, 2^31 and 2^32 on both sides.
 fn primes(n: usize) -> Vec<u64> {
@@ -142,7 +142,9 @@ fn what_cannot_be_built() {
     assert_eq!(NarrowTable::new(4096, m).unwrap_err(), HeError::NoRoot { n: 4096, q: 12289 });
     let wide = Modulus::new(largest_ntt_prime(33, 4096).unwrap()).unwrap();
     assert!(matches!(NarrowTable::new(2048, wide), Err(HeError::Bits { bits: 33, most: 32, .. })));
-    for (kernel, n) in [(Kernel::Avx2, 16), (Kernel::Avx512, 128), (Kernel::Avx512Ifma, 2048)] {
+    for (kernel, n) in
+        [(Kernel::Neon, 32), (Kernel::Avx2, 16), (Kernel::Avx512, 128), (Kernel::Avx512Ifma, 2048)]
+    {
         assert_eq!(
             NarrowTable::with_kernel(n, m, kernel).unwrap_err(),
             HeError::KernelUnavailable { kernel, q: 12289, n }

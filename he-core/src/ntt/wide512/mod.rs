@@ -1,6 +1,7 @@
 //! The transform in eight lanes of 64-bit words (AVX-512F, DQ, IFMA), 2^12 < q < 2^61, N >= 32.
 //!
-//! The arithmetic of a butterfly, and why its ranges hold, is in `lanes`; sums of products are in `sums`. Here is the
+//! The arithmetic of a butterfly, and why its ranges hold, is in `lanes`; sums of products are in `sums`, multiples by one
+//! factor in `multiples`. Here is the
 //! walk over memory, of the same transform and tables as `portable`:
 //!
 //! | pass | levels (half the length of a block) | where |
@@ -11,15 +12,17 @@
 //! Blocks of more than [`NEAR`] words are quartered over all of memory; from there on one block is finished before the
 //! next is begun, so that it stays in the nearest cache.
 //!
-//! The functions here are safe to call only because [`super::Twiddles::Wide`] is built after asking the CPU.
+//! The functions here are safe to call only because [`super::Twiddles::Wide512`] is built after asking the CPU.
 #![expect(unsafe_code, reason = "vector loads and stores, and calls of target_feature functions")]
 
 mod lanes;
 mod last;
+mod multiples;
 mod quarters;
 mod sums;
 
 use lanes::Q;
+pub(crate) use multiples::Multiples;
 pub(crate) use sums::{MOST_TERMS, accumulate};
 
 use super::Roots;

@@ -11,7 +11,7 @@ use protocol::channel::{Channel, Kind, Traffic};
 use protocol::handshake::Terms;
 use protocol::steps::{ClientSteps, ServerSteps, prepare, run};
 use protocol::transfers::Transfers;
-use protocol::{BaseKind, OutputMode, TransferKind};
+use protocol::{BaseKind, OutputMode, Preprocessing, TransferKind};
 use serde::{Deserialize, Serialize};
 use ss_core::ring::Z2k;
 
@@ -78,7 +78,12 @@ impl Extension {
 
     /// What both parties agree on for it.
     fn terms(self) -> Terms {
-        Terms { mode: OutputMode::Label, transfers: self.kind(), base: BaseKind::Ristretto }
+        Terms {
+            mode: OutputMode::Label,
+            transfers: self.kind(),
+            base: BaseKind::Ristretto,
+            preprocessing: Preprocessing::Split,
+        }
     }
 
     /// The name on the command line.

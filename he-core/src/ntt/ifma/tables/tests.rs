@@ -93,33 +93,56 @@ fn inverse_values_can_be_read() {
     for q in moduli() {
         let mode = modes(7, q).1;
         let table = taming(q, 0);
+        let roles = inverse_roles(mode, q).map(|role| {
+            assert!(
+                [role.bias, role.starts[0], role.starts[1]]
+                    .iter()
+                    .all(|&x| x.cast_signed() % q.cast_signed() == 0)
+            );
+            let number = |x: u64| Range(x.cast_signed().into(), x.cast_signed().into());
+            assert_eq!(role.starts[0].wrapping_add(role.starts[1]), role.bias);
+            (number(role.bias), role.starts.map(number))
+        });
+        let bound = Range(0, i128::from(inverse_bound(mode, q)) - 1);
         let [first, second] = inverse_offsets(mode, q).map(|offset| Range(offset.into(), offset.into()));
         let second = if mode == DENSE { first } else { second };
         let q = i128::from(q);
-        let (one, two) = (Range(q, q), Range(2 * q, 2 * q));
+        let (zero, one, two) = (Range(0, 0), Range(q, q), Range(2 * q, 2 * q));
         let product = Range(0, 2 * q - 1);
-        // A level: what is multiplied can be read, and the sum comes back.
-        let level = |x: Range, offset: Range| {
-            x.minus(x).plus(offset).readable();
-            x.plus(x).readable()
+        // A level: what is multiplied can be read. The sum, which is read when it is tamed, comes back.
+        let level = |x: Range, y: Range, offset: Range| {
+            x.minus(y).plus(offset).readable();
+            x.plus(y)
         };
         let tamed_if = |tame: bool, x: Range| if tame { x.tamed(&table) } else { x };
+        // A word without its bias, at the end of two levels or of one.
+        let small = |x: Range| assert!(0 <= x.0 && x.1 <= bound.1, "modulo {q}: {x:?} in mode {mode}");
         // Half-lengths 1 and 2: sums and products share registers in between.
-        let x = level(Range(0, q - 1), one).or(product);
-        let x = level(x, if mode == DENSE { first } else { two });
-        let start = tamed_if(mode != FREE, x).or(product);
-        // Two levels at a time, until nothing new appears: sums of sums, sums of products, products.
-        let mut all = start;
-        for _ in 0..3 {
-            let sum = tamed_if(mode == DENSE, level(all, first));
-            let (ss, ps) = (level(sum, second), level(product, second));
-            // In registers that sums and products share (half-lengths 4 and 8) both are tamed.
-            let shared = level(sum.or(product), second).tamed(&table);
-            // A single level, half-length 16 where log2 N is odd.
-            let single = level(all, first).tamed(&table);
-            let next = ss.tamed(&table).or(tamed_if(mode != FREE, ps)).or(shared).or(single).or(product);
-            assert!(next.1 < i128::from(inverse_bound(mode, q as u64)), "modulo {q}: {next:?}");
-            all = all.or(next);
+        let residue = Range(0, q - 1);
+        let x = level(residue, residue, one).or(product);
+        let x = tamed_if(mode != FREE, level(x, x, if mode == DENSE { first } else { two }));
+        small(x);
+        // Half-lengths 4 and 8: sums and products share registers, and both are tamed in the end.
+        let sum = tamed_if(mode == DENSE, level(bound, bound, first)).or(product);
+        small(level(sum, sum, second).tamed(&table));
+        small(product);
+        let biased = |j: usize| bound.plus(roles[j].0);
+        // Half-length 16 alone: tamed.
+        let offset = if mode == DENSE { first } else { zero };
+        small(level(biased(0), biased(1), offset).tamed(&table));
+        // Two levels: sums of sums, sums of products.
+        let sums = [[0, 1], [2, 3]]
+            .map(|[left, right]| tamed_if(mode == DENSE, level(biased(left), biased(right), offset)));
+        small(level(sums[0], sums[1], if mode == DENSE { second } else { zero }).tamed(&table));
+        for (bias, starts) in roles {
+            let starts = match mode {
+                FREE => starts,
+                SPARSE => roles[1].1,
+                _ => [zero; 2],
+            };
+            let [left, right] = starts.map(|start| product.plus(start));
+            let sum = level(left, right, if mode == DENSE { second } else { zero });
+            small(if mode == FREE { sum.minus(bias) } else { sum.tamed(&table) });
         }
     }
 }
@@ -133,7 +156,7 @@ fn modes_are_as_the_essay_says() {
             assert_eq!(forward == FREE, free, "{levels} {q}");
             assert_eq!(inverse == FREE, q < 1 << 48, "{q}");
             if q < 1 << 49 {
-                let band = (7 << 46..=(1_u64 << 52) / 9).contains(&q);
+                let band = (5 * (1 << 48) / 3..=(1_u64 << 52) / 9).contains(&q);
                 assert!(forward <= SPARSE && (inverse <= SPARSE || band), "{q}");
             }
             if levels <= 15 && q < 1 << 47 {

@@ -3,9 +3,7 @@
 //! Per output polynomial and group a masked reply (an RLWE sample under a fresh u added to the hint) and its own mask M.
 //! What the packing's known zeros contribute, W·Z, depends on nothing but the weights and what the client just sent, so it
 //! is added to M here (as a few convolutions, see [`conv_fast::packing::ZeroCorrection`]) and the online convolution is the
-//! ordinary zero-padded one. Bias and dither are added here as
-//! well, the dither on every used output: what leaves of a layer, through whatever sums, holds at least one layer's
-//! dither, made for the finest ring in which it is read.
+//! ordinary zero-padded one. Bias and dither come on top ([`super::super::server_reply`]).
 //!
 //! Afterwards, with X the lifted slots: W·X + mask + c = W·x + bias + noise in Z_q on every used output, `noise` being
 //! bounded by the network's noise budget.
@@ -18,18 +16,14 @@ use conv_fast::{ConvGeometry, PreparedConv};
 use he_core::seed::Seed;
 use he_core::split::{Epoch, Hint, PublicKey, masked_reply};
 use he_core::{Coeff, Ntt, Params, RnsPoly};
-use nn_merge::fixed_point::dither_log2_sigma;
 use rayon::prelude::*;
 use ss_core::bits::unpack;
 use zeroize::Zeroizing;
 
-use super::keys::{keys_bytes, replies_bytes, used};
+use super::client::{replies_bytes, used};
 use crate::error::{PeerFault, PeerResult, ProtocolError};
 use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
-
-/// Outputs that one stream of dither serves.
-const CHUNK: usize = 1 << 13;
 
 /// What the packing's known zeros contribute: the correction and the layer's weights prepared for it, limb by limb.
 pub type ZeroProducts = (ZeroCorrection, Arc<Vec<PreparedConv>>);
@@ -78,22 +72,6 @@ impl LayerHints {
         let hints = (0..packing.output_polys()).into_par_iter().map(hint).collect();
         Ok(Self { hints, zeros, public_a: epoch.public_key_a(params, place) })
     }
-}
-
-/// A layer's weights prepared for a geometry, limb by limb.
-///
-/// # Errors
-/// [`ProtocolError::Caller`] where the convolution has no algorithm for it.
-pub fn prepared(
-    params: &Params,
-    geometry: &ConvGeometry,
-    weights: &[i32],
-) -> Result<Vec<PreparedConv>, ProtocolError> {
-    let limb = |q: &he_core::Modulus| {
-        PreparedConv::best(geometry.clone(), *q, weights, 1)
-            .map_err(|error| ProtocolError::Caller(error.to_string()))
-    };
-    params.moduli().iter().map(limb).collect()
 }
 
 /// The deltas of a layer's slots as they came: of bound ones, and limb by limb of the others.
@@ -156,17 +134,8 @@ fn check_range(
     Ok(())
 }
 
-/// The server's half of a linear layer.
-#[derive(Debug)]
-pub struct ServerLayer {
-    /// M + W·Z + bias + dither on the used outputs: images × elements in Z_q.
-    pub mask: Raw,
-    /// What makes slots of masked elements.
-    pub deltas: Deltas,
-}
-
-/// Server: replies to a layer's keys. Gives the message and its half. `bias` is in Z_q, limb by limb, per output channel or
-/// per element of the result.
+/// Server: replies to a layer's keys, a message of the length that the plan says. Gives the reply, M + W·Z on the used outputs
+/// (images × elements in Z_q), and the deltas.
 ///
 /// # Errors
 /// [`ProtocolError::Peer`] for keys that do not decode (a zero key, a coefficient out of range, …).
@@ -174,21 +143,11 @@ pub fn server_reply(
     plan: &Plan,
     layer: &LinearPlan,
     hints: &LayerHints,
-    bias: &[Vec<u64>],
     keys: &[u8],
     seed: &Seed,
-) -> Result<(Vec<u8>, ServerLayer), ProtocolError> {
+) -> Result<(Vec<u8>, Raw, Deltas), ProtocolError> {
     let params = plan.params();
     let (key_len, zero_len) = (PublicKey::wire_len(params), layer.zero_bytes(params));
-    let expected = keys_bytes(plan, layer);
-    if keys.len() != expected {
-        return Err(PeerFault::Length {
-            what: "layer keys",
-            expected: expected as u64,
-            got: keys.len() as u64,
-        }
-        .into());
-    }
     let (groups, deltas) = keys.split_at(layer.groups * (key_len + zero_len));
     let deltas = Deltas::new(plan, layer, deltas)?;
     let groups: Vec<(PublicKey, &[u8])> = groups
@@ -220,26 +179,7 @@ pub fn server_reply(
     if let Some(zeros) = &hints.zeros {
         add_zeros(plan, layer, zeros, &groups, &mut mask)?;
     }
-    mask.add_bias(params, bias, plan.tensors()[layer.node].shape);
-    add_dither(params, &mut mask, layer.ring_bits, seed)?;
-    Ok((message, ServerLayer { mask, deltas }))
-}
-
-fn add_dither(params: &Params, mask: &mut Raw, ring_bits: u32, seed: &Seed) -> Result<(), ProtocolError> {
-    let sigma = dither_log2_sigma(params, ring_bits);
-    let piece = |(at, mut limbs): (usize, Vec<&mut [u64]>)| {
-        let mut rng = seed.fork("dither", &[at as u64]).stream();
-        let dither = params.dither(&mut rng, sigma, limbs[0].len())?;
-        for ((limb, dither), q) in zip(zip(&mut limbs, dither.iter()), params.moduli()) {
-            zip(limb.iter_mut(), dither).for_each(|(mask, &dither)| *mask = q.add(*mask, dither));
-        }
-        Ok(())
-    };
-    mask.chunks_mut(CHUNK)
-        .into_par_iter()
-        .enumerate()
-        .try_for_each(piece)
-        .map_err(|error: he_core::HeError| ProtocolError::Caller(error.to_string()))
+    Ok((message, mask, deltas))
 }
 
 /// Adds what the packing's known zeros contribute, group by group.

@@ -32,26 +32,14 @@ use rayon::prelude::*;
 use ss_core::bits::pack;
 use zeroize::Zeroizing;
 
-use super::rho::Rho;
+use super::super::masks::{SlotMasks, sums};
 use crate::error::{PeerResult, ProtocolError};
+use crate::offline::rho::Rho;
 use crate::plan::{FREE, LinearPlan, Plan, UNREAD};
 use crate::raw::Raw;
 
-/// Slots that one task works on.
-const CHUNK: usize = 1 << 13;
-
 /// The client between its keys and the server's replies: a secret per group.
 pub struct ClientLayer(Vec<ClientSecret>);
-
-/// r of every slot that is read (0 of others), images × slots: in Z_2^p, or in `exact` residues limb by limb.
-pub struct SlotMasks(Raw);
-
-impl SlotMasks {
-    /// The masks: one vector in Z_2^p, or one of residues per limb.
-    pub fn values(&self) -> &[Vec<u64>] {
-        self.0.limbs()
-    }
-}
 
 /// Bytes of the keys message of a layer.
 pub fn keys_bytes(plan: &Plan, layer: &LinearPlan) -> usize {
@@ -169,18 +157,9 @@ fn slot_masks(plan: &Plan, layer: &LinearPlan, masks: &[Raw]) -> SlotMasks {
 /// Appends the deltas of all read slots.
 fn put_deltas(plan: &Plan, layer: &LinearPlan, slots: &SlotMasks, rho: &Rho, message: &mut Vec<u8>) {
     let params = plan.params();
-    let (count, full) = (layer.slots.len(), (1u64 << layer.width) - 1);
+    let count = layer.slots.len();
     // Σρ of every slot, then its delta in place.
-    let mut sums = Zeroizing::new(vec![0u64; plan.images() * count]);
-    sums.par_chunks_mut(CHUNK).enumerate().for_each(|(at, sums)| {
-        for (i, sum) in (at * CHUNK..).zip(sums.iter_mut()) {
-            let slot = layer.slots[i % count];
-            // Neither unread nor a known zero: both lie above all elements.
-            if slot < UNREAD {
-                *sum = layer.places.sum(slot as usize, rho.image(i / count)) & full;
-            }
-        }
-    });
+    let mut sums = sums(plan, layer, rho);
     let deltas = match layer.masked_bits {
         Some(bits) => {
             let (drop, ring) = (layer.narrow_bits(), (1u64 << bits) - 1);

@@ -1,9 +1,9 @@
-//! The walk over memory of the transform of 32-bit words: as the one of 64-bit words, with registers of any length.
+//! The walk over memory of a transform, with words and registers of any length ([`super::lanes`]).
 //!
 //! | pass | levels (half the length of a block) | side by side |
 //! |---|---|---|
 //! | radix 4 | h and h/2, h at least twice the lanes | 2 butterflies |
-//! | last (first, of the inverse) | the lanes (if left over), half of them, .., 2, 1 | 2K pairs of registers |
+//! | last (first, of the inverse) | the lanes (if left over), half of them, .., 2, 1 | 2K pairs of registers, K = 4 or 1 |
 //!
 //! In the last pass each level below the first is one interleaving of the two registers away from the one before: a
 //! perfect shuffle (M. Pease, *An adaptation of the fast Fourier transform for parallel processing*, J. ACM 15(2),
@@ -11,16 +11,21 @@
 //! because the instructions of one depend on each other.
 
 use super::Roots;
-use super::simd::{Factor, Q, Simd, Width};
+use super::lanes::{Lanes, Width};
 
-/// Words (32 KiB) that a block may have to be finished by itself.
-const NEAR: usize = 8192;
+/// Bytes that a block may have to be finished by itself.
+const NEAR: usize = 32 << 10;
 
-/// In place; [0, q) natural order to [0, q) bit-reversed order; N >= 32, or >= 256 with sixteen lanes.
+/// In place; [0, q) natural order to [0, q) bit-reversed order; N a multiple of 16 registers (MANY), or 4.
 #[inline(always)]
-pub(super) fn forward<S: Simd, W: Width>(s: S, words: &mut [u32], roots: &Roots<u32>, modulus: u32) {
-    let q = Q::new(s, modulus);
-    let (n, near) = (words.len(), near(words.len()));
+pub(super) fn forward<S: Lanes, W: Width<S>>(
+    s: S,
+    words: &mut [S::Word],
+    roots: &Roots<S::Word>,
+    modulus: S::Word,
+) {
+    let q = W::modulus(s, modulus);
+    let (n, near) = (words.len(), near::<S>(words.len()));
     let mut length = n;
     while length > near {
         forward_quarters::<S, W>(s, words, length, n / length, roots, q);
@@ -33,8 +38,7 @@ pub(super) fn forward<S: Simd, W: Width>(s: S, words: &mut [u32], roots: &Roots<
             length /= 4;
         }
         let at = block * near / (2 * S::LANES);
-        // Of the longer registers there are twice as many, which hold more pairs.
-        match (S::LANES == 16, length == 2 * S::LANES) {
+        match (S::MANY, length == 2 * S::LANES) {
             (true, true) => forward_last::<S, W, true, 4>(s, part, at, roots, q),
             (true, false) => forward_last::<S, W, false, 4>(s, part, at, roots, q),
             (false, true) => forward_last::<S, W, true, 1>(s, part, at, roots, q),
@@ -45,16 +49,21 @@ pub(super) fn forward<S: Simd, W: Width>(s: S, words: &mut [u32], roots: &Roots<
 
 /// In place; [0, q) bit-reversed order to [0, q) natural order, divided by N; N as for [`forward`].
 #[inline(always)]
-pub(super) fn inverse<S: Simd, W: Width>(s: S, words: &mut [u32], roots: &Roots<u32>, modulus: u32) {
-    let q = Q::new(s, modulus);
-    let (n, near) = (words.len(), near(words.len()));
+pub(super) fn inverse<S: Lanes, W: Width<S>>(
+    s: S,
+    words: &mut [S::Word],
+    roots: &Roots<S::Word>,
+    modulus: S::Word,
+) {
+    let q = W::modulus(s, modulus);
+    let (n, near) = (words.len(), near::<S>(words.len()));
     for (part, block) in words.chunks_exact_mut(near).zip(n / near..) {
         let mut length = near;
         while length > 2 * S::LANES {
             length /= 4;
         }
         let at = block * near / (2 * S::LANES);
-        match (S::LANES == 16, length == 2 * S::LANES) {
+        match (S::MANY, length == 2 * S::LANES) {
             (true, true) => inverse_first::<S, W, true, 4>(s, part, at, roots, q),
             (true, false) => inverse_first::<S, W, false, 4>(s, part, at, roots, q),
             (false, true) => inverse_first::<S, W, true, 1>(s, part, at, roots, q),
@@ -73,8 +82,8 @@ pub(super) fn inverse<S: Simd, W: Width>(s: S, words: &mut [u32], roots: &Roots<
 }
 
 /// The length of the blocks that are finished one by one: N quartered until it is at most [`NEAR`].
-fn near(mut length: usize) -> usize {
-    while length > NEAR {
+fn near<S: Lanes>(mut length: usize) -> usize {
+    while length > NEAR / size_of::<S::Word>() {
         length /= 4;
     }
     length
@@ -82,13 +91,13 @@ fn near(mut length: usize) -> usize {
 
 /// Two levels on each block of a part; the factor of its first block is at a place of the table.
 #[inline(always)]
-fn forward_quarters<S: Simd, W: Width>(
+fn forward_quarters<S: Lanes, W: Width<S>>(
     s: S,
-    part: &mut [u32],
+    part: &mut [S::Word],
     length: usize,
     at: usize,
-    roots: &Roots<u32>,
-    q: Q<S>,
+    roots: &Roots<S::Word>,
+    q: W::Q,
 ) {
     let factor = |k: usize| one_factor::<S, W>(s, &roots.forward, &roots.forward_quotient, k);
     for (k, block) in (at..).zip(part.chunks_exact_mut(length)) {
@@ -110,13 +119,13 @@ fn forward_quarters<S: Simd, W: Width>(
 
 /// Two levels on each block of a part; the very last pass (at 1) divides by N and reduces to [0, q).
 #[inline(always)]
-fn inverse_quarters<S: Simd, W: Width>(
+fn inverse_quarters<S: Lanes, W: Width<S>>(
     s: S,
-    part: &mut [u32],
+    part: &mut [S::Word],
     length: usize,
     at: usize,
-    roots: &Roots<u32>,
-    q: Q<S>,
+    roots: &Roots<S::Word>,
+    q: W::Q,
 ) {
     let factor = |k: usize| one_factor::<S, W>(s, &roots.inverse, &roots.inverse_quotient, k);
     let scale = factor(0);
@@ -149,12 +158,12 @@ fn inverse_quarters<S: Simd, W: Width>(
 /// The levels within pairs of registers, the first of them only with FIRST, and the reduction to [0, q). The factor of
 /// the part's first pair is at a place of the table.
 #[inline(always)]
-fn forward_last<S: Simd, W: Width, const FIRST: bool, const K: usize>(
+fn forward_last<S: Lanes, W: Width<S>, const FIRST: bool, const K: usize>(
     s: S,
-    part: &mut [u32],
+    part: &mut [S::Word],
     at: usize,
-    roots: &Roots<u32>,
-    q: Q<S>,
+    roots: &Roots<S::Word>,
+    q: W::Q,
 ) {
     let table = Last { w: &roots.forward, quotients: &roots.forward_quotient };
     for (i, group) in S::chunks_mut(part).chunks_exact_mut(4 * K).enumerate() {
@@ -175,10 +184,12 @@ fn forward_last<S: Simd, W: Width, const FIRST: bool, const K: usize>(
         a.interleave(s);
         W::forward(s, table.factors::<S, W, 4, K>(s, right), &mut b.x, &mut b.y, q);
         b.interleave(s);
-        W::forward(s, table.factors::<S, W, 8, K>(s, left), &mut a.x, &mut a.y, q);
-        a.interleave(s);
-        W::forward(s, table.factors::<S, W, 8, K>(s, right), &mut b.x, &mut b.y, q);
-        b.interleave(s);
+        if S::LANES >= 8 {
+            W::forward(s, table.factors::<S, W, 8, K>(s, left), &mut a.x, &mut a.y, q);
+            a.interleave(s);
+            W::forward(s, table.factors::<S, W, 8, K>(s, right), &mut b.x, &mut b.y, q);
+            b.interleave(s);
+        }
         if S::LANES == 16 {
             W::forward(s, table.factors::<S, W, 16, K>(s, left), &mut a.x, &mut a.y, q);
             a.interleave(s);
@@ -194,12 +205,12 @@ fn forward_last<S: Simd, W: Width, const FIRST: bool, const K: usize>(
 
 /// The inverse of [`forward_last`], from residues to the range between levels.
 #[inline(always)]
-fn inverse_first<S: Simd, W: Width, const FIRST: bool, const K: usize>(
+fn inverse_first<S: Lanes, W: Width<S>, const FIRST: bool, const K: usize>(
     s: S,
-    part: &mut [u32],
+    part: &mut [S::Word],
     at: usize,
-    roots: &Roots<u32>,
-    q: Q<S>,
+    roots: &Roots<S::Word>,
+    q: W::Q,
 ) {
     let table = Last { w: &roots.inverse, quotients: &roots.inverse_quotient };
     for (i, group) in S::chunks_mut(part).chunks_exact_mut(4 * K).enumerate() {
@@ -212,10 +223,12 @@ fn inverse_first<S: Simd, W: Width, const FIRST: bool, const K: usize>(
             b.separate(s);
             W::inverse(s, table.factors::<S, W, 16, K>(s, right), &mut b.x, &mut b.y, q);
         }
-        a.separate(s);
-        W::inverse(s, table.factors::<S, W, 8, K>(s, left), &mut a.x, &mut a.y, q);
-        b.separate(s);
-        W::inverse(s, table.factors::<S, W, 8, K>(s, right), &mut b.x, &mut b.y, q);
+        if S::LANES >= 8 {
+            a.separate(s);
+            W::inverse(s, table.factors::<S, W, 8, K>(s, left), &mut a.x, &mut a.y, q);
+            b.separate(s);
+            W::inverse(s, table.factors::<S, W, 8, K>(s, right), &mut b.x, &mut b.y, q);
+        }
         a.separate(s);
         W::inverse(s, table.factors::<S, W, 4, K>(s, left), &mut a.x, &mut a.y, q);
         b.separate(s);
@@ -236,15 +249,16 @@ fn inverse_first<S: Simd, W: Width, const FIRST: bool, const K: usize>(
 }
 
 /// K pairs of registers with neighbouring words.
-struct Pairs<S: Simd, const K: usize> {
+struct Pairs<S: Lanes, const K: usize> {
     x: [S::V; K],
     y: [S::V; K],
 }
 
-impl<S: Simd, const K: usize> Pairs<S, K> {
+impl<S: Lanes, const K: usize> Pairs<S, K> {
     #[inline(always)]
     fn load(s: S, chunks: &[S::Chunk]) -> Self {
-        let mut pairs = Self { x: [s.splat(0); K], y: [s.splat(0); K] };
+        let any = s.load(&chunks[0]);
+        let mut pairs = Self { x: [any; K], y: [any; K] };
         for (j, pair) in chunks.as_chunks::<2>().0[..K].iter().enumerate() {
             (pairs.x[j], pairs.y[j]) = (s.load(&pair[0]), s.load(&pair[1]));
         }
@@ -274,7 +288,7 @@ impl<S: Simd, const K: usize> Pairs<S, K> {
     }
 
     #[inline(always)]
-    fn settle<W: Width>(&mut self, s: S, q: Q<S>) {
+    fn settle<W: Width<S>>(&mut self, s: S, q: W::Q) {
         for j in 0..K {
             (self.x[j], self.y[j]) = (W::settle(s, self.x[j], q), W::settle(s, self.y[j], q));
         }
@@ -283,19 +297,19 @@ impl<S: Simd, const K: usize> Pairs<S, K> {
 
 /// A table as the passes within pairs of registers read it: pair k has one factor at its first level, at k, and the
 /// factors M*k .. M*k + M at the level of M blocks.
-struct Last<'a> {
-    w: &'a [u32],
-    quotients: &'a [u32],
+struct Last<'a, T> {
+    w: &'a [T],
+    quotients: &'a [T],
 }
 
-impl Last<'_> {
+impl<T: Copy> Last<'_, T> {
     /// The factors of the K pairs from one on, at the level of M blocks.
     #[inline(always)]
-    fn factors<S: Simd, W: Width, const M: usize, const K: usize>(
+    fn factors<S: Lanes<Word = T>, W: Width<S>, const M: usize, const K: usize>(
         &self,
         s: S,
         pair: usize,
-    ) -> [Factor<S>; K] {
+    ) -> [W::Factor; K] {
         let w = &self.w.as_chunks::<M>().0[pair..][..K];
         let quotients = &self.quotients.as_chunks::<M>().0[pair..][..K];
         let mut factors = [W::factor(s, s.repeat(&w[0]), s.repeat(&quotients[0])); K];
@@ -308,13 +322,13 @@ impl Last<'_> {
 
 /// The factor at a place of a table, in all lanes.
 #[inline(always)]
-fn one_factor<S: Simd, W: Width>(s: S, w: &[u32], quotients: &[u32], at: usize) -> Factor<S> {
+fn one_factor<S: Lanes, W: Width<S>>(s: S, w: &[S::Word], quotients: &[S::Word], at: usize) -> W::Factor {
     W::factor(s, s.splat(w[at]), s.splat(quotients[at]))
 }
 
 /// The words of a block, in chunks of a register, by quarters.
 #[inline(always)]
-fn quarters<S: Simd>(block: &mut [u32]) -> [&mut [S::Chunk]; 4] {
+fn quarters<S: Lanes>(block: &mut [S::Word]) -> [&mut [S::Chunk]; 4] {
     let chunks = S::chunks_mut(block);
     let (low, high) = chunks.split_at_mut(chunks.len() / 2);
     let (first, second) = low.split_at_mut(low.len() / 2);

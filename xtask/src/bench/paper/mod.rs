@@ -1,0 +1,177 @@
+//! `cargo xtask bench paper`: each claim of the scheme that this project implements, tested, and what rivals' constructions
+//! cost when they are built of the same parts.
+//!
+//! The scheme: Chen, Yang, Zhang, Ma, *Efficient privacy-preserving scheme for secure neural network inference*, FITEE
+//! 26(9):1609–1623, 2025. Its claims, on MNIST and Fashion-MNIST, are in [`claims`].
+//!
+//! | part | what is varied | measured by |
+//! |---|---|---|
+//! | merging | the network as written, merged | counts of the graph, and whole sessions |
+//! | convolution ([`linear`]) | direct, im2col, Winograd, NTT, the planner's choice | the online products of all layers, in this process |
+//! | configurations ([`configuration`]) | merging, construction of the preprocessing, activations, what is prepared | whole sessions, two processes |
+//! | accuracy | configurations | labelled test images under the protocol, in this process |
+//!
+//! Rivals are configurations of our own parts "in the manner of" the published systems: the same lattice library,
+//! transfers and convolutions, so that ratios compare constructions and not programs. `--report` writes
+//! `docs/results/paper.md` with tables and pictures.
+
+mod claims;
+mod configuration;
+mod figures;
+mod linear;
+mod report;
+mod svg;
+mod table;
+
+use anyhow::Result;
+use he_core::{Profile, Seed};
+use nn_merge::build;
+use nn_merge::model::Model;
+use nn_merge::pass::Cost;
+use protocol::ClientOptions;
+
+use super::party::{Setting, measure};
+use super::{Effort, machine};
+use crate::accuracy::{Trial, attempt};
+use crate::networks::{self, Loaded, Network};
+use configuration::Configuration;
+use figures::{Accuracy, Document, NetworkFigures, Session};
+
+/// The paper's data sets, with squares and with ReLU.
+const NETWORKS: [&str; 4] = ["mnist_poly", "mnist_cnn", "fashion_poly", "fashion_cnn_bn"];
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Networks by name; the four of MNIST and Fashion-MNIST with squares and ReLU if none is named
+    names: Vec<String>,
+    /// Only configurations whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Profile: tiny, narrow, wide or exact
+    #[arg(long, default_value_t = Profile::Wide)]
+    profile: Profile,
+    /// Images per bundle
+    #[arg(long, default_value_t = 1)]
+    images: usize,
+    /// Measured bundles per configuration
+    #[arg(long, default_value_t = 5)]
+    bundles: usize,
+    /// Test images per configuration; 0 measures no accuracy
+    #[arg(long, default_value_t = 1000)]
+    test_images: usize,
+    /// The link: loopback, lan, wan, or like 100mbit/40ms
+    #[arg(long, default_value = "loopback")]
+    link: String,
+    /// Write docs/results/paper.md with its pictures
+    #[arg(long)]
+    report: bool,
+    /// Print one JSON document instead of tables
+    #[arg(long)]
+    json: bool,
+    /// How long to measure: `full`, or `smoke` to see that everything runs
+    #[arg(long, value_enum, default_value_t = Effort::Full)]
+    effort: Effort,
+}
+
+/// Measures, prints, and writes the report if asked to; false if there was nothing to measure.
+pub(super) fn run(args: &Args) -> Result<bool> {
+    let names = match (args.names.is_empty(), args.effort) {
+        (false, _) => args.names.clone(),
+        (true, Effort::Full) => NETWORKS.map(str::to_owned).to_vec(),
+        (true, Effort::Smoke) => vec!["mnist_poly".to_owned()],
+    };
+    let mut document = Document {
+        schema: "hushnet-bench-paper/1",
+        machine: machine::Machine::read(),
+        commit: machine::commit(),
+        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        profile: args.profile.to_string(),
+        images: args.images,
+        link: args.link.clone(),
+        networks: Vec::new(),
+    };
+    for network in networks::named(&names)? {
+        if let Some(loaded) = network.load()? {
+            document.networks.push(one(network, &loaded, args)?);
+        }
+    }
+    if args.report {
+        report::write(&document, &crate::root().join("docs/results"))?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&document)?);
+    } else {
+        table::print(&document);
+    }
+    Ok(document.networks.iter().any(|network| !network.sessions.is_empty()))
+}
+
+fn one(network: &Network, loaded: &Loaded, args: &Args) -> Result<NetworkFigures> {
+    let smoke = args.effort == Effort::Smoke;
+    let [written, merged] = [false, true].map(|merging| model(network, loaded, args.profile, merging));
+    let (written, merged) = (written?, merged?);
+    let mut convolutions = linear::measure(&merged.0, true, args.images, smoke)?;
+    convolutions.extend(linear::measure(&written.0, false, args.images, smoke)?);
+    let mut sessions = Vec::new();
+    for configuration in configuration::all(smoke) {
+        if args.only.as_ref().is_some_and(|only| !configuration.name.contains(only.as_str())) {
+            continue;
+        }
+        eprintln!("{}, {}", network.name, configuration.name);
+        let model = if configuration.merging { &merged.0 } else { &written.0 };
+        sessions.push(session(network, model, configuration, args)?);
+    }
+    Ok(NetworkFigures {
+        name: network.name.to_owned(),
+        origin: loaded.origin.clone(),
+        written: written.1,
+        merged: merged.1,
+        convolutions,
+        sessions,
+    })
+}
+
+/// The model, and what its graph costs.
+fn model(network: &Network, loaded: &Loaded, profile: Profile, merging: bool) -> Result<(Model, Cost)> {
+    let mut options = network.options(profile);
+    options.merging = merging;
+    let (model, report) =
+        build(&loaded.graph, &loaded.calibration, &options, &mut Seed::from_os()?.stream())?;
+    Ok((model, report.after))
+}
+
+fn session(
+    network: &Network,
+    model: &Model,
+    configuration: &'static Configuration,
+    args: &Args,
+) -> Result<Session> {
+    let smoke = args.effort == Effort::Smoke;
+    let setting = Setting {
+        bundle: args.images,
+        bundles: if smoke { 1 } else { args.bundles.min(configuration.most_bundles) },
+        link: &args.link,
+        preprocessing: configuration.preprocessing,
+        rounds: configuration.rounds,
+        ..Setting::DEFAULT
+    };
+    let measured = measure(model, setting)?;
+    let wanted = args.test_images.min(configuration.most_images);
+    let accuracy = match wanted {
+        0 => None,
+        images => {
+            let trial = Trial {
+                profile: args.profile,
+                images: Some(if smoke { images.min(8) } else { images }),
+                bundle: Some(if smoke { 8 } else { configuration.bundle }),
+                merging: configuration.merging,
+                options: ClientOptions::new()
+                    .preprocessing(configuration.preprocessing)
+                    .rounds(configuration.rounds),
+            };
+            attempt(network, &trial)?.map(Accuracy::new)
+        }
+    };
+    Ok(Session::new(configuration, args.images, measured, accuracy))
+}
