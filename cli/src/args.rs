@@ -23,7 +23,7 @@ pub(crate) use merge::{Merge, ProfileName};
 pub(crate) use methods::{
     BaseName, MethodFlags, PreprocessingName, RoundsName, ServeMethods, TransfersName, word,
 };
-pub(crate) use outputs::{OutputFlags, OutputName, check_top};
+pub(crate) use outputs::{ModeName, OutputFlags, OutputName, check_top};
 
 /// Where a server listens and a client connects if nothing else is said.
 const ADDRESS: &str = "127.0.0.1:7700";
@@ -179,6 +179,7 @@ Examples:
   hushnet serve mnist.hush --listen 0.0.0.0:7700 --quota 1000
   hushnet serve mnist.hush --output logits --logit-bits 8
   hushnet serve mnist.hush --top 3             the three best labels, to whoever asks
+  hushnet serve mnist_poly.hush --mode he      also for `infer --mode he`
   hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only
   hushnet serve mnist.hush --preprocessing bfv no other construction of the linear layers' preprocessing")]
 pub(crate) struct Serve {
@@ -198,6 +199,10 @@ pub(crate) struct Serve {
     /// tell them more about the network
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = outputs::labels())]
     pub(crate) top: u32,
+    /// How clients may compute: `he` takes both kinds. Clients of --mode he get logits, whatever --output says,
+    /// and the network has to be a chain of linear maps and squares
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ModeName::Shares)]
+    pub(crate) mode: ModeName,
     /// Most images that are prepared together (1 to 256)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(256))]
     pub(crate) max_images: usize,
@@ -265,6 +270,7 @@ Examples:
   hushnet infer digits/ --top 3                 the three best labels, largest logit first
   hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
   hushnet infer digits/ --base ml-kem           no Diffie–Hellman
+  hushnet infer digit.png --mode he             one round trip of ciphertexts, of a `serve --mode he`
   hushnet infer digits/ --preprocessing bfv     the masks encrypted, as in Delphi and Cheetah
   hushnet infer digits/ --rounds one --link wan tries a slower link; `serve --link wan` is its other half")]
 pub(crate) struct Infer {
@@ -292,6 +298,13 @@ pub(crate) struct Infer {
     /// Use bundles that `hushnet prepare` left in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
     pub(crate) pool: Option<PathBuf>,
+    /// How the two parties compute
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = ModeName::Shares)]
+    pub(crate) mode: ModeName,
+    /// With --mode he: all images in one evaluation, one in each slot of the ciphertexts. The work and the
+    /// bytes are the same for one image as for thousands
+    #[arg(long)]
+    pub(crate) batch: bool,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

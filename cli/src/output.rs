@@ -6,6 +6,7 @@
 //! | schema | command |
 //! |---|---|
 //! | `hushnet-infer/1` | infer |
+//! | `hushnet-infer-he/1` | infer --mode he |
 //! | `hushnet-prepare/1` | prepare |
 //! | `hushnet-merge/1` | merge |
 //! | `hushnet-inspect/1` | inspect |

@@ -50,6 +50,11 @@ impl Depthwise {
         geometry.group_inputs() <= MOST_INPUTS
     }
 
+    /// Whether there is the fast way for this window, whatever the ring.
+    pub(crate) fn streams(geometry: &ConvGeometry) -> bool {
+        Stream::has_window(geometry)
+    }
+
     /// Prepares `weights`, flat as in [`ConvGeometry`].
     ///
     /// # Errors

@@ -21,6 +21,7 @@ use sha3::{Digest, Sha3_256};
 use ss_core::ot::{BaseKind, ExtensionParams};
 
 use crate::channel::{Channel, Kind};
+use crate::encrypted::Mode;
 use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
 use crate::offline::BundleId;
 use crate::offline::construction::Preprocessing;
@@ -82,7 +83,7 @@ impl Default for Methods {
             one_round: true,
             split: true,
             bfv: true,
-            ckks: false,
+            ckks: true,
         }
     }
 }
@@ -147,6 +148,18 @@ pub enum Request {
     Infer {
         /// Its name.
         id: BundleId,
+    },
+    /// Fixes a session on ciphertexts alone ([`crate::encrypted`]), in place of [`Request::Agree`].
+    Encrypted {
+        /// What a ciphertext holds.
+        mode: Mode,
+        /// The manifest as the client understood it.
+        digest: [u8; 32],
+    },
+    /// Evaluate the network on encrypted images.
+    Evaluate {
+        /// Images.
+        images: usize,
     },
     /// The client is done.
     Finish,

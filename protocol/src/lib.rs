@@ -10,6 +10,7 @@
 //! | [`link`] | what the connection is like, measured |
 //! | [`plan`] | one lowered walk for both parties |
 //! | [`raw`] | shares of raw tensors |
+//! | [`encrypted`] | inference on ciphertexts alone |
 //! | [`offline`] | the preprocessing stage |
 //! | [`online`] | the online stage |
 //! | [`transfers`] | a session's oblivious transfers, either kind of extension |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod encrypted;
 pub mod error;
 pub mod handshake;
 pub mod link;

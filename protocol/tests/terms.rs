@@ -17,8 +17,8 @@ use protocol::handshake::{Methods, Offer, PROTOCOL_VERSION, Request, Terms, bund
 use protocol::report::{Report, Stage};
 use protocol::testing::{in_process, in_process_over};
 use protocol::{
-    BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Policy, ProtocolError, RefusalCode,
-    RoundChoice, Rounds, Server, TransferKind,
+    BaseKind, ClientOptions, LinkEstimate, Output, OutputMode, Policy, Preprocessing, ProtocolError,
+    RefusalCode, RoundChoice, Rounds, Server, TransferKind,
 };
 use script::{End, IMAGES, PATIENCE, Recording, Script, TERMS, connect, frame};
 
@@ -93,6 +93,9 @@ fn what_the_server_does_not_allow_it_refuses() {
         (Methods { ristretto: false, ..all }, quick.base(BaseKind::Ristretto), "Ristretto"),
         (Methods { ml_kem: false, ..all }, quick.base(BaseKind::MlKem), "ML-KEM"),
         (Methods { one_round: false, ..all }, quick.rounds(Rounds::One), "one round trip"),
+        (Methods { split: false, ..all }, quick.preprocessing(Preprocessing::Split), "`split`"),
+        (Methods { bfv: false, ..all }, quick.preprocessing(Preprocessing::Bfv), "`bfv`"),
+        (Methods { ckks: false, ..all }, quick.preprocessing(Preprocessing::Ckks), "`ckks`"),
     ];
     for (methods, options, word) in cases {
         let (server, inputs) = server(methods);
@@ -121,6 +124,7 @@ fn a_server_without_any_method_is_none() {
     for methods in [
         Methods { soft_spoken: false, silent: false, ..all },
         Methods { ristretto: false, ml_kem: false, ..all },
+        Methods { split: false, bfv: false, ckks: false, ..all },
     ] {
         let mut policy = Policy::default();
         policy.offer.methods = methods;
@@ -236,6 +240,8 @@ fn the_session_is_bound_to_its_terms() {
         Terms { transfers: TransferKind::SoftSpoken { field_bits: 1 }, ..TERMS },
         Terms { transfers: TransferKind::SoftSpoken { field_bits: 2 }, ..TERMS },
         Terms { base: BaseKind::MlKem, ..TERMS },
+        Terms { preprocessing: Preprocessing::Bfv, ..TERMS },
+        Terms { preprocessing: Preprocessing::Ckks, ..TERMS },
     ];
     let names: std::collections::HashSet<[u8; 32]> =
         all.iter().map(|terms| session(&nonces, &[4; 32], &epoch, terms)).collect();

@@ -59,7 +59,7 @@ pub(crate) struct ServeMethods {
     #[arg(long)]
     pub(crate) no_one_round: bool,
     /// Constructions of the linear layers' preprocessing that clients may choose among
-    #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',', default_value = "split,bfv")]
+    #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',', default_value = "split,bfv,ckks")]
     pub(crate) preprocessing: Vec<PreprocessingName>,
     /// For trying things out: delay what the server sends as over a slower link: `lan`, `wan`, or rate and
     /// round trip as in `100mbit/40ms`. Half of the round trip is this direction's; the client's --link has the other

@@ -36,6 +36,15 @@ pub(crate) enum OutputName {
     Logits,
 }
 
+/// Names of the ways to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeName {
+    /// On secret shares, with preprocessing: any network, labels only if the server wants it so
+    Shares,
+    /// On ciphertexts alone, one round trip: networks of linear maps and squares; gives logits
+    He,
+}
+
 impl OutputFlags {
     /// `options` with the output asked for.
     pub(super) fn into_options(self, options: ClientOptions) -> ClientOptions {

@@ -3,11 +3,13 @@
 //! The model's public manifest comes from the server and says how large images are and how pixels become the network's
 //! input; so the session is opened first, and an image that does not fit ends it before anything is prepared.
 
+mod encrypted;
+
 use protocol::OutputMode;
 use protocol::report::{Report, Row, peak_memory_bytes};
 use serde::Serialize;
 
-use crate::args::Infer;
+use crate::args::{Infer, ModeName};
 use crate::error::Failure;
 use crate::images::{Image, read, read_labels};
 use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print, print_json, stage_table};
@@ -75,6 +77,9 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             "{flag} can't be used with --pool: bundles are prepared for it, by `hushnet prepare {flag} …`"
         )));
     }
+    if arguments.batch && arguments.mode != ModeName::He {
+        return Err(Failure::Usage("--batch is for --mode he".into()));
+    }
     // Before a server is bothered: do the files exist?
     for path in std::iter::once(&arguments.images).chain(&arguments.labels) {
         std::fs::metadata(path).map_err(|source| Failure::File {
@@ -85,6 +90,9 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     }
     if let Some(pool) = arguments.pool.as_ref().filter(|pool| !pool.is_dir()) {
         return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
+    }
+    if arguments.mode == ModeName::He {
+        return encrypted::run(arguments, console);
     }
     let mut session = Session::open(&arguments.connect, arguments.output, &arguments.methods)?;
     let want = wanted(&session.manifest().input);

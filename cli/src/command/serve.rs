@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::channel::TcpOptions;
+use protocol::encrypted::Mode;
 use protocol::handshake::Offer;
 use protocol::report::Stage;
 use protocol::serve::{ListenOptions, Listener};
 use protocol::session::Served;
-use protocol::{Policy, ProtocolError, Server};
+use protocol::{Policy, ProtocolError, Refusal, Server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::read_model;
-use crate::args::{OutputName, Serve, checked_address};
+use crate::args::{ModeName, OutputName, Serve, checked_address};
 use crate::error::Failure;
 use crate::output::{Console, counted, print};
 use crate::session::fresh_seed;
@@ -45,6 +46,13 @@ pub(super) fn run(arguments: &Serve, console: &Console) -> Result<(), Failure> {
     let listener = Listener::bind(address, options).map_err(Failure::Listening)?;
     let seed = fresh_seed()?;
     let server = Arc::new(Server::new(model, policy(arguments), seed).map_err(Failure::Unservable)?);
+    if arguments.mode == ModeName::He {
+        // Now, not when the first client asks: a network that can't be is said at once, and nobody waits.
+        for mode in [Mode::Single, Mode::Batch] {
+            let unservable = |refusal: Refusal| Failure::Unservable(ProtocolError::Caller(refusal.reason));
+            server.encrypted(mode).map(drop).map_err(unservable)?;
+        }
+    }
     let bound = listener.address().map_err(Failure::Listening)?;
     tracing::info!(model = %server.model().manifest.name, output = ?arguments.output, "serving");
     if let Some(link) = arguments.methods.link {
@@ -67,6 +75,7 @@ fn policy(arguments: &Serve) -> Policy {
         },
         quota: arguments.quota.unwrap_or(u64::MAX),
         shelf: arguments.shelf,
+        encrypted: arguments.mode == ModeName::He,
         ..Policy::default()
     }
 }

@@ -112,8 +112,13 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the merged network with these further flags.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::of(model(), flags)
+    }
+
+    /// Serves another model.
+    pub(crate) fn of(model: &Path, flags: &[&str]) -> Self {
         let arguments: Vec<&str> =
-            ["serve", text(model()), "--listen", "127.0.0.1:0"].iter().chain(flags).copied().collect();
+            ["serve", text(model), "--listen", "127.0.0.1:0"].iter().chain(flags).copied().collect();
         let mut child = command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();

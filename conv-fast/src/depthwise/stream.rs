@@ -91,17 +91,21 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether windows are 3×3, of stride one or two, over one input channel.
+    pub(super) fn has_window(geometry: &ConvGeometry) -> bool {
+        let s = geometry.shape();
+        geometry.group_inputs() == 1
+            && s.kernel == [3; 2]
+            && s.dilation == [1; 2]
+            && (s.stride == [1; 2] || s.stride == [2; 2])
+    }
+
     /// None for other windows than 3×3, other strides than one and two, groups of several input channels, and rings that need
     /// 64-bit products on kernels that have none.
     pub(super) fn new(geometry: &ConvGeometry, ring: &Ring, weights: &[i32], kernel: Kernel) -> Option<Self> {
         let s = geometry.shape();
         let stride = s.stride[0];
-        if geometry.group_inputs() != 1
-            || s.kernel != [3; 2]
-            || s.dilation != [1; 2]
-            || s.stride != [stride; 2]
-            || stride > 2
-        {
+        if !Self::has_window(geometry) {
             return None;
         }
         let windows: Vec<[i64; TAPS]> =

@@ -199,7 +199,7 @@ impl Job<'_> {
         let g = self.geometry;
         let work = crate::im2col::work(g, &self.ring, self.kernel)?;
         let two = self.ring.bits() <= 32;
-        let [decode, encode] = if two { [1.0, 26.0] } else { [3.0, 57.0] };
+        let [decode, encode] = if two { [0.6, 21.0] } else { [3.0, 47.0] };
         let batch = self.batch as f64;
         let bytes = 2.0 * g.weights_len() as f64;
         let mut list = vec![
@@ -230,13 +230,26 @@ impl Job<'_> {
         let s = g.shape();
         // Rows are computed in whole vectors.
         let columns = g.out_width().div_ceil(8);
-        let vectors = (s.out_channels * self.batch * g.out_height() * columns) as f64;
-        let work = vec![
-            (Unit::Tap, vectors * g.terms() as f64),
-            (Unit::Reduce, vectors),
-            (Unit::Move, (g.input_len() * self.batch) as f64 / 8.0),
-            (Unit::Call, 1.0),
-        ];
+        let vectors = (s.out_channels * self.batch) as f64;
+        let work = if Depthwise::streams(g) {
+            // A channel costs some vectors by itself. Integers are slower than doubles, and so is every second pixel.
+            let taps = match (s.stride[0], self.ring.bits() <= 32) {
+                (1, true) => 1.0,
+                (1, false) => 1.4,
+                (_, true) => 1.7,
+                (_, false) => 3.0,
+            };
+            let vectors = vectors * (g.out_height() * columns + 3) as f64;
+            vec![(Unit::Tap, vectors * g.terms() as f64 * taps), (Unit::Reduce, vectors), (Unit::Call, 1.0)]
+        } else {
+            let vectors = vectors * (g.out_height() * columns) as f64;
+            vec![
+                (Unit::Tap, vectors * g.terms() as f64 * 1.4),
+                (Unit::Reduce, vectors),
+                (Unit::Move, (g.input_len() * self.batch) as f64 / 8.0),
+                (Unit::Call, 1.0),
+            ]
+        };
         (Algorithm::Depthwise, work, 8 * g.weights_len() as u64)
     }
 

@@ -106,6 +106,38 @@ impl Diagonals {
         let steps = (0..=self.slots.trailing_zeros()).map(|log| 1 << log);
         steps.min_by_key(|&b| cost(b)).expect("there is at least one number of steps")
     }
+
+    /// The steps of all rotations that [`Params::transform_chained`] makes for this matrix with so many baby steps: those,
+    /// distances between neighbouring giant steps, and where the chain begins. They depend on which diagonals there are,
+    /// not on what is in them.
+    ///
+    /// # Panics
+    /// For no baby steps.
+    #[must_use]
+    pub fn chained_rotations(&self, baby_steps: usize) -> Vec<i64> {
+        let giants: BTreeSet<_> = self.indices().map(|k| k - k % baby_steps).collect();
+        let (order, start) = chain(&giants.into_iter().collect::<Vec<_>>(), self.slots);
+        let gaps = order.iter().map(|&(_, gap)| gap);
+        let steps: BTreeSet<_> = self
+            .indices()
+            .map(|k| k % baby_steps)
+            .chain(gaps)
+            .chain([start])
+            .filter(|&step| step != 0)
+            .collect();
+        steps.into_iter().map(|step| step as i64).collect()
+    }
+}
+
+/// Giant steps, ascending, in the order of a chain that begins behind the longest gap: each one's number and the distance
+/// to the next (0 for the last); and the first step itself.
+fn chain(giants: &[usize], slots: usize) -> (Vec<(usize, usize)>, usize) {
+    let count = giants.len();
+    let gap = |at: usize| (giants[(at + 1) % count] + slots - giants[at % count]) % slots;
+    let Some(widest) = (0..count).max_by_key(|&at| gap(at)) else { return (Vec::new(), 0) };
+    let first = widest + 1;
+    let order = (0..count).map(|k| ((first + k) % count, if k + 1 < count { gap(first + k) } else { 0 }));
+    (order.collect(), giants[first % count])
 }
 
 /// A matrix, encoded for one number of limbs.
@@ -228,6 +260,53 @@ impl Params {
         let mut sum = groups.next().ok_or(empty)?;
         groups.try_for_each(|group| sum.add(&group))?;
         Ok(sum)
+    }
+
+    /// M x as [`Params::transform`], with other rotations: giant steps are made one after the other, each from one group
+    /// to the next (Horner's rule), so that equal distances share a key. As many rotations, far fewer keys
+    /// ([`Diagonals::chained_rotations`]), and what a rotation adds to the noise is carried through those after it.
+    ///
+    /// # Errors
+    /// As [`Params::transform`].
+    ///
+    /// # Panics
+    /// When operands are of other parameters.
+    pub fn transform_chained(
+        &self,
+        x: &Ciphertext,
+        matrix: &LinearTransform,
+        keys: &GaloisKeys,
+    ) -> Result<Ciphertext, HeError> {
+        let limbs = x.limbs();
+        if matrix.limbs < limbs {
+            return Err(HeError::Limbs { needed: limbs, found: matrix.limbs });
+        }
+        let scale = self.product_scale(x.scale, matrix.scale, limbs)?;
+        let babies: BTreeSet<_> =
+            matrix.groups.iter().flat_map(|(_, terms)| terms.iter().map(|&(j, _)| j)).collect();
+        let steps: Vec<_> = babies.iter().map(|&j| j as i64).collect();
+        let turned: BTreeMap<_, _> = babies.into_iter().zip(self.rotate_many(x, &steps, keys)?).collect();
+        let giants: Vec<usize> = matrix.groups.iter().map(|&(giant, _)| giant).collect();
+        let (order, start) = chain(&giants, self.slots());
+        // Diagonals were turned back by their whole giant step; that is what the chain adds up to.
+        let sums: Vec<_> = order
+            .par_iter()
+            .map(|&(group, _)| {
+                let terms: Vec<_> =
+                    matrix.groups[group].1.iter().map(|(j, diagonal)| (&turned[j], diagonal)).collect();
+                self.dot_plain(&terms, limbs, scale)
+            })
+            .collect();
+        let mut chain = order.iter().zip(sums).rev();
+        let Some((_, mut sum)) = chain.next() else {
+            let most = self.slots();
+            return Err(HeError::Count { what: "diagonals that are not zero", found: 0, least: 1, most });
+        };
+        for (&(_, gap), own) in chain {
+            sum = self.rotate(&sum, gap as i64, keys)?;
+            sum.add(&own)?;
+        }
+        self.rotate(&sum, start as i64, keys)
     }
 
     /// The sum of products with plaintexts, of ciphertexts of degree 1 and `limbs` limbs, with one reduction per limb.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`params`] | degree, ciphertext primes, special primes; caps and presets |
 //! | [`cipher`] | [`Ciphertext`]: two or three parts in NTT form, and its linear operations |
+//! | `combine` | sums of many ciphertexts times small whole numbers: [`RlweParams::combine`] |
 //! | [`secret`] | [`SecretKey`], and the phase |
 //! | [`encrypt`] | zero under the secret key, half of it a seed; zero under the [`PublicKey`] |
 //! | [`switch`] | hybrid key switching with several special primes, hoisting |
@@ -20,6 +21,7 @@
 //! privacy) unless it is re-randomised with enough noise.
 
 pub mod cipher;
+mod combine;
 pub mod encrypt;
 pub mod keys;
 pub mod params;

@@ -175,10 +175,11 @@ impl Incoming {
     pub(super) fn up_to(
         &mut self,
         kind: Kind,
+        layer: usize,
         cap: usize,
         patience: Duration,
     ) -> Result<Vec<u8>, ProtocolError> {
-        let got = self.header(kind, 0, patience)? as usize;
+        let got = self.header(kind, layer, patience)? as usize;
         if got > cap {
             return Err(PeerFault::Length { what: kind.name(), expected: cap as u64, got: got as u64 }.into());
         }

@@ -156,8 +156,18 @@ impl Channel {
     /// # Errors
     /// As [`Self::receive`].
     pub fn receive_up_to(&mut self, kind: Kind, cap: usize) -> Result<Vec<u8>, ProtocolError> {
+        self.receive_up_to_at(kind, 0, cap)
+    }
+
+    /// The same in a place of its own.
+    pub(crate) fn receive_up_to_at(
+        &mut self,
+        kind: Kind,
+        layer: usize,
+        cap: usize,
+    ) -> Result<Vec<u8>, ProtocolError> {
         self.turn()?;
-        self.incoming.up_to(kind, cap, self.patience)
+        self.incoming.up_to(kind, layer, cap, self.patience)
     }
 
     /// Sends a refusal and gives up; the error to return to our own caller comes back.

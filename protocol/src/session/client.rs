@@ -8,6 +8,7 @@ use rand_core::Rng;
 
 use super::ClientOptions;
 use crate::channel::{Channel, Kind, Traffic};
+use crate::encrypted::{Encrypted, Mode};
 use crate::error::ProtocolError;
 use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
 use crate::link::{LinkEstimate, Rounds, measure};
@@ -66,6 +67,15 @@ impl Client<Greeted> {
     /// The server's refusal: logits from a server that gives labels, say.
     pub fn agree(self, logits: bool) -> Result<Client<Ready>, ProtocolError> {
         self.agree_on(ClientOptions::new().logits(logits))
+    }
+
+    /// Goes on without preprocessing and transfers, on ciphertexts alone: see [`crate::encrypted`]. Makes keys and sends
+    /// them.
+    ///
+    /// # Errors
+    /// The server's refusal, which names the layer that is in the way.
+    pub fn encrypted(self, mode: Mode) -> Result<Encrypted, ProtocolError> {
+        Encrypted::open(self.channel, self.greeting, mode, &self.seed)
     }
 
     /// Agrees on the session's terms.

@@ -7,6 +7,7 @@
 //! The order is in the types: there is no `prepare` before `agree`, and a bundle is moved into `infer`.
 
 mod client;
+mod encrypted;
 mod material;
 mod options;
 mod server;

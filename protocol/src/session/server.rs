@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use conv_fast::PreparedConv;
@@ -12,10 +12,11 @@ use nn_merge::model::Model;
 use rand_core::Rng;
 
 use crate::channel::{Channel, Kind};
+use crate::encrypted::session::Ready;
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
 use crate::link;
-use crate::offline::construction::{Material, ServerKeys, bfv};
+use crate::offline::construction::{Material, ServerKeys, bfv, ckks};
 use crate::offline::{BundleId, ServerBundle, stage};
 use crate::online::{self, NodeNumbers};
 use crate::plan::{LinearPlan, OutputMode, Plan};
@@ -44,11 +45,14 @@ pub struct Policy {
     pub memory: usize,
     /// How long a client may stay silent between requests.
     pub idle: Duration,
+    /// Whether clients may ask for inference on ciphertexts alone. It gives them logits, whatever the offer says
+    /// ([`crate::encrypted`]), so it is off unless asked for.
+    pub encrypted: bool,
 }
 
 impl Default for Policy {
     /// The best label only, bundles of up to 64 images, 256 images in preparation and 256 kept, 4 GiB of either,
-    /// five minutes of silence.
+    /// five minutes of silence, nothing on ciphertexts alone.
     fn default() -> Self {
         Self {
             offer: Offer {
@@ -63,6 +67,7 @@ impl Default for Policy {
             shelf: 256,
             memory: 4 << 30,
             idle: Duration::from_secs(300),
+            encrypted: false,
         }
     }
 }
@@ -83,6 +88,8 @@ pub struct Server {
     asked: Mutex<HashMap<String, u64>>,
     /// Images and bytes of bundles that sessions are preparing or holding.
     held: [AtomicUsize; 2],
+    /// The model made ready for ciphertexts alone, by mode, or why it can't be.
+    pub(super) encrypted: [OnceLock<Result<Ready, Refusal>>; 2],
 }
 
 /// What a session did, for the server's log.
@@ -119,6 +126,10 @@ impl Server {
             );
             methods.bfv = false;
         }
+        if methods.ckks && !ckks::Scheme::fits(&Params::new(profile), &model) {
+            tracing::info!("the model has no room in the preprocessing `ckks`: it is not offered");
+            methods.ckks = false;
+        }
         if !methods.suffice() {
             return Err(ProtocolError::Caller(
                 "a server has to allow one kind of transfers, one of base transfers and one preprocessing at least"
@@ -147,6 +158,7 @@ impl Server {
             shelf: Mutex::default(),
             asked: Mutex::default(),
             held: Default::default(),
+            encrypted: Default::default(),
         };
         let (manifest, mode, rounds) = (&server.model.manifest, OutputMode::Label, RoundChoice::Three);
         let plan = Plan::with_preprocessing(manifest, 1, mode, rounds, first)
@@ -212,7 +224,11 @@ impl Server {
         let mut nonce = [0; 32];
         seed.fork("nonce", &[]).stream().fill_bytes(&mut nonce);
         let nonces = welcome(channel, nonce, &self.epoch, &self.manifest, self.policy.offer)?;
-        let terms = self.agree(channel)?;
+        let first = next_request(channel)?;
+        if let Request::Encrypted { mode, digest } = first {
+            return self.serve_encrypted(channel, who, message, (mode, digest), (&seed, report, start));
+        }
+        let terms = self.agree(channel, first)?;
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
         let (session, mode) = (session(&nonces, &self.digest, &self.epoch, &terms), terms.mode);
 
@@ -224,7 +240,9 @@ impl Server {
             let request = next_request(channel)?;
             channel.set_patience(message);
             match request {
-                Request::Agree { .. } => return Err(unexpected("a second agreement")),
+                Request::Agree { .. } | Request::Encrypted { .. } | Request::Evaluate { .. } => {
+                    return Err(unexpected("a second agreement"));
+                }
                 Request::Transfers if transfers.is_some() => return Err(unexpected("second base transfers")),
                 Request::Transfers => {
                     let start = Start::now(channel);
@@ -338,15 +356,11 @@ impl Server {
         Plan::with_preprocessing(&self.model.manifest, images, terms.mode, rounds, terms.preprocessing)
     }
 
-    fn agree(&self, channel: &mut Channel) -> Result<Terms, ProtocolError> {
-        let Request::Agree { terms, digest } = next_request(channel)? else {
+    fn agree(&self, channel: &mut Channel, first: Request) -> Result<Terms, ProtocolError> {
+        let Request::Agree { terms, digest } = first else {
             return Err(unexpected("a request before the agreement"));
         };
-        if digest != self.digest {
-            let reason = "client and server understand the model's manifest differently: use equal releases"
-                .to_owned();
-            return Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }));
-        }
+        self.check_digest(channel, &digest)?;
         if let OutputMode::Logits { bits } = terms.mode
             && self.policy.offer.logit_bits != Some(bits)
         {
@@ -376,6 +390,16 @@ impl Server {
         Ok(terms)
     }
 
+    /// Refuses a client that understood another manifest.
+    pub(super) fn check_digest(&self, channel: &mut Channel, digest: &[u8; 32]) -> Result<(), ProtocolError> {
+        if *digest == self.digest {
+            return Ok(());
+        }
+        let reason =
+            "client and server understand the model's manifest differently: use equal releases".to_owned();
+        Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }))
+    }
+
     fn check_quota(&self, channel: &mut Channel, who: &str, images: usize) -> Result<(), ProtocolError> {
         let most = self.policy.offer.max_images;
         if images == 0 || images > most {
@@ -384,6 +408,16 @@ impl Server {
             );
             return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
         }
+        self.charge(channel, who, images)
+    }
+
+    /// Counts images against a client's quota, and refuses those beyond it.
+    pub(super) fn charge(
+        &self,
+        channel: &mut Channel,
+        who: &str,
+        images: usize,
+    ) -> Result<(), ProtocolError> {
         if self.policy.quota == u64::MAX {
             return Ok(());
         }
@@ -434,6 +468,26 @@ impl Server {
         (place, held)
     }
 
+    /// The policy.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Counts bytes of the server's memory as held until the place is dropped; refuses what there is no room for.
+    pub(super) fn hold_bytes(&self, channel: &mut Channel, bytes: usize) -> Result<Place<'_>, ProtocolError> {
+        let place = Place { held: &self.held, taken: [0, bytes] };
+        let held = self.held[1].fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        if held <= self.policy.memory {
+            return Ok(place);
+        }
+        let reason = format!(
+            "this evaluation needs {} MB of this server, which has {} MB for all at once: try later",
+            bytes / 1_000_000,
+            self.policy.memory / 1_000_000
+        );
+        Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
+    }
+
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
         let reason =
             "the named bundle is not here: used already, never prepared, or lost when the server restarted"
@@ -450,7 +504,7 @@ struct Own<'a> {
 }
 
 /// Images and bytes counted as held until this is dropped.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     held: &'a [AtomicUsize; 2],
     taken: [usize; 2],
 }
@@ -463,7 +517,7 @@ impl Drop for Place<'_> {
     }
 }
 
-fn unexpected(got: &str) -> ProtocolError {
+pub(super) fn unexpected(got: &str) -> ProtocolError {
     crate::PeerFault::Unexpected { expected: "the next step of the session", got: got.to_owned() }.into()
 }
 

@@ -8,8 +8,7 @@
 //! | P >= p | (b - s) mod p | all | nothing |
 //! | P < p | (b - s) mod P | those with s + m P + k = b modulo p | sums of rotations by P, 2 P, .. p/2 |
 //!
-//! The sums go round the whole ciphertext, so that in the end every copy has the whole of every element. Distances are
-//! shifted cyclically so that the longest run of unused ones is left out ([`SlotMap::matrix`] has them modulo the slots).
+//! The sums go round the whole ciphertext, so that in the end every copy has the whole of every element.
 //!
 //! | quantity | bound |
 //! |---|---|
@@ -17,7 +16,8 @@
 //! | rotations for the sums | log2(p / P) |
 //! | multiplicative depth | 1 |
 //!
-//! Outputs that read nothing but padding have no diagonal; a matrix of zeros is left out.
+//! Outputs that read nothing but padding have no diagonal; a matrix of zeros is left out. Which diagonals there are
+//! otherwise shows which weights are zero; [`distances`] has those of the shape alone.
 
 use std::collections::BTreeMap;
 
@@ -114,6 +114,11 @@ impl SlotMap {
         self.matrices[output * self.inputs + input].as_ref()
     }
 
+    /// All matrices that are not zero, row by row.
+    pub fn matrices(&self) -> impl Iterator<Item = &Diagonals> {
+        self.matrices.iter().flatten()
+    }
+
     /// Rotations to be added to each output ciphertext, one after the other: y becomes y + rot(y).
     #[must_use]
     pub fn folds(&self) -> &[i64] {
@@ -142,6 +147,18 @@ impl SlotMap {
         };
         self.matrices.chunks(self.inputs).map(output).collect()
     }
+}
+
+/// The layer with all weights one, at small cost: which diagonals there are, for who may not know what is in them.
+///
+/// # Errors
+/// As [`SlotMap::new`].
+pub fn distances(
+    geometry: &ConvGeometry,
+    input: &SlotLayout,
+    output: &SlotLayout,
+) -> Result<SlotMap, ProtocolError> {
+    SlotMap::new(geometry, &vec![1.0; geometry.weights_len()], input, output)
 }
 
 /// Every product of the layer: output element, input element, weight that is not zero.

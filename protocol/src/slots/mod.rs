@@ -23,4 +23,5 @@ mod layout;
 mod linear;
 
 pub use layout::SlotLayout;
-pub use linear::SlotMap;
+pub(crate) use linear::products;
+pub use linear::{SlotMap, distances};

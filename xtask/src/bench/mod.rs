@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `kernels` | transforms, samplers, transfers, matrix products | the portable kernel, or the slow twin |
 //! | `he` | transforms and both schemes of he-core | tfhe-ntt and fhe.rs; figures of SEAL with HEXL from another day |
+//! | `he-mode` | networks on ciphertexts alone, one image and batches | the labels and logits of the same network in double precision |
 //! | `layers` | one private layer, two processes over loopback | the same layer in plain f64, direct |
 //! | `network` | whole networks, two processes, over loopback or modelled links | the same network in plain f32, this crate's evaluation |
 //! | `conv` | every linear layer of six networks, in this process | the same layer in f32 under ONNX Runtime and tract; direct |
@@ -16,6 +17,7 @@
 pub(crate) mod activation;
 mod conv;
 mod he;
+mod he_mode;
 mod kernels;
 mod layers;
 mod machine;
@@ -41,6 +43,8 @@ enum What {
     Kernels(Options),
     /// Transforms and both lattice schemes beside other libraries
     He(Options),
+    /// Networks on ciphertexts alone: labels, errors, time, bytes
+    HeMode(he_mode::Args),
     /// One private layer at a time, two processes over loopback
     Layers(Options),
     /// Whole networks, two processes, over loopback or modelled links
@@ -156,6 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         What::Kernels(options) => ("hushnet-bench-kernels/1", options, kernels::run(options)?),
         What::Layers(options) => ("hushnet-bench-layers/1", options, layers::run(options)?),
         What::He(options) => return he::run(options),
+        What::HeMode(args) => return he_mode::run(args),
         What::Network(args) => return network::run(args),
         What::Conv(args) => return conv::run(args),
         What::Paper(args) => return paper::run(args),

@@ -2,10 +2,10 @@
 //!
 //! S = Σ_d t_d·2^(b·d) with |t_d| < 2^31 is reduced modulo q in one of three ways, chosen at preparation:
 //!
-//! - *Close*: two digits of 16 bits and q = 2^32 − δ with 0 < δ < 2^16, as the largest primes of transforms are. With
+//! - *Close*: two digits of 16 bits and q = 2^32 − δ with 0 < δ < 2^15, as the largest primes of transforms are. With
 //!   a = t_1 + ⌊t_0/2^16⌋, h = ⌊a/2^16⌋ + 2^15 and l the low 32 bits of S, S + 2^47 = h·2^32 + l with 0 ≤ h < 2^16; so sums start
-//!   from −2^47, and the element is h·δ + l modulo q, where h·δ < 2^32. A carry of this sum is worth δ, and at most one q is
-//!   left to take away. All of it in 32-bit lanes.
+//!   from −2^47, and the element is l + h·δ modulo q, which is less than 2·q. In 32-bit lanes (h + 1)·δ + l has a carry just if
+//!   l + h·δ is at least q, and what remains is l + h·δ − q then; or else a δ too many is taken away again.
 //! - *Short*: two digits and q < 2^31: the quotient, less than 2^18, in single precision. Conversions, constants and sums are
 //!   off by 2^-22 of it in all, less than 1/8, so that what is left is below 1.25·q < 2^32: its low 32 bits are all of it.
 //! - *Long*: any q < 2^52, as [`crate::matmul`] does it: eight lanes of 64 bits, the quotient in double
@@ -15,6 +15,7 @@
 
 #![expect(unsafe_code, reason = "SIMD stores")]
 
+use super::kernel::multiply_add;
 use super::layout::Piece;
 use crate::matmul::Cut;
 use crate::word::avx512::{store, store_some};
@@ -54,7 +55,7 @@ impl Decode {
         let sum = (norm as f64 * base / 2.0 + 65_536.0).min(2f64.powi(31));
         let quotient = sum * (1.0 + base) / q as f64;
         let delta = (1u64 << 32).saturating_sub(q);
-        let way = if cut.digits == 2 && bits == 16 && (1..1 << 16).contains(&delta) {
+        let way = if cut.digits == 2 && bits == 16 && (1..1 << 15).contains(&delta) {
             Way::Close { delta: delta as i32 }
         } else if cut.digits == 2 && q < 1 << 31 && quotient < 262_144.0 {
             Way::Short { factors: [1.0, base].map(|unit| (unit / q as f64) as f32) }
@@ -77,7 +78,7 @@ impl Decode {
     /// after `out`.
     ///
     /// # Safety
-    /// The machine has AVX-512 F, BW, DQ, VL; the places of the piece lie in all planes, and nobody else writes there.
+    /// The machine has AVX-512 F, BW, DQ, VL, VNNI; the places of the piece lie in all planes, and nobody else writes there.
     #[inline(always)]
     pub(super) unsafe fn store<W: Word, const D: usize, const M: usize>(
         &self,
@@ -95,7 +96,8 @@ impl Decode {
             };
             (|$sums:ident| $put:ident($value:expr), $($m:literal)*) => {{
                 $(if let Some(&$sums) = sums.get($m) {
-                    $put(piece.mask, out.wrapping_add($m * plane), $value);
+                    let out = out.wrapping_add($m * plane);
+                    $put(piece.mask, out, $value);
                 })*
             }};
         }
@@ -175,20 +177,18 @@ impl Decode {
 }
 
 /// # Safety
-/// The machine has AVX-512 F.
+/// The machine has AVX-512 F and VNNI.
 #[inline(always)]
 unsafe fn close(low: __m512i, high: __m512i, delta: i32) -> __m512i {
     // SAFETY: arithmetic on registers.
     unsafe {
-        let delta = _mm512_set1_epi32(delta);
-        let upper = _mm512_add_epi32(high, _mm512_srai_epi32::<16>(low));
-        let upper = _mm512_srli_epi32::<16>(_mm512_xor_si512(upper, _mm512_set1_epi32(i32::MIN)));
-        let more = _mm512_mullo_epi32(upper, delta);
-        let sum = _mm512_add_epi32(_mm512_add_epi32(low, _mm512_slli_epi32::<16>(high)), more);
-        let carry = _mm512_cmplt_epu32_mask(sum, more);
-        let sum = _mm512_mask_add_epi32(sum, carry, sum, delta);
-        // q is −δ here.
-        _mm512_min_epu32(sum, _mm512_add_epi32(sum, delta))
+        let a = _mm512_add_epi32(high, _mm512_srai_epi32::<16>(low));
+        let l = _mm512_add_epi32(low, _mm512_slli_epi32::<16>(high));
+        // δ·(h + 1) of a's upper half.
+        let more = multiply_add(_mm512_set1_epi32((delta << 15) + delta), a, _mm512_set1_epi32(delta << 16));
+        let sum = _mm512_add_epi32(l, more);
+        let below = _mm512_cmpge_epu32_mask(sum, l);
+        _mm512_mask_sub_epi32(sum, below, sum, _mm512_set1_epi32(delta))
     }
 }
 

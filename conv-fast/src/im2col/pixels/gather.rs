@@ -1,7 +1,8 @@
 //! From planes of values to words of digits, sixteen pixels at a time: no transposes, a few shifts and masks.
 //!
-//! Two channels a and b give D words per pixel, the digits of a below, those of b above. The fields of one value come apart
-//! first (`fields`), then those of the two channels meet.
+//! Two channels a and b give D words per pixel, the digits of a below, those of b above: for each digit a's bits are moved to
+//! the lower half of a word, b's to the upper half, what else they bring is blended and masked away, and 2^(b−1) taken from both
+//! halves. Values of more than 32 bits are taken apart into their lower and upper halves before.
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
@@ -33,11 +34,15 @@ pub(super) struct Gather<'a, W> {
 /// Masks and shifts of a width of digits.
 #[derive(Clone, Copy)]
 struct Constants {
-    low: __m512i,
-    gap: __m128i,
-    gaps: [__m128i; 4],
-    masks: [__m512i; 4],
-    /// 2^(b−1) in each field.
+    /// b, 2b, 3b − 32.
+    down: [__m128i; 3],
+    /// 16 − b, 48 − 3b.
+    up: [__m128i; 2],
+    /// What crosses from the upper half of a value to digit 2, for a and b: 32 − 2b and 48 − 2b; and from the lower one for b.
+    across: [__m128i; 3],
+    /// b bits in each half.
+    mask: __m512i,
+    /// 2^(b−1) in each half.
     half: __m512i,
 }
 
@@ -55,31 +60,32 @@ impl<W: Word> Gather<'_, W> {
         let image = layout.image[0] * layout.image[1];
         let constants = Constants::new(self.digits.bits);
         assert!(input.len() >= channels * image, "values of all channels");
+        for row in &job.rows {
+            let last = row.source + row.inside.len().saturating_sub(1) * row.step;
+            assert!(last < image && row.inside.end <= row.len, "values of a row");
+            assert!(row.at + row.len <= layout.plane, "words of a row");
+        }
         for (plane, words) in words.chunks_exact_mut(D * layout.plane).take(channels.div_ceil(2)).enumerate()
         {
             let alone = 2 * plane + 1 == channels;
-            let [low, high] =
-                [2 * plane, 2 * plane + usize::from(!alone)].map(|c| &input[c * image..][..image]);
+            let low = &input[2 * plane * image..][..image];
+            let high = if alone { low } else { &input[(2 * plane + 1) * image..][..image] };
             // The last planes have none after them.
             let ahead = if 2 * plane + 4 <= channels { 2 * image } else { 0 };
             for row in &job.rows {
                 let StoredRow { at, len, ref inside, source, step } = *row;
-                let count = inside.len();
-                let last = source + count.saturating_sub(1) * step;
-                assert!(last < image && inside.end <= len, "values of a row");
-                assert!((D - 1) * layout.plane + at + len <= words.len(), "words of a row");
-                let rows = [low, high].map(|plane| plane.as_ptr().wrapping_add(source));
+                let rows = [low.as_ptr().wrapping_add(source), high.as_ptr().wrapping_add(source)];
                 // SAFETY: the features are the caller's promise; as many values as `inside` and the step ask for in both rows, and
-                // as many words as `len` at each digit.
+                // as many words as `len` at each digit, as was seen above.
                 unsafe {
                     let to = (words.as_mut_ptr().add(at), layout.plane);
                     match step {
                         1 => constants.row::<D, 1, W>(rows, inside, to, len, ahead),
                         2 => constants.row::<D, 2, W>(rows, inside, to, len, ahead),
                         _ => {
-                            let (a, b) = line.split_at_mut(count);
+                            let (a, b) = line.split_at_mut(inside.len());
                             pick(&low[source..], step, a);
-                            pick(&high[source..], step, &mut b[..count]);
+                            pick(&high[source..], step, &mut b[..inside.len()]);
                             constants.row::<D, 1, W>([a.as_ptr(), b.as_ptr()], inside, to, len, 0);
                         }
                     }
@@ -109,14 +115,15 @@ impl Constants {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn new(bits: u32) -> Self {
-        let gap = 16 - bits as i32;
-        let mask = (1i64 << bits) - 1;
+        let b = bits as i32;
+        // Of less than three digits no negative count is used.
+        let count = |bits: i32| _mm_cvtsi32_si128(bits.max(0));
         Self {
-            low: _mm512_set1_epi32(mask as i32),
-            gap: _mm_cvtsi32_si128(gap),
-            gaps: [0, 1, 2, 3].map(|d| _mm_cvtsi32_si128(d * gap)),
-            masks: [0, 1, 2, 3].map(|d| _mm512_set1_epi64(mask << (16 * d))),
-            half: _mm512_set1_epi16((1i32 << (bits - 1)) as i16),
+            down: [count(b), count(2 * b), count(3 * b - 32)],
+            up: [count(16 - b), count(48 - 3 * b)],
+            across: [count(32 - 2 * b), count(48 - 2 * b), count(2 * b - 16)],
+            mask: _mm512_set1_epi16(((1u32 << b) - 1) as i16),
+            half: _mm512_set1_epi16((1i32 << (b - 1)) as i16),
         }
     }
 
@@ -136,82 +143,74 @@ impl Constants {
         len: usize,
         ahead: usize,
     ) {
-        let lower = _mm512_set1_epi32(0xffff);
         for at in (0..len).step_by(WIDTH) {
-            let mask = (u32::from(u16::MAX) >> (WIDTH - WIDTH.min(len - at))) as u16;
-            // Which of the words from here on are values, and the values between them. Zero has the digits of zero.
-            let [from, end] = [inside.start, inside.end].map(|place| place.saturating_sub(at).min(WIDTH));
-            let read = match end.saturating_sub(from) {
-                0 => 0,
-                count => (u32::MAX >> (32 - ((count - 1) * STEP + 1))) << (from * STEP),
-            };
-            // SAFETY: the masks name values and words that there are.
+            // SAFETY: whole vectors lie in the row, the masks name values and words that there are.
             unsafe {
-                let [low, high] =
-                    rows.map(|row| row.wrapping_add(at * STEP).wrapping_sub(inside.start * STEP));
-                let to = to.add(at);
+                let from = rows.map(|row| row.wrapping_add(at * STEP).wrapping_sub(inside.start * STEP));
+                let to = (to.add(at), plane);
                 // The next two channels, a pair of planes further.
-                for row in [low, high] {
+                for row in from {
                     for line in (0..WIDTH * STEP).step_by(512 / W::BITS as usize) {
                         _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(ahead + line).cast());
                     }
                 }
-                if D <= 2 {
-                    let a = self.fields_of_two(short::<STEP, W>(read, low));
-                    let b = self.fields_of_two(short::<STEP, W>(read, high));
-                    // lower ? a : b << 16, and lower ? a >> 16 : b.
-                    let word = _mm512_ternarylogic_epi32::<0xca>(lower, a, _mm512_slli_epi32::<16>(b));
-                    _mm512_mask_storeu_epi32(to, mask, word);
-                    if D == 2 {
-                        let word = _mm512_ternarylogic_epi32::<0xca>(lower, _mm512_srli_epi32::<16>(a), b);
-                        _mm512_mask_storeu_epi32(to.add(plane), mask, word);
-                    }
+                if inside.start <= at && at + WIDTH + STEP - 1 <= inside.end {
+                    self.words::<D, STEP, W>(from, u32::MAX, to, u16::MAX);
                     continue;
                 }
-                let (a, b) = (long::<STEP, W>(read, low), long::<STEP, W>(read, high));
-                // Digits 0 and 2, and 1 and 3, of both channels, in turn.
-                let (mut even, mut odd) = (a, a);
-                for i in 0..2 {
-                    let (a, b) = (self.fields_of_four::<D>(a[i]), self.fields_of_four::<D>(b[i]));
-                    even[i] = _mm512_ternarylogic_epi32::<0xca>(lower, a, _mm512_slli_epi32::<16>(b));
-                    odd[i] = _mm512_ternarylogic_epi32::<0xca>(lower, _mm512_srli_epi32::<16>(a), b);
-                }
-                let firsts = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-                let seconds = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
-                _mm512_mask_storeu_epi32(to, mask, _mm512_permutex2var_epi32(even[0], firsts, even[1]));
-                let word = _mm512_permutex2var_epi32(odd[0], firsts, odd[1]);
-                _mm512_mask_storeu_epi32(to.add(plane), mask, word);
-                let word = _mm512_permutex2var_epi32(even[0], seconds, even[1]);
-                _mm512_mask_storeu_epi32(to.add(2 * plane), mask, word);
-                if D == 4 {
-                    let word = _mm512_permutex2var_epi32(odd[0], seconds, odd[1]);
-                    _mm512_mask_storeu_epi32(to.add(3 * plane), mask, word);
-                }
+                // Which of the words from here on are values, and the values between them. Zero has the digits of zero.
+                let [first, end] =
+                    [inside.start, inside.end].map(|place| place.saturating_sub(at).min(WIDTH));
+                let read = match end.saturating_sub(first) {
+                    0 => 0,
+                    count => (u32::MAX >> (32 - ((count - 1) * STEP + 1))) << (first * STEP),
+                };
+                let write = (u32::from(u16::MAX) >> (WIDTH - WIDTH.min(len - at))) as u16;
+                self.words::<D, STEP, W>(from, read, to, write);
             }
         }
     }
 
-    /// Two digits of sixteen values, 16 bits each.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn fields_of_two(&self, x: __m512i) -> __m512i {
-        let low = _mm512_and_si512(x, self.low);
-        // low | moved & upper half
-        let moved = _mm512_sll_epi32(x, self.gap);
-        let fields = _mm512_ternarylogic_epi32::<0xf8>(low, moved, _mm512_set1_epi32(!0xffff));
-        _mm512_sub_epi16(fields, self.half)
-    }
-
-    /// Up to four digits of eight values.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn fields_of_four<const D: usize>(&self, x: __m512i) -> __m512i {
-        let mut fields = _mm512_and_si512(x, self.masks[0]);
-        for d in 1..D {
-            let moved = _mm512_sll_epi64(x, self.gaps[d]);
-            fields = _mm512_ternarylogic_epi64::<0xf8>(fields, moved, self.masks[d]);
+    /// Sixteen words of each digit, those that `write` names, from every STEP-th of the values that `read` names.
+    ///
+    /// # Safety
+    /// As [`Constants::row`].
+    #[inline(always)]
+    unsafe fn words<const D: usize, const STEP: usize, W: Word>(
+        &self,
+        from: [*const W; 2],
+        read: u32,
+        (to, plane): (*mut i32, usize),
+        write: u16,
+    ) {
+        // SAFETY: arithmetic on registers; the masks name values and words that there are.
+        unsafe {
+            let put = |digit: usize, word: __m512i| {
+                let word = _mm512_sub_epi16(word, self.half);
+                _mm512_mask_storeu_epi32(to.add(digit * plane), write, word);
+            };
+            // The lower half of one, the upper half of the other.
+            let meet =
+                |a: __m512i, b: __m512i| _mm512_ternarylogic_epi32::<0xca>(_mm512_set1_epi32(0xffff), a, b);
+            let [b1, b2, b3] = self.down;
+            if D <= 2 {
+                let [a, b] = from.map(|from| short::<STEP, W>(read, from));
+                put(0, _mm512_and_si512(meet(a, _mm512_slli_epi32::<16>(b)), self.mask));
+                put(1, meet(_mm512_srl_epi32(a, b1), _mm512_sll_epi32(b, self.up[0])));
+                return;
+            }
+            let [a, b] = from.map(|from| long::<STEP, W>(read, from));
+            put(0, _mm512_and_si512(meet(a[0], _mm512_slli_epi32::<16>(b[0])), self.mask));
+            let word = meet(_mm512_srl_epi32(a[0], b1), _mm512_sll_epi32(b[0], self.up[0]));
+            put(1, _mm512_and_si512(word, self.mask));
+            let [left, left_up, right_up] = self.across;
+            let low = _mm512_or_si512(_mm512_srl_epi32(a[0], b2), _mm512_sll_epi32(a[1], left));
+            let high = _mm512_or_si512(_mm512_srl_epi32(b[0], right_up), _mm512_sll_epi32(b[1], left_up));
+            put(2, _mm512_and_si512(meet(low, high), self.mask));
+            if D == 4 {
+                put(3, meet(_mm512_srl_epi32(a[1], b3), _mm512_sll_epi32(b[1], self.up[1])));
+            }
         }
-        _mm512_sub_epi16(fields, self.half)
     }
 }
 
@@ -250,7 +249,7 @@ unsafe fn sixteen<W: Word>(mask: u16, from: *const W) -> __m512i {
     }
 }
 
-/// As [`short`] for values of any length: eight and eight.
+/// As [`short`] for values of any length: the lower 32 bits of sixteen, and the upper ones.
 ///
 /// # Safety
 /// As [`short`].
@@ -259,14 +258,16 @@ unsafe fn sixteen<W: Word>(mask: u16, from: *const W) -> __m512i {
 unsafe fn long<const STEP: usize, W: Word>(mask: u32, from: *const W) -> [__m512i; 2] {
     // SAFETY: by the caller's promise.
     unsafe {
-        let a = load_some(mask as u8, from);
-        let b = load_some((mask >> 8) as u8, from.wrapping_add(8));
-        if STEP == 1 {
-            return [a, b];
+        let mut a = load_some(mask as u8, from);
+        let mut b = load_some((mask >> 8) as u8, from.wrapping_add(8));
+        if STEP == 2 {
+            let c = load_some((mask >> 16) as u8, from.wrapping_add(16));
+            let d = load_some((mask >> 24) as u8, from.wrapping_add(24));
+            let evens = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
+            (a, b) = (_mm512_permutex2var_epi64(a, evens, b), _mm512_permutex2var_epi64(c, evens, d));
         }
-        let c = load_some((mask >> 16) as u8, from.wrapping_add(16));
-        let d = load_some((mask >> 24) as u8, from.wrapping_add(24));
-        let evens = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
-        [_mm512_permutex2var_epi64(a, evens, b), _mm512_permutex2var_epi64(c, evens, d)]
+        let firsts = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+        let seconds = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+        [_mm512_permutex2var_epi32(a, firsts, b), _mm512_permutex2var_epi32(a, seconds, b)]
     }
 }

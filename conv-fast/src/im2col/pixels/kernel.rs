@@ -124,7 +124,7 @@ impl<W: Word> Call<'_, W> {
     /// # Safety
     /// The machine has AVX-512 F and VNNI.
     #[inline(always)]
-    unsafe fn fold<const D: usize>(&self, old: [__m512i; D]) -> [__m512i; D] {
+    pub(super) unsafe fn fold<const D: usize>(&self, old: [__m512i; D]) -> [__m512i; D] {
         const { assert!(D <= MAX_DIGITS) }
         // SAFETY: arithmetic on registers.
         unsafe {
@@ -149,10 +149,9 @@ impl<W: Word> Call<'_, W> {
 
 /// `vpdpwssd`: sum + the products of the lower and of the upper halves. By its name, since the compiler takes the intrinsic
 /// apart into a product and an addition, for a latency that does not matter with so many sums.
-///
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
+pub(super) fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
     // SAFETY: one instruction on registers.
     unsafe {
         asm!(

@@ -18,6 +18,10 @@ use std::ops::Range;
 
 /// Outputs of a piece.
 pub(super) const WIDTH: usize = 16;
+/// Most outputs that are few.
+pub(super) const FEW: usize = 4;
+/// What so many outputs take, of the time of a piece.
+const FEW_PARTS: [f64; FEW + 1] = [0.0, 0.2, 0.25, 0.45, 0.45];
 /// Words of digits that a job should not exceed by much: a quarter of a usual second-level cache.
 const JOB_WORDS: usize = 1 << 16;
 
@@ -54,6 +58,13 @@ pub(super) struct Piece {
     pub(super) place: u32,
     /// Which of the sixteen exist.
     pub(super) mask: u16,
+}
+
+impl Piece {
+    /// Whether so few outputs exist that they are not worth whole vectors.
+    pub(super) fn few(&self) -> bool {
+        self.mask.count_ones() as usize <= FEW
+    }
 }
 
 /// A row of one phase.
@@ -177,6 +188,13 @@ impl Layout {
     /// Pieces of an image.
     pub(super) fn pieces(&self) -> usize {
         self.jobs.iter().map(|job| job.pieces.len()).sum()
+    }
+
+    /// As [`Layout::pieces`], those of a few outputs counted as the parts of a whole one's products that they take.
+    pub(super) fn whole_pieces(&self) -> f64 {
+        let part =
+            |piece: &Piece| if piece.few() { FEW_PARTS[piece.mask.count_ones() as usize] } else { 1.0 };
+        self.jobs.iter().flat_map(|job| &job.pieces).map(part).sum()
     }
 
     /// Vectors of sixteen words that are written per digit of a plane.

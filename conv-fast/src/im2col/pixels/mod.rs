@@ -3,9 +3,10 @@
 //! Planes come in and go out as they are. A vector of words holds the digits of two channels at sixteen neighbouring pixels,
 //! weights are broadcast, and sums are stored straight into the output's planes: nothing is transposed, and sums never
 //! leave the registers ([`kernel`]). So the way in and out costs a fraction of what it costs with channels as lanes, which
-//! decides where an output sums few products. Planes that fill their vectors badly (7×7, say) are left to the other form
-//! ([`choose`] compares), as is everything else that this one has no kernel for: machines without AVX-512, weights of more
-//! than 16 bits, rings of at most 16 bits.
+//! decides where an output sums few products. At the end of a plane, where a vector would be nearly empty, outputs are the lanes
+//! ([`few`]). Planes that fill their vectors badly all the same (4×4, say) are left to the other form ([`choose`] compares), as is
+//! everything else that this one has no kernel for: machines without AVX-512, weights of more than 16 bits, rings of at most 16
+//! bits.
 //!
 //! | step | where | per |
 //! |---|---|---|
@@ -13,14 +14,16 @@
 //! | addresses of taps, pieces of sixteen outputs | `layout` | layer |
 //! | weights, folding of sums, constants | `pack` | layer |
 //! | multiply, fold | `kernel` | piece × up to 24/D outputs |
+//! | multiply, fold where a piece has up to four outputs | `few` | up to four pixels × up to 24/D outputs |
 //! | reduce, store | `decode` | sixteen outputs |
 //!
 //! Everything that does not depend on the batch is made once, at preparation. Memory: 2 bytes per weight, 12 per piece, and per
-//! thread the words of one job.
+//! thread the words of one job and of four pixels.
 
 #![expect(unsafe_code, reason = "calls of AVX-512 kernels")]
 
 mod decode;
+mod few;
 mod gather;
 mod kernel;
 mod layout;
@@ -33,9 +36,10 @@ use crate::matmul::{Buffer, Cut};
 use crate::scratch::with_words;
 use crate::{ConvGeometry, Ring, Word};
 use decode::Decode;
+use few::Few;
 use gather::{Digits, Gather};
 use kernel::{Call, MAX_SUMS};
-use layout::{Job, Layout, WIDTH};
+use layout::{FEW, Job, Layout, WIDTH};
 use pack::{Fold, Group, panels, terms};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -248,15 +252,17 @@ impl Pixels {
         let (layout, group) = (&self.layout, &self.groups[group]);
         let out_plane = layout.out[0] * layout.out[1];
         WORDS.with_borrow_mut(|buffer| {
-            let words = buffer.words(self.words());
+            let terms = self.offsets.len();
+            let (words, room) = buffer.words(self.words() + terms * D * FEW).split_at_mut(self.words());
             let Self { digits, neighbours, inputs: channels, .. } = *self;
             with_words(2 * layout.image[1], |line| {
                 let gather = Gather { layout, digits, input, channels, neighbours };
                 // SAFETY: the caller's promise.
                 unsafe { gather.job::<D>(job, words, line) };
             });
-            let terms = self.offsets.len();
             for &piece in &job.pieces {
+                let few =
+                    piece.few().then(|| Few::new::<D>(piece, words, (&self.offsets, layout.plane), room));
                 for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
                     let (first, count) = (panels[0].start, panels.len());
                     let outputs = panels[0].len();
@@ -275,7 +281,12 @@ impl Pixels {
                         out_plane,
                     };
                     // SAFETY: `check` looked after words and places; the rest is the caller's promise.
-                    unsafe { call.run::<D>(piece) };
+                    unsafe {
+                        match &few {
+                            Some(few) => call.few::<D>(few),
+                            None => call.run::<D>(piece),
+                        }
+                    }
                 }
             }
         });
@@ -298,8 +309,9 @@ impl Work {
         let groups = geometry.shape().groups as f64;
         let pieces = layout.pieces() as f64 * groups;
         // Few sums wait for each other, and calls cost as much as some results.
-        let products =
-            pieces * (geometry.terms().div_ceil(2) * (geometry.group_outputs() * digits).max(10)) as f64;
+        let products = layout.whole_pieces()
+            * groups
+            * (geometry.terms().div_ceil(2) * (geometry.group_outputs() * digits).max(10)) as f64;
         let stores = pieces * (geometry.group_outputs() + 6) as f64;
         let written = (layout.written() * geometry.group_inputs().div_ceil(2)) as f64 * groups;
         Self { products, stores, written }
@@ -307,8 +319,8 @@ impl Work {
 
     /// Cycles, roughly (fitted to a Zen 5).
     fn cycles(&self, digits: usize) -> f64 {
-        let [store, write] = if digits == 2 { [5.0, 11.0] } else { [16.0, 24.0] };
-        self.products * 0.56 + self.stores * store + self.written * write
+        let [product, store, write] = if digits == 2 { [0.535, 3.2, 9.0] } else { [0.56, 16.0, 20.0] };
+        self.products * product + self.stores * store + self.written * write
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{ConvShape, direct};
 use he_core::Modulus;
 
 /// Primes for every way back: close to 2^32 (the largest, one of a profile), short ones (of 26 and 31 bits, a small one), long
-/// ones (32 bits far from 2^32, of 41, 48, 50 and 52 bits); powers of two.
+/// ones (32 bits far from 2^32, of 41, 48, 50 and 52 bits), the last that is close to 2^32 and the first that is not; powers of
+/// two.
 fn rings() -> Vec<Ring> {
     let primes = [
         4_294_967_291,
@@ -20,6 +21,8 @@ fn rings() -> Vec<Ring> {
         281_474_976_694_273,
         1_125_899_906_826_241,
         4_503_599_627_370_449,
+        4_294_934_537,
+        4_294_934_513,
     ];
     let powers = [17, 26, 32, 33, 50, 64].map(|bits| Ring::power_of_two(bits).unwrap());
     primes.map(|q| Ring::Prime(Modulus::new(q).unwrap())).into_iter().chain(powers).collect()
@@ -109,6 +112,22 @@ fn extremes() {
                 let input = vec![value; geometry.input_len()];
                 check(&geometry, &ring, &weights, &input, 1);
             }
+        }
+    }
+}
+
+/// Planes that end with a few outputs, which are computed one, two or four at a time, or as many as are a piece of their own;
+/// odd channels, panels of all sizes, sums that are folded.
+#[test]
+fn few_outputs() {
+    let mut random = Random::new("few outputs");
+    for (round, ring) in rings().into_iter().enumerate() {
+        for pixels in [1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 36, 49] {
+            let channels = [random.between(1, 40), random.between(1, 30)];
+            let geometry = ConvGeometry::pointwise(channels, [1, pixels], 1).unwrap();
+            let weights = random.weights(geometry.weights_len(), [2047, 32_767][round % 2]);
+            let input = elements(&mut random, &ring, 2 * geometry.input_len());
+            check(&geometry, &ring, &weights, &input, 1);
         }
     }
 }

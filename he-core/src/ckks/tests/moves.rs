@@ -148,7 +148,14 @@ fn matrices_of_every_shape_against_the_definition() {
             if limbs == 3 {
                 assert!((answer.scale() / a.scale() - 1.0).abs() < 1e-12);
             }
+            // The chain with no keys but its own.
+            let few = self::keys(&mut party, &matrix.chained_rotations(baby_steps));
+            let mut answer = params.transform_chained(&a, &prepared, &few).unwrap();
+            params.rescale(&mut answer).unwrap();
+            let error = PrecisionReport::new(&expected, &party.open(&answer)).unwrap().worst_error;
+            assert!(error <= bound, "chained, {baby_steps} baby steps, {limbs} limbs: {error:e}, {bound:e}");
         }
+        assert!(matrix.chained_rotations(baby_steps).len() <= baby_steps + 2);
     }
     // Three diagonals only: exactly the keys that are named.
     let sparse =

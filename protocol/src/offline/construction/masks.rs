@@ -47,7 +47,6 @@ pub(super) fn sums(plan: &Plan, layer: &LinearPlan, rho: &Rho) -> Zeroizing<Vec<
 
 /// Σρ of every element of the layer's input in Z_2^w, images × elements, whoever reads it: for constructions that know no
 /// slots.
-#[expect(dead_code, reason = "for constructions that are not built in yet")]
 pub(super) fn elements(plan: &Plan, layer: &LinearPlan, rho: &Rho) -> Zeroizing<Vec<u64>> {
     let (count, full) = (layer.places.len(), (1u64 << layer.width) - 1);
     let mut sums = Zeroizing::new(vec![0u64; plan.images() * count]);

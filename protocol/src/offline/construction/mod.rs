@@ -8,10 +8,11 @@
 //! |---|---|---|---|---|
 //! | [`split`] | key polynomials, deltas | a few products with precomputed hints | noise of some 2^8 units | RLWE samples |
 //! | [`bfv`] | encryptions of r | all products, coefficient encoding | within one unit | a uniform mask modulo the ciphertext modulus, re-randomisation |
-//! | [`ckks`] | encryptions of r in slots | all products and rotations | within some units | a mask that drowns the message |
+//! | [`ckks`] | encryptions of ρ in slots | all products and rotations | within 2^-5 of a unit of Z_2^k | a mask that drowns the message |
 //!
-//! One unit is one of Z_q, as everywhere. Who adds what afterwards is common: bias and dither go onto the server's share
-//! ([`server_reply`]). Bounds on the noise that the network was made for are those of `split`, the largest of the three.
+//! One unit is one of Z_q, as everywhere, where no other ring is named. Who adds what afterwards is common: bias and dither go onto the server's share
+//! ([`server_reply`]). Bounds on the noise that the network was made for are those of `split`; what [`ckks`] adds to them is
+//! below 4 % of the dither.
 //!
 //! A construction is a module of plain functions; the enums here dispatch to them:
 //!
@@ -130,7 +131,7 @@ pub enum Scheme {
     /// The profile's ring is all there is.
     Split,
     /// A ring for BFV.
-    Bfv(bfv::Scheme),
+    Bfv(Box<bfv::Scheme>),
     /// A ring for CKKS.
     Ckks(ckks::Scheme),
 }
@@ -143,7 +144,7 @@ impl Scheme {
     ) -> Result<Self, ProtocolError> {
         Ok(match which {
             Preprocessing::Split => Self::Split,
-            Preprocessing::Bfv => Self::Bfv(bfv::Scheme::new(params, manifest)?),
+            Preprocessing::Bfv => Self::Bfv(Box::new(bfv::Scheme::new(params, manifest)?)),
             Preprocessing::Ckks => Self::Ckks(ckks::Scheme::new(params, manifest)?),
         })
     }
@@ -194,7 +195,7 @@ impl Scheme {
 pub enum ClientKeys {
     /// None: every layer has its own.
     Split,
-    /// A BFV secret.
+    /// BFV secrets.
     Bfv(bfv::ClientKeys),
     /// A CKKS secret.
     Ckks(ckks::ClientKeys),
@@ -205,7 +206,7 @@ pub enum ClientKeys {
 pub enum ServerKeys {
     /// None.
     Split,
-    /// A BFV public key.
+    /// BFV public keys.
     Bfv(bfv::ServerKeys),
     /// CKKS public and Galois keys.
     Ckks(ckks::ServerKeys),
@@ -214,7 +215,7 @@ pub enum ServerKeys {
 /// The server's weights of one layer in one layout; serves all clients.
 pub enum Material {
     /// Hints.
-    Split(split::LayerHints),
+    Split(Box<split::LayerHints>),
     /// Weight polynomials.
     Bfv(bfv::Weights),
     /// Diagonals of the layer's matrix.
@@ -225,7 +226,7 @@ pub enum Material {
 pub enum ClientLayer {
     /// Secrets of the layer's groups.
     Split(split::ClientLayer),
-    /// Nothing: the session's key opens all.
+    /// Nothing: the layer's secret of the session opens the reply.
     Bfv,
     /// As its module says.
     Ckks(ckks::ClientLayer),
@@ -311,7 +312,7 @@ pub fn client_keys(
             (message, ClientLayer::Split(own), masks)
         }
         (Scheme::Bfv(scheme), ClientKeys::Bfv(keys)) => {
-            let (message, masks) = bfv::client_keys(plan, scheme, layer, keys, seed, rho);
+            let (message, masks) = bfv::client_keys(plan, scheme, layer, keys, seed, rho)?;
             (message, ClientLayer::Bfv, masks)
         }
         (Scheme::Ckks(scheme), ClientKeys::Ckks(keys)) => {
@@ -362,7 +363,7 @@ impl Material {
     ) -> Result<Self, ProtocolError> {
         Ok(match plan.scheme() {
             Scheme::Split => {
-                Self::Split(split::LayerHints::new(plan.params(), epoch, layer, weights, prepare)?)
+                Self::Split(Box::new(split::LayerHints::new(plan.params(), epoch, layer, weights, prepare)?))
             }
             Scheme::Bfv(scheme) => Self::Bfv(bfv::Weights::new(scheme, layer, weights)?),
             Scheme::Ckks(scheme) => Self::Ckks(ckks::Matrix::new(plan, scheme, layer, weights)?),

@@ -1,6 +1,5 @@
 //! Client: encryptions of a layer's masks, and its share from the reply.
 
-use he_core::rlwe::SecretKey;
 use he_core::seed::Seed;
 use he_core::{Coeff, RnsPoly};
 use rayon::prelude::*;
@@ -14,6 +13,9 @@ use crate::plan::{LinearPlan, Plan, UNREAD};
 use crate::raw::Raw;
 
 /// Client: the encryptions of one layer's masks from a seed of its own, and the masks.
+///
+/// # Errors
+/// [`ProtocolError::Caller`] for a layer without a key.
 pub fn client_keys(
     plan: &Plan,
     scheme: &Scheme,
@@ -21,19 +23,20 @@ pub fn client_keys(
     keys: &ClientKeys,
     seed: &Seed,
     rho: &Rho,
-) -> (Vec<u8>, SlotMasks) {
+) -> Result<(Vec<u8>, SlotMasks), ProtocolError> {
+    let secret = &keys.secrets[scheme.number(layer)?];
     let (lifted, masks) = lifted(plan, layer, sums(plan, layer, rho));
     let read: Vec<usize> = read_polys(layer).collect();
     let encrypt = |at: usize| {
         let (group, poly) = (at / read.len(), read[at % read.len()]);
         let message = polynomial(plan, scheme, layer, &lifted, [group, poly]);
         let seed = seed.fork("bfv encryption", &[group as u64, poly as u64]);
-        scheme.ring.encrypt(&keys.secret, &message, seed).to_bytes(scheme.ring.rlwe())
+        scheme.ring.encrypt(secret, &message, seed).to_bytes(scheme.ring.rlwe())
     };
     let parts: Vec<Vec<u8>> = (0..layer.groups * read.len()).into_par_iter().map(encrypt).collect();
     let mut message = Vec::with_capacity(keys_bytes(scheme, layer));
     parts.iter().for_each(|part| message.extend_from_slice(part));
-    (message, masks)
+    Ok((message, masks))
 }
 
 /// One input polynomial of a group: the masks of its slots, zero elsewhere; N residues per prime of q.
@@ -73,7 +76,7 @@ pub fn client_open(
     keys: &ClientKeys,
     replies: &[u8],
 ) -> Result<Raw, ProtocolError> {
-    let (ring, secret): (_, &SecretKey) = (&scheme.ring, &keys.secret);
+    let (ring, secret) = (&scheme.ring, &keys.secrets[scheme.number(layer)?]);
     let length = layer.geometry().output_len();
     let outputs = plan.images() * length;
     let (parts, values) = replies.split_at(replies.len() - ring.packed_len(outputs));

@@ -5,7 +5,7 @@
 //!
 //! | message | from | content |
 //! |---|---|---|
-//! | session | C | public key |
+//! | session | C | a public key per linear layer |
 //! | layer | C | per group and input polynomial that is read: a seeded encryption of the masks r of its slots, 0 elsewhere |
 //! | reply | S | per group and output polynomial: c1 modulo Q'; then c0 + R of every used output, images × elements |
 //!
@@ -17,9 +17,11 @@
 //! most, and a weight is at most [`MOST_WEIGHT`], so the absolute values add up to at most weights · 2^20. A model with larger
 //! weights is not offered by this construction. Nothing about the private norms is told.
 //!
-//! **Why a session's key may serve all its bundles.** Every encryption is fresh; the key is used for chosen plaintexts only,
-//! and nothing that the server learns depends on what a ciphertext of its making decrypts to: it never sees the client's
-//! shares, only what the online stage shows of any share.
+//! **Why a layer has a secret of its own, and why it may serve all bundles of a session.** Every encryption is fresh, and r does
+//! not depend on any secret. But results are right to one unit only, and that unit depends on the layer's secret; the next
+//! layer's Z has it in, masked by a ρ that is encrypted. Under one secret for all layers that would be a message that
+//! depends on its key; with a secret for each, layers are replaced one by one from the last to the first, all bundles
+//! together, as in `docs/security.md`.
 
 mod client;
 mod server;
@@ -30,7 +32,8 @@ use he_core::bfv::ShareRing;
 use he_core::rlwe::{PublicKey, SecretKey, SeededCiphertext};
 use he_core::sample::ERROR_ETA;
 use he_core::seed::Seed;
-use nn_merge::model::{Manifest, OpSpec};
+use nn_merge::model::{Manifest, NodeSpec, OpSpec};
+use rayon::prelude::*;
 
 use super::RingFacts;
 use crate::error::{PeerResult, ProtocolError};
@@ -46,6 +49,8 @@ pub const MOST_WEIGHT: i32 = 1 << 20;
 #[derive(Debug)]
 pub struct Scheme {
     ring: ShareRing,
+    /// The nodes of the linear layers, ascending.
+    layers: Vec<usize>,
 }
 
 impl Scheme {
@@ -54,17 +59,20 @@ impl Scheme {
     /// # Errors
     /// [`ProtocolError::Caller`] for layers that are too large.
     pub fn new(params: &Params, manifest: &Manifest) -> Result<Self, ProtocolError> {
-        let weights = manifest.nodes.iter().filter_map(|node| match &node.op {
-            OpSpec::Linear { geometry, .. } => Some(geometry.weights_len()),
+        let linear = |(at, node): (usize, &NodeSpec)| match &node.op {
+            OpSpec::Linear { geometry, .. } => Some((at, geometry.weights_len())),
             _ => None,
-        });
-        let log2_norm = (weights.max().unwrap_or(1).max(1) as f64 * f64::from(MOST_WEIGHT)).log2();
+        };
+        let (layers, weights): (Vec<usize>, Vec<usize>) =
+            manifest.nodes.iter().enumerate().filter_map(linear).unzip();
+        let most = weights.into_iter().max().unwrap_or(1).max(1);
+        let log2_norm = (most as f64 * f64::from(MOST_WEIGHT)).log2();
         let ring = ShareRing::new(params.moduli(), log2_norm).map_err(|error| {
             ProtocolError::Caller(format!(
                 "the network's layers are too large for the preprocessing `bfv`: {error}"
             ))
         })?;
-        Ok(Self { ring })
+        Ok(Self { ring, layers })
     }
 
     /// The ring.
@@ -101,10 +109,16 @@ impl Scheme {
         (rlwe.n(), cost)
     }
 
-    /// Bytes of the public key.
+    /// Bytes of all public keys.
     #[must_use]
     pub fn setup_bytes(&self) -> usize {
-        self.ciphertext_bytes()
+        self.layers.len() * self.ciphertext_bytes()
+    }
+
+    /// The number of a layer among the linear ones, where it has a key.
+    fn number(&self, layer: &LinearPlan) -> Result<usize, ProtocolError> {
+        let unknown = |_| ProtocolError::Caller(format!("{} has no key for its preprocessing", layer.name));
+        self.layers.binary_search(&layer.node).map_err(unknown)
     }
 
     /// Bytes of a seeded ciphertext of all limbs.
@@ -113,32 +127,38 @@ impl Scheme {
     }
 }
 
-/// The client's secret of a session.
+/// The client's secrets of a session, one per linear layer.
 #[derive(Debug)]
 pub struct ClientKeys {
-    secret: SecretKey,
+    secrets: Vec<SecretKey>,
 }
 
-/// The client's public key.
+/// The client's public keys, one per linear layer.
 #[derive(Debug)]
 pub struct ServerKeys {
-    public: PublicKey,
+    publics: Vec<PublicKey>,
 }
 
-/// Client: a fresh secret and the message with its public key.
+/// Client: fresh secrets and the message with their public keys.
 pub fn client_setup(scheme: &Scheme, seed: &Seed) -> (Vec<u8>, ClientKeys) {
-    let secret = SecretKey::generate(scheme.ring.rlwe(), seed.fork("bfv secret", &[]));
-    let public = PublicKey::new(&secret, seed.fork("bfv public key", &[]));
-    (public.to_bytes(), ClientKeys { secret })
+    let pair = |&node: &usize| {
+        let own = seed.fork("bfv layer", &[node as u64]);
+        let secret = SecretKey::generate(scheme.ring.rlwe(), own.fork("secret", &[]));
+        let public = PublicKey::new(&secret, own.fork("public key", &[]));
+        (public.to_bytes(), secret)
+    };
+    let (messages, secrets): (Vec<Vec<u8>>, Vec<SecretKey>) = scheme.layers.par_iter().map(pair).unzip();
+    (messages.concat(), ClientKeys { secrets })
 }
 
-/// Server: reads that message.
+/// Server: reads that message, of the length that the scheme says.
 ///
 /// # Errors
 /// [`ProtocolError::Peer`] for a key that does not decode.
 pub fn server_setup(scheme: &Scheme, message: &[u8]) -> Result<ServerKeys, ProtocolError> {
-    let public = PublicKey::from_bytes(scheme.ring.rlwe(), message).or_malformed("preprocessing keys")?;
-    Ok(ServerKeys { public })
+    let read = |bytes| PublicKey::from_bytes(scheme.ring.rlwe(), bytes).or_malformed("preprocessing keys");
+    let keys = message.par_chunks(scheme.ciphertext_bytes()).map(read);
+    Ok(ServerKeys { publics: keys.collect::<Result<_, _>>()? })
 }
 
 /// Bytes of the client's message for a layer.

@@ -64,6 +64,7 @@ pub fn server_reply(
     seed: &Seed,
 ) -> Result<(Vec<u8>, Raw), ProtocolError> {
     let (ring, rlwe) = (&scheme.ring, scheme.ring.rlwe());
+    let public = &keys.publics[scheme.number(layer)?];
     let ciphertexts: Vec<Ciphertext> = message
         .par_chunks(scheme.ciphertext_bytes())
         .map(|bytes| {
@@ -80,7 +81,7 @@ pub fn server_reply(
         let terms: Vec<_> =
             weights.outputs[o].iter().map(|(j, w)| (w, &ciphertexts[group * read + places[*j]])).collect();
         let fresh = seed.fork("bfv reply", &[group as u64, o as u64]);
-        ring.finish(ring.dot(&terms), &keys.public, fresh)
+        ring.finish(ring.dot(&terms), public, fresh)
     };
     let parts: Vec<(RnsPoly<Coeff>, RnsPoly<Ntt>)> =
         (0..layer.groups * polys).into_par_iter().map(reply).collect();

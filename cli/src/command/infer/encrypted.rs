@@ -1,0 +1,170 @@
+//! `hushnet infer --mode he`: ciphertexts go in, ciphertexts come out.
+//!
+//! One image at a time, or with `--batch` as many together as a ciphertext has slots. Keys are made and sent once per
+//! session.
+
+use protocol::channel::{TcpOptions, connect};
+use protocol::encrypted::{Encrypted, Mode, Timings};
+use protocol::report::peak_memory_bytes;
+use protocol::{Client, ProtocolError};
+use serde::Serialize;
+
+use super::Results;
+use crate::args::{Infer, checked_address};
+use crate::error::Failure;
+use crate::images::{Image, read, read_labels};
+use crate::output::{Console, counted, hex, print, print_json};
+use crate::progress::Progress;
+use crate::session::{Answers, fresh_seed, network_input, quantised, wanted};
+use crate::terminal::{bytes, seconds, table};
+use crate::terms::modelled;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    model: &'a str,
+    digest: String,
+    mode: &'static str,
+    degree: usize,
+    primes: usize,
+    images: usize,
+    labels: &'a [usize],
+    logits: &'a [Vec<f64>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'a [usize]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    keys: Timings,
+    online: Timings,
+    peak_memory_bytes: Option<u64>,
+}
+
+/// Classifies the images.
+///
+/// # Errors
+/// Files that can't be used, or what ended the session.
+pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
+    if let Some(flag) = out_of_place(arguments) {
+        return Err(Failure::Usage(format!(
+            "{flag} has no meaning with --mode he: there is nothing to prepare, and logits always come"
+        )));
+    }
+    let mode = if arguments.batch { Mode::Batch } else { Mode::Single };
+    let address = checked_address(&arguments.connect).map_err(Failure::Usage)?;
+    let failed = |source: ProtocolError| Failure::session(address, source);
+    let progress = Progress::new(console, arguments.json, 1000);
+    let options = TcpOptions { link: arguments.methods.link, ..TcpOptions::default() };
+    let channel = connect(address, options).map_err(failed)?;
+    let client = Client::connect(channel, fresh_seed()?).map_err(failed)?;
+    let want = wanted(&client.manifest().input);
+    let images = read(&arguments.images, want, arguments.first, arguments.count)?;
+    let expected = match &arguments.labels {
+        Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
+        None => None,
+    };
+    let inputs = inputs(&client, &images)?;
+    progress.doing("making keys");
+    let mut session = client.encrypted(mode).map_err(failed)?;
+    progress.doing("inferring");
+    let (answers, online) = classify(&mut session, &inputs, &progress).map_err(failed)?;
+    drop(progress);
+    let (manifest, digest, setup) = (session.manifest().clone(), *session.digest(), session.setup);
+    let (degree, primes) = (session.plan().params().n(), session.plan().params().limbs());
+    session.finish().map_err(failed)?;
+    let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
+    if arguments.json {
+        return print_json(&Document {
+            schema: "hushnet-infer-he/1",
+            model: &manifest.name,
+            digest: hex(&digest),
+            mode: mode.word(),
+            degree,
+            primes,
+            images: images.len(),
+            labels: &answers.labels,
+            logits: answers.logits.as_deref().unwrap_or_default(),
+            expected: results.expected,
+            accuracy: results.accuracy(),
+            keys: setup,
+            online,
+            peak_memory_bytes: peak_memory_bytes(),
+        });
+    }
+    let mut text = results.text(want.height, want.width, console);
+    if !console.quiet {
+        text.push_str(&format!("\n{}\n", costs(&setup, &online, images.len())));
+        if let Some(link) = arguments.methods.link {
+            text.push_str(&format!("{}\n", modelled("what this client sends goes", link)));
+        }
+    }
+    print(&text)
+}
+
+/// The first flag that belongs to the other mode.
+fn out_of_place(arguments: &Infer) -> Option<&'static str> {
+    let given = [
+        (arguments.pool.is_some(), "--pool"),
+        (arguments.bundle.is_some(), "--bundle"),
+        (arguments.output.logits, "--logits"),
+        (arguments.output.top.is_some(), "--top"),
+    ];
+    given
+        .into_iter()
+        .find_map(|(is_given, flag)| is_given.then_some(flag))
+        .or(arguments.methods.of_preparing())
+}
+
+/// Network inputs, checked as those of the other mode are.
+fn inputs<State>(client: &Client<State>, images: &[Image]) -> Result<Vec<Vec<f64>>, Failure> {
+    let manifest = client.manifest();
+    quantised(manifest, images)?;
+    let wide = |image: &Image| network_input(&manifest.input, image).into_iter().map(f64::from).collect();
+    Ok(images.iter().map(wide).collect())
+}
+
+fn classify(
+    session: &mut Encrypted,
+    inputs: &[Vec<f64>],
+    progress: &Progress,
+) -> Result<(Answers, Timings), ProtocolError> {
+    let (mut answers, mut total) = (Answers::default(), Timings::default());
+    let most = session.plan().most_images();
+    let parts = inputs.len().div_ceil(most).max(1);
+    for (part, images) in inputs.chunks(most).enumerate() {
+        let mut step = |done: usize, of: usize| progress.at((1000 * part + 1000 * done / of.max(1)) / parts);
+        let (found, timings) = session.classify(images, &mut step)?;
+        answers.labels.extend(found.labels);
+        answers.logits.get_or_insert_default().extend(found.logits);
+        answers.bundles.push(images.len());
+        total.encrypting += timings.encrypting;
+        total.waiting += timings.waiting;
+        total.decrypting += timings.decrypting;
+        total.sent += timings.sent;
+        total.received += timings.received;
+    }
+    Ok((answers, total))
+}
+
+fn costs(setup: &Timings, online: &Timings, images: usize) -> String {
+    let row = |name: &str, own: &str, t: &Timings| {
+        vec![
+            name.to_owned(),
+            own.to_owned(),
+            seconds(t.encrypting + t.decrypting),
+            seconds(t.waiting),
+            bytes(t.sent),
+            bytes(t.received),
+        ]
+    };
+    let rows = [row("keys", "once", setup), row("online", &counted(images, "image"), online)];
+    let mut text = table(&["", "for", "client computes", "waits", "sent", "received"], &rows);
+    if images > 1 {
+        let each = (online.encrypting + online.waiting + online.decrypting) / images as f64;
+        text.push_str(&format!(
+            "\n{} and {} an image",
+            seconds(each),
+            bytes((online.sent + online.received) / images as u64)
+        ));
+    }
+    text
+}

@@ -1,0 +1,366 @@
+//! A model as what a homomorphic scheme evaluates: linear maps over the reals with squares between.
+//!
+//! | layer l | takes | gives |
+//! |---|---|---|
+//! | linear map, bias | the input; squares | u_l |
+//! | square, between two linear maps | u_l | u_l^2, element by element |
+//! | after the last map | u_L | logits: u_L times [`Network::logit_unit`] |
+//!
+//! A quadratic c2 y^2 + c1 y + c0 is c2 (y + c1/2c2)^2 + (c0 - c1^2/4c2): the shift joins the bias before it, factor and
+//! constant join the map behind it, where the constant meets the map's padding as any value would.
+//!
+//! **Units.** The model's own raw tensors are torus values in [-1/2, 1/2), calibrated not to leave them
+//! ([`nn_merge::model`]). Here u_l is [`GAIN`] times that, so |u_l| <= [`BOUND`]; the last one stays as it is, |u_L| <=
+//! 1/2. Values of the input are the network's own real input.
+//!
+//! Sums over windows and reshapes in front of a fully connected layer are folded into its weights. The model's
+//! roundings to rings are left out: this is the network that they approximate.
+//!
+//! # Not supported
+//! Anything but one chain of these; what is in the way is named. Polynomials of other degrees are not offered either.
+
+use conv_fast::{ConvGeometry, direct_f64};
+use nn_merge::model::{ActivationSpec, FunctionSpec, IndexMap, Manifest, Model, NodeWeights, OpSpec, Shape};
+
+use crate::error::ProtocolError;
+
+/// What hidden layers' values are multiplied with.
+pub const GAIN: f64 = 4.0;
+/// No value of a hidden layer is larger, if the model was calibrated right.
+pub const BOUND: f64 = GAIN / 2.0;
+/// Most products of a map into which others were folded.
+const MOST_FOLDED: usize = 1 << 24;
+
+/// The public half: the linear maps' shapes, each but the last followed by a square.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shapes {
+    /// The input: channels, height, width.
+    pub input: Shape,
+    /// The maps.
+    pub layers: Vec<ConvGeometry>,
+}
+
+/// One linear map. It holds weights: no `Debug`.
+pub struct Layer {
+    /// Its shape.
+    pub geometry: ConvGeometry,
+    /// Outputs x inputs of a group x kernel rows x kernel columns.
+    pub weights: Vec<f64>,
+    /// One per output element.
+    pub bias: Vec<f64>,
+}
+
+/// A model as linear maps and squares.
+pub struct Network {
+    shapes: Shapes,
+    layers: Vec<Layer>,
+    logit_unit: f64,
+}
+
+/// What a manifest's node is here.
+enum Step<'m> {
+    Linear { node: usize, geometry: ConvGeometry, folded: Option<IndexMap> },
+    Shift { node: usize },
+    Square { node: usize, spec: &'m ActivationSpec },
+}
+
+impl Shapes {
+    /// The shapes of a manifest.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor a square.
+    pub fn new(manifest: &Manifest) -> Result<Self, ProtocolError> {
+        let layer = |step: Step<'_>| match step {
+            Step::Linear { geometry, .. } => Some(geometry),
+            Step::Shift { .. } | Step::Square { .. } => None,
+        };
+        let input = [manifest.input.channels, manifest.input.height, manifest.input.width];
+        Ok(Self { input, layers: steps(manifest)?.into_iter().filter_map(layer).collect() })
+    }
+
+    /// Squares, element by element, along the way.
+    #[must_use]
+    pub fn squares(&self) -> usize {
+        self.layers.len() - 1
+    }
+
+    /// Logits of an image.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.layers.last().map_or(0, ConvGeometry::output_len)
+    }
+
+    /// Values of an image.
+    #[must_use]
+    pub fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+}
+
+impl Network {
+    /// The network of a model.
+    ///
+    /// # Errors
+    /// As [`Shapes::new`]; for weights that do not fit the manifest.
+    pub fn new(model: &Model) -> Result<Self, ProtocolError> {
+        let manifest = &model.manifest;
+        let shapes = Shapes::new(manifest)?;
+        let OpSpec::Input { width } = manifest.nodes[0].op else {
+            return Err(ProtocolError::Caller("a manifest begins with its input".into()));
+        };
+        // A value z of the masked tensor that the next map reads is `unit` times ours, plus `constant`.
+        let elements = shapes.input_len();
+        let mut masked = Masked {
+            turn: f64::from(width).exp2(),
+            unit: vec![manifest.input.units; elements],
+            constant: vec![0.0; elements],
+        };
+        let mut layers: Vec<Layer> = Vec::with_capacity(shapes.layers.len());
+        for step in steps(manifest)? {
+            match step {
+                Step::Linear { node, geometry, folded } => {
+                    let gain = if layers.len() + 1 < shapes.layers.len() { GAIN } else { 1.0 };
+                    layers.push(masked.layer(&model.nodes[node], geometry, folded.as_ref(), gain)?);
+                }
+                Step::Shift { node } => {
+                    let gain = if layers.len() < shapes.layers.len() { GAIN } else { 1.0 };
+                    if let Some(layer) = layers.last_mut() {
+                        add_bias(layer, &model.nodes[node].bias, gain)?;
+                    }
+                }
+                Step::Square { node, spec } => {
+                    let Some(layer) = layers.last_mut() else {
+                        return Err(ProtocolError::Caller("a square before the first linear map".into()));
+                    };
+                    masked = Masked::after(spec, &model.nodes[node].bias, layer)?;
+                }
+            }
+        }
+        Ok(Self { shapes, layers, logit_unit: manifest.output.scale })
+    }
+
+    /// The shapes.
+    #[must_use]
+    pub fn shapes(&self) -> &Shapes {
+        &self.shapes
+    }
+
+    /// The maps.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// A logit per unit of the last map's result.
+    #[must_use]
+    pub fn logit_unit(&self) -> f64 {
+        self.logit_unit
+    }
+
+    /// Logits of an image in the clear, in double precision: the twin of evaluation under encryption.
+    ///
+    /// # Panics
+    /// For another number of values than the input has.
+    #[must_use]
+    pub fn evaluate(&self, image: &[f64]) -> Vec<f64> {
+        let mut x = image.to_vec();
+        for (at, layer) in self.layers.iter().enumerate() {
+            let mut y = direct_f64(&layer.geometry, &layer.weights, &x);
+            y.iter_mut().zip(&layer.bias).for_each(|(y, bias)| *y += bias);
+            if at + 1 < self.layers.len() {
+                y.iter_mut().for_each(|y| *y *= *y);
+            }
+            x = y;
+        }
+        x.iter().map(|u| u * self.logit_unit).collect()
+    }
+}
+
+/// How a masked tensor's integers z hang together with our values v: z = unit v + constant, element by element.
+struct Masked {
+    /// 2^w.
+    turn: f64,
+    unit: Vec<f64>,
+    constant: Vec<f64>,
+}
+
+impl Masked {
+    /// The squares of a layer's results, after the layer's bias was shifted.
+    fn after(spec: &ActivationSpec, offsets: &[i64], layer: &mut Layer) -> Result<Self, ProtocolError> {
+        let channels = layer.geometry.shape().out_channels;
+        let plane = layer.geometry.out_height() * layer.geometry.out_width();
+        let mut masked = Self {
+            turn: f64::from(spec.width).exp2(),
+            unit: vec![0.0; channels * plane],
+            constant: vec![0.0; channels * plane],
+        };
+        // y = ring / GAIN * u.
+        let ring = f64::from(spec.ring_bits).exp2() / GAIN;
+        for part in &spec.parts {
+            let FunctionSpec::Polynomial { coefficients } = &part.function else { continue };
+            let at = |power: usize| coefficients.get(power).map_or(0.0, |&c| c as f64);
+            let (c0, c1, c2) = (at(0), at(1), at(2));
+            let shift = c1 / (2.0 * c2);
+            for channel in part.channels.iter().flat_map(|&(first, count)| first..first.saturating_add(count))
+            {
+                let channel = channel as usize;
+                let offset = offsets.get(channel).map_or(0.0, |&offset| offset as f64);
+                let own = channel * plane..(channel + 1) * plane;
+                if own.end > masked.unit.len() {
+                    return Err(ProtocolError::Caller("an activation on channels that are not there".into()));
+                }
+                layer.bias[own.clone()].iter_mut().for_each(|bias| *bias += shift / ring);
+                masked.unit[own.clone()].fill(c2 * ring * ring);
+                masked.constant[own].fill(c0 - shift * shift * c2 + offset);
+            }
+        }
+        Ok(masked)
+    }
+
+    /// The map that reads this tensor.
+    fn layer(
+        &self,
+        own: &NodeWeights,
+        geometry: ConvGeometry,
+        folded: Option<&IndexMap>,
+        gain: f64,
+    ) -> Result<Layer, ProtocolError> {
+        let integers: Vec<f64> = own.weights.iter().map(|&w| f64::from(w)).collect();
+        let integers = match folded {
+            None => integers,
+            Some(map) => {
+                // Row by row: what an element of the map's result weighs goes to all that it sums.
+                let (inputs, outputs) = (geometry.shape().in_channels, geometry.shape().out_channels);
+                let mut weights = vec![0.0; inputs * outputs];
+                for (row, integers) in weights.chunks_exact_mut(inputs).zip(integers.chunks_exact(map.len()))
+                {
+                    for (element, w) in integers.iter().enumerate() {
+                        map.sources(element).iter().for_each(|&source| row[source as usize] += w);
+                    }
+                }
+                weights
+            }
+        };
+        if integers.len() != geometry.weights_len() || self.unit.len() != geometry.input_len() {
+            return Err(ProtocolError::Caller("a model whose weights do not fit its manifest".into()));
+        }
+        let constant = direct_f64(&geometry, &integers, &self.constant);
+        let s = *geometry.shape();
+        let plane = s.in_height * s.in_width;
+        let (inputs, outputs) = (geometry.group_inputs(), geometry.group_outputs());
+        let taps = s.kernel[0] * s.kernel[1];
+        // Units are equal over a channel, or the geometry is flat and each element is a channel.
+        let weight = |(at, &w): (usize, &f64)| {
+            let (output, input) = (at / (inputs * taps), at / taps % inputs);
+            let channel = output / outputs * inputs + input;
+            w * self.unit[channel * plane] * gain / self.turn
+        };
+        let weights = integers.iter().enumerate().map(weight).collect();
+        let bias = constant.iter().map(|c| c * gain / self.turn).collect();
+        let mut layer = Layer { geometry, weights, bias };
+        add_bias(&mut layer, &own.bias, gain)?;
+        Ok(layer)
+    }
+}
+
+/// Adds biases in 2^-62 of the torus: none, one per channel or one per element.
+fn add_bias(layer: &mut Layer, own: &[i64], gain: f64) -> Result<(), ProtocolError> {
+    let (elements, channels) = (layer.bias.len(), layer.geometry.shape().out_channels);
+    let each = match own.len() {
+        0 => return Ok(()),
+        n if n == elements => 1,
+        n if n == channels => elements / channels,
+        n => return Err(ProtocolError::Caller(format!("{n} biases for {elements} elements"))),
+    };
+    let unit = gain * (-62_f64).exp2();
+    layer.bias.iter_mut().enumerate().for_each(|(at, bias)| *bias += own[at / each] as f64 * unit);
+    Ok(())
+}
+
+/// The chain of a manifest, or what is in the way.
+fn steps(manifest: &Manifest) -> Result<Vec<Step<'_>>, ProtocolError> {
+    let refused = |node: usize, what: &str| {
+        ProtocolError::Caller(format!(
+            "layer `{}` {what}: on ciphertexts alone, a network is one chain of linear maps and squares",
+            manifest.nodes[node].name
+        ))
+    };
+    let tensors = manifest.tensors().map_err(|error| ProtocolError::Caller(error.to_string()))?;
+    let mut steps = Vec::new();
+    // Index maps since the last linear map or square.
+    let mut moved: Option<IndexMap> = None;
+    let mut source = tensors[0].shape;
+    for (at, node) in manifest.nodes.iter().enumerate().skip(1) {
+        if node.inputs != [at as u32 - 1] {
+            return Err(refused(at, "joins or repeats tensors"));
+        }
+        let after_linear = matches!(steps.last(), Some(Step::Linear { .. } | Step::Shift { .. }));
+        match &node.op {
+            OpSpec::Input { .. } => return Err(refused(at, "is a second input")),
+            OpSpec::Linear { geometry, .. } if !after_linear => {
+                let s = geometry.shape();
+                let identity = moved.as_ref().is_none_or(IndexMap::is_identity);
+                let reads_source = [s.in_channels, s.in_height, s.in_width] == source;
+                let dense = s.in_height * s.in_width == 1 && s.kernel == [1, 1] && s.groups == 1;
+                let elements: usize = source.iter().product();
+                let (geometry, folded) = if identity && (reads_source || dense) {
+                    (geometry.clone(), None)
+                } else if dense && elements.saturating_mul(s.out_channels) <= MOST_FOLDED {
+                    let folded = ConvGeometry::fully_connected(elements, s.out_channels)
+                        .map_err(|error| refused(at, &error.to_string()))?;
+                    (folded, moved.take())
+                } else {
+                    return Err(refused(at, "reads a tensor whose elements were moved or summed"));
+                };
+                moved = None;
+                steps.push(Step::Linear { node: at, geometry, folded });
+            }
+            OpSpec::Linear { .. } => return Err(refused(at, "follows another linear map")),
+            OpSpec::Sum { factors } if after_linear && factors == &[1] => {
+                steps.push(Step::Shift { node: at })
+            }
+            OpSpec::Sum { .. } => return Err(refused(at, "sums tensors")),
+            OpSpec::Activation(spec) if after_linear => {
+                if spec.pool.is_some() {
+                    return Err(refused(at, "takes maxima"));
+                }
+                for part in &spec.parts {
+                    let what = match &part.function {
+                        FunctionSpec::Polynomial { coefficients }
+                            if coefficients.get(2).is_some_and(|&c| c != 0)
+                                && coefficients.iter().skip(3).all(|&c| c == 0) =>
+                        {
+                            continue;
+                        }
+                        FunctionSpec::Polynomial { .. } => "is a polynomial of another degree than two",
+                        FunctionSpec::Identity => "is an identity",
+                        FunctionSpec::Relu => "is a ReLU",
+                        _ => "is no polynomial",
+                    };
+                    return Err(refused(at, what));
+                }
+                source = tensors[at].shape;
+                steps.push(Step::Square { node: at, spec });
+            }
+            OpSpec::Activation(_) => return Err(refused(at, "does not follow a linear map")),
+            OpSpec::Local(_) if after_linear => {
+                return Err(refused(at, "moves the elements of a linear map's result"));
+            }
+            OpSpec::Local(op) => {
+                let map = op.index_map(&[tensors[at - 1].shape]);
+                moved = Some(match &moved {
+                    Some(first) => map.after(first),
+                    None => map,
+                });
+            }
+        }
+    }
+    let last = manifest.nodes.len() - 1;
+    if !matches!(steps.last(), Some(Step::Linear { .. } | Step::Shift { .. })) {
+        return Err(refused(last, "ends the network"));
+    }
+    if manifest.output.node as usize != last {
+        return Err(refused(last, "is not the output"));
+    }
+    Ok(steps)
+}
