@@ -41,15 +41,24 @@ fn every_construction_gives_the_same_labels() {
     assert!(terms.get("modelled_link").is_none());
 
     let three = classified(&server, &["--rounds", "three", "--transfers", "soft-2"]);
-    let one = classified(&server, &["--rounds", "one", "--transfers", "silent", "--base", "ml-kem"]);
+    let one = classified(
+        &server,
+        &["--rounds", "one", "--transfers", "silent", "--base", "ml-kem", "--preprocessing", "bfv"],
+    );
     let (terms, of_one) = (&three["terms"], &one["terms"]);
     assert_eq!(
         *terms,
-        json!({"transfers": "soft-2", "base": "ristretto", "rounds": "three", "steps": terms["steps"]})
+        json!({
+            "transfers": "soft-2", "base": "ristretto", "rounds": "three", "preprocessing": "split",
+            "steps": terms["steps"]
+        })
     );
     assert_eq!(
         *of_one,
-        json!({"transfers": "silent", "base": "ml-kem", "rounds": "one", "steps": of_one["steps"]})
+        json!({
+            "transfers": "silent", "base": "ml-kem", "rounds": "one", "preprocessing": "bfv",
+            "steps": of_one["steps"]
+        })
     );
     let [of_three, of_one] = [steps(&three), steps(&one)];
     assert!(of_three[0] == 0 && of_three[1] > 3, "{terms}");
@@ -127,7 +136,7 @@ fn bundles_keep_the_rounds_that_they_were_prepared_for() {
         infer(&server, &[&["--pool", pool], &flag[..]].concat()).failure(2, &[flag[0], "hushnet prepare"]);
     }
     let used = classified(&server, &["--pool", pool]);
-    assert_eq!(used["terms"], json!({"steps": terms["steps"]}));
+    assert_eq!(used["terms"], json!({"preprocessing": "split", "steps": terms["steps"]}));
 
     let page = hushnet(&[&["-v"], &prepare[..], &flags].concat()).success();
     for word in ["soft-2", "ml-kem", "each in one round trip", "base transfers"] {

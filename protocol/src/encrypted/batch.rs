@@ -1,12 +1,11 @@
 //! Many images, one element of all of them in a ciphertext: sums with small whole weights.
 //!
-//! | step of a layer | scale of channel o | parts | primes |
-//! |---|---|---|---|
-//! | input, squares | a_c | 2, or 3 as they are | l |
-//! | sums over c, i, j of V x, \|V\| < 2^[`WEIGHT_BITS`] ([`he_core::rlwe::RlweParams::combine`]) | A_o, V = round(A_o W / a_c) | as before | l |
-//! | relinearised, if it was not before | A_o | 2 | l |
-//! | bias | A_o | 2 | l |
-//! | square, rescale (not after the last map) | A_o^2 / q | 3 | l - 1 |
+//! | step of a layer | scale of channel o | primes |
+//! |---|---|---|
+//! | input, squares | a_c | l |
+//! | sums over c, i, j of V x, \|V\| < 2^[`WEIGHT_BITS`] ([`he_core::rlwe::RlweParams::combine`]) | A_o, V = round(A_o W / a_c) | l |
+//! | bias | A_o | l |
+//! | square, relinearised, rescaled (not after the last map) | A_o^2 / q | l - 1 |
 //!
 //! **Weights** are scalars here, so a rounding of them is no polynomial's, and 12 bits do: each output channel has the
 //! scale A_o at which its largest weight has them all, and those that read it take that in. The last map has one scale for
@@ -16,8 +15,8 @@
 //! It is taken as large as the answer's one prime of 50 bits allows ([`Evaluator::exponent`]); the client is told.
 //! It and the answer's scale show how large the largest weights are, some bits in all.
 //!
-//! **Relinearisation** is left for later where a layer has fewer outputs than inputs (T. van Elsloo, G. Patrini, H.
-//! Ivey-Law, *SEALion*, 2019, has lazy forms): then sums take three parts.
+//! **Relinearisation** comes before rescaling: the other way round, what rescaling rounds off the third part would be
+//! multiplied with the square of the secret, whose slots are some 2^13.
 //!
 //! **Memory.** Rows of a tensor are made when the next layer's rows need them and dropped when none does any more, so two
 //! or three rows of tensors are held where a layer is a convolution; a fully connected one needs all of its input.
@@ -65,10 +64,6 @@ struct Stage {
     bias: Vec<f64>,
     /// A_o, one per output channel.
     scales: Vec<f64>,
-    /// Inputs come with three parts, and sums are relinearised.
-    late: bool,
-    /// The next layer wants squares of two parts.
-    early: bool,
     last: bool,
 }
 
@@ -120,8 +115,6 @@ impl Evaluator {
                 weights,
                 bias: layer.bias.clone(),
                 scales: scales.clone(),
-                late: is_late(at, &geometry),
-                early: layers.get(at + 1).is_some_and(|next| !is_late(at + 1, &next.geometry)),
                 last: at == squares,
                 geometry,
             });
@@ -179,11 +172,6 @@ impl Evaluator {
         let take = |_| rows.iter_mut().flat_map(|row| row.by_ref().take(width)).collect::<Vec<_>>();
         Ok((0..channels).flat_map(take).collect())
     }
-}
-
-/// Whether a layer's sums are relinearised, not its inputs: those are fresh, or the squares are fewer.
-fn is_late(at: usize, geometry: &ConvGeometry) -> bool {
-    at > 0 && geometry.output_len() < geometry.input_len()
 }
 
 /// A_o of every layer for an input of scale a.
@@ -383,16 +371,10 @@ impl Stage {
         let pixel = row * self.geometry.out_width() + column;
         let finish = |(o, sum)| {
             let mut sum = Ciphertext::from_rlwe(params, sum, self.scales[o]).map_err(caller)?;
-            if self.late {
-                sum = params.relinearise(sum, relin);
-            }
             sum.add_constant(params, Complex::from(self.bias[o * plane + pixel])).map_err(caller)?;
             if !self.last {
-                sum = params.square(&sum).map_err(caller)?;
+                sum = params.relinearise(params.square(&sum).map_err(caller)?, relin);
                 params.rescale(&mut sum).map_err(caller)?;
-            }
-            if self.early {
-                sum = params.relinearise(sum, relin);
             }
             Ok(sum)
         };

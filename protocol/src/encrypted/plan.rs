@@ -240,12 +240,12 @@ impl Plan {
         let held = match self.mode {
             // Babies and sums of groups of the widest layer.
             Mode::Single => 4 * 64 * limbs * word,
-            // The input's halves, and of every tensor the rows that its reader needs at a time, with three parts at most.
+            // The input's halves, and of every tensor the rows that its reader needs at a time.
             Mode::Batch => {
                 let tensor = |(at, geometry): (usize, &ConvGeometry)| {
                     let s = geometry.shape();
                     let rows = ((s.kernel[0] - 1) * s.dilation[0] + 1).min(s.in_height);
-                    s.in_channels * rows * s.in_width * 3 * (limbs - at) * word
+                    s.in_channels * rows * s.in_width * 2 * (limbs - at) * word
                 };
                 let tensors: usize = self.shapes.layers.iter().enumerate().map(tensor).sum();
                 self.shapes.input_len() * limbs * word + tensors

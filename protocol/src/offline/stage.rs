@@ -33,7 +33,17 @@ const KEYS: &str = "keys of the session";
 /// Bytes of replies that may be underway before the client takes the first of them.
 const AHEAD: usize = 32 << 20;
 
-/// Client: prepares one bundle. `keys` are the session's, none before its first bundle.
+/// What a client has for all bundles of a session.
+pub struct Session<'a> {
+    /// The server's public label.
+    pub epoch: &'a Epoch,
+    /// Of the preprocessing: none before the first bundle.
+    pub keys: &'a mut Option<ClientKeys>,
+    /// Where the keys come from.
+    pub seed: &'a Seed,
+}
+
+/// Client: prepares one bundle from a seed of its own.
 ///
 /// # Errors
 /// What the channel or the peer did.
@@ -41,14 +51,12 @@ pub fn client(
     channel: &mut Channel,
     transfers: &mut Transfers,
     plan: &Arc<Plan>,
-    epoch: &Epoch,
-    keys: &mut Option<ClientKeys>,
+    session: Session<'_>,
     id: BundleId,
-    seeds: [&Seed; 2],
+    seed: &Seed,
     report: &mut Report,
     progress: Progress<'_>,
 ) -> Result<ClientBundle, ProtocolError> {
-    let [session, seed] = seeds;
     let steps = 2 * plan.layers().len() + plan.gates().len();
     let (done, progress) = (Cell::new(0), RefCell::new(progress));
     let tick = || {
@@ -59,10 +67,11 @@ pub fn client(
     let mut shares = Vec::with_capacity(plan.layers().len());
     channel.duplex(true, rounds(plan), |link| {
         let mut clock = Clock::start(link, report);
+        let Session { epoch, keys, seed: root } = session;
         let keys = match keys {
             Some(keys) => &*keys,
             None => {
-                let (message, own) = client_setup(plan, &setup_seed(session))?;
+                let (message, own) = client_setup(plan, &setup_seed(root))?;
                 if !message.is_empty() {
                     link.send(Kind::Setup, 0, &message)?;
                     clock.lap(link, KEYS);

@@ -13,6 +13,7 @@ use crate::error::ProtocolError;
 use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
 use crate::link::{LinkEstimate, Rounds, measure};
 use crate::offline::construction::ClientKeys;
+use crate::offline::stage::Session;
 use crate::offline::{ClientBundle, stage};
 use crate::online::{self, Output, Progress};
 use crate::plan::{OutputMode, Plan};
@@ -233,12 +234,12 @@ impl Client<Ready> {
         let number = state.bundles;
         state.bundles += 1;
         let id = bundle_name(&state.session, number, images, rounds);
-        let seeds = [&*seed, &seed.fork("bundle", &[number])];
+        let session = Session { epoch: &greeting.epoch, keys: &mut state.keys, seed };
+        let seed = &seed.fork("bundle", &[number]);
         let Some(transfers) = state.transfers.as_mut() else {
             return Err(ProtocolError::Caller("base transfers are missing".into()));
         };
-        let (epoch, keys) = (&greeting.epoch, &mut state.keys);
-        let bundle = stage::client(channel, transfers, plan, epoch, keys, id, seeds, report, progress);
+        let bundle = stage::client(channel, transfers, plan, session, id, seed, report, progress);
         // Prepared means that both halves are: what the server still has to do is not online time.
         let start = Start::now(channel);
         let bundle = bundle.and_then(|bundle| channel.receive(Kind::Agreed, 0, 0).map(|_| bundle));

@@ -162,7 +162,7 @@ pub fn distances(
 }
 
 /// Every product of the layer: output element, input element, weight that is not zero.
-fn products<'a>(
+pub(crate) fn products<'a>(
     geometry: &'a ConvGeometry,
     weights: &'a [f64],
 ) -> impl Iterator<Item = (usize, usize, f64)> + 'a {

@@ -43,31 +43,32 @@ pub(crate) struct Args {
 }
 
 /// The networks of linear maps and squares.
-const NETWORKS: [&str; 2] = ["mnist_poly", "fashion_poly"];
+pub(super) const NETWORKS: [&str; 2] = ["mnist_poly", "fashion_poly"];
 
-#[derive(Serialize)]
-struct Row {
-    network: &'static str,
-    mode: &'static str,
-    degree: usize,
-    primes: usize,
-    images: usize,
+/// A network in one mode.
+#[derive(Clone, Serialize)]
+pub(super) struct Row {
+    pub(super) network: &'static str,
+    pub(super) mode: &'static str,
+    pub(super) degree: usize,
+    pub(super) primes: usize,
+    pub(super) images: usize,
     /// Slots of a batch; 1 in single mode.
-    most_images: usize,
-    key_seconds: f64,
-    key_bytes: u64,
-    client_seconds_per_image: f64,
-    server_seconds_per_image: f64,
+    pub(super) most_images: usize,
+    pub(super) key_seconds: f64,
+    pub(super) key_bytes: u64,
+    pub(super) client_seconds_per_image: f64,
+    pub(super) server_seconds_per_image: f64,
     /// Of all evaluations.
-    seconds: f64,
-    bytes_sent_per_image: f64,
-    bytes_received_per_image: f64,
-    worst_logit_error: f64,
-    largest_logit: f64,
-    same_label: usize,
-    right: usize,
-    prepared_bytes: usize,
-    peak_memory_bytes: Option<u64>,
+    pub(super) seconds: f64,
+    pub(super) bytes_sent_per_image: f64,
+    pub(super) bytes_received_per_image: f64,
+    pub(super) worst_logit_error: f64,
+    pub(super) largest_logit: f64,
+    pub(super) same_label: usize,
+    pub(super) right: usize,
+    pub(super) prepared_bytes: usize,
+    pub(super) peak_memory_bytes: Option<u64>,
 }
 
 /// Measures; true unless nothing was there to measure.
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     let mut rows = Vec::new();
     for name in NETWORKS.into_iter().filter(wanted) {
         let network = networks::named(&[name.to_owned()])?[0];
-        rows.extend(measure(network, args)?);
+        rows.extend(measure(network, args.images, args.batch)?);
     }
     let empty = rows.is_empty();
     if args.json {
@@ -91,12 +92,13 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     Ok(!empty)
 }
 
-fn measure(network: &'static Network, args: &Args) -> Result<Vec<Row>> {
+/// A network with squares on its test images, first one by one, then in one batch; nothing without test images.
+pub(super) fn measure(network: &'static Network, images: usize, batch: usize) -> Result<Vec<Row>> {
     let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(Vec::new()) };
     let Some(loaded) = network.load()? else { return Ok(Vec::new()) };
     let options = network.options(Profile::Wide);
     let (model, _) = build(&loaded.graph, &loaded.calibration, &options, &mut Seed::from_os()?.stream())?;
-    let test = images::test(set, args.batch.max(args.images))?;
+    let test = images::test(set, batch.max(images))?;
     let inputs: Vec<Vec<f64>> = test
         .pixels
         .iter()
@@ -106,7 +108,7 @@ fn measure(network: &'static Network, args: &Args) -> Result<Vec<Row>> {
     let server = Server::new(model, Policy { encrypted: true, ..Policy::default() }, Seed::from_os()?)
         .map_err(|error| anyhow!("{error}"))?;
     let mut rows = Vec::new();
-    for (mode, count) in [(Mode::Single, args.images), (Mode::Batch, args.batch)] {
+    for (mode, count) in [(Mode::Single, images), (Mode::Batch, batch)] {
         let count = count.min(inputs.len());
         ensure!(count > 0, "{} has no test images", set.folder());
         let ready = server.encrypted(mode).map_err(|refusal| anyhow!(refusal.reason))?;

@@ -319,7 +319,7 @@ impl Work {
 
     /// Cycles, roughly (fitted to a Zen 5).
     fn cycles(&self, digits: usize) -> f64 {
-        let [product, store, write] = if digits == 2 { [0.535, 3.2, 9.0] } else { [0.56, 16.0, 20.0] };
+        let [product, store, write] = if digits == 2 { [0.535, 3.2, 9.0] } else { [0.56, 16.0, 24.0] };
         self.products * product + self.stores * store + self.written * write
     }
 }

@@ -40,8 +40,10 @@ fn against<T: Send>(
                 break;
             }
         }
+        // The peer listens to the end, so that nobody fails for want of a listener.
+        let result = own.join().expect("no panic");
         drop(peer);
-        own.join().expect("no panic")
+        result
     })
 }
 
@@ -113,8 +115,7 @@ fn inputs_that_were_not_agreed() {
     };
     let scale = batch::input_scale(ready.exponent());
     let right = input(scale);
-    // The answer may find nobody who listens, but nobody is blamed.
-    assert!(!is_blamed(&run(&right)));
+    assert!(run(&right).is_ok());
     assert!(is_blamed(&run(&input(scale * (1.0 + f64::EPSILON)))));
     assert!(is_blamed(&run(&input(scale / 2.0))));
     // Fewer primes than a fresh ciphertext has.

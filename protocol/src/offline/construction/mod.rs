@@ -10,9 +10,9 @@
 //! | [`bfv`] | encryptions of r | all products, coefficient encoding | within one unit | a uniform mask modulo the ciphertext modulus, re-randomisation |
 //! | [`ckks`] | encryptions of ρ in slots | all products and rotations | within 2^-5 of a unit of Z_2^k | a mask that drowns the message |
 //!
-//! One unit is one of Z_q, as everywhere, where no other ring is named. Who adds what afterwards is common: bias and dither go onto the server's share
-//! ([`server_reply`]). Bounds on the noise that the network was made for are those of `split`; what [`ckks`] adds to them is
-//! below 4 % of the dither.
+//! One unit is one of Z_q, as everywhere, where no other ring is named. Who adds what afterwards is common: bias and dither go
+//! onto the server's share ([`server_reply`]). Bounds on the noise that the network was made for are those of `split`; what
+//! [`ckks`] adds to them is below 4 % of the dither.
 //!
 //! A construction is a module of plain functions; the enums here dispatch to them:
 //!

@@ -115,6 +115,7 @@ mod tests {
                 row(false, "im2col", 2.0),
             ],
             sessions: Vec::new(),
+            encrypted: Vec::new(),
         }
     }
 

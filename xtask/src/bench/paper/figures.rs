@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::configuration::Configuration;
 use crate::accuracy::Row;
+use crate::bench::he_mode;
 use crate::bench::machine::Machine;
 use crate::bench::party::{Flow, Measured};
 
@@ -33,6 +34,8 @@ pub(super) struct NetworkFigures {
     pub(super) merged: Cost,
     pub(super) convolutions: Vec<Convolutions>,
     pub(super) sessions: Vec<Session>,
+    /// On ciphertexts alone, where the network has squares only.
+    pub(super) encrypted: Vec<he_mode::Row>,
 }
 
 /// The online products of all linear layers by one algorithm, seconds per image.

@@ -9,6 +9,7 @@
 //! | merging | the network as written, merged | counts of the graph, and whole sessions |
 //! | convolution ([`linear`]) | direct, im2col, Winograd, NTT, the planner's choice | the online products of all layers, in this process |
 //! | configurations ([`configuration`]) | merging, construction of the preprocessing, activations, what is prepared | whole sessions, two processes |
+//! | ciphertexts alone | one image, a batch in the manner of CryptoNets | whole sessions in this process |
 //! | accuracy | configurations | labelled test images under the protocol, in this process |
 //!
 //! Rivals are configurations of our own parts "in the manner of" the published systems: the same lattice library,
@@ -31,7 +32,7 @@ use nn_merge::pass::Cost;
 use protocol::ClientOptions;
 
 use super::party::{Setting, measure};
-use super::{Effort, machine};
+use super::{Effort, he_mode, machine};
 use crate::accuracy::{Trial, attempt};
 use crate::networks::{self, Loaded, Network};
 use configuration::Configuration;
@@ -39,6 +40,9 @@ use figures::{Accuracy, Document, NetworkFigures, Session};
 
 /// The paper's data sets, with squares and with ReLU.
 const NETWORKS: [&str; 4] = ["mnist_poly", "mnist_cnn", "fashion_poly", "fashion_cnn_bn"];
+
+/// Images on ciphertexts alone: one by one, and in a batch.
+const ENCRYPTED: [usize; 2] = [16, 5000];
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -107,7 +111,7 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     Ok(document.networks.iter().any(|network| !network.sessions.is_empty()))
 }
 
-fn one(network: &Network, loaded: &Loaded, args: &Args) -> Result<NetworkFigures> {
+fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<NetworkFigures> {
     let smoke = args.effort == Effort::Smoke;
     let [written, merged] = [false, true].map(|merging| model(network, loaded, args.profile, merging));
     let (written, merged) = (written?, merged?);
@@ -122,7 +126,13 @@ fn one(network: &Network, loaded: &Loaded, args: &Args) -> Result<NetworkFigures
         let model = if configuration.merging { &merged.0 } else { &written.0 };
         sessions.push(session(network, model, configuration, args)?);
     }
+    let wanted = args.only.is_none() && he_mode::NETWORKS.contains(&network.name) && !smoke;
+    let encrypted = match wanted {
+        true => he_mode::measure(network, ENCRYPTED[0], ENCRYPTED[1].min(args.test_images))?,
+        false => Vec::new(),
+    };
     Ok(NetworkFigures {
+        encrypted,
         name: network.name.to_owned(),
         origin: loaded.origin.clone(),
         written: written.1,

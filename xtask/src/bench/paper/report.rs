@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use super::figures::{Document, NetworkFigures, Session};
 use super::svg::{Bars, Points};
 use super::table::{
-    CLAIM_HEADS, COUNT_HEADS, LINEAR_HEADS, SESSION_HEADS, claim_rows, counts, linear, sessions,
+    CLAIM_HEADS, COUNT_HEADS, ENCRYPTED_HEADS, LINEAR_HEADS, SESSION_HEADS, claim_rows, counts, encrypted,
+    linear, sessions,
 };
 
 /// Writes `paper.md`, `paper.json` and the pictures into `folder`.
@@ -54,6 +55,11 @@ fn markdown(document: &Document) -> String {
         grid(&mut out, &SESSION_HEADS, sessions(network));
         for (name, _) in pictures(network) {
             let _ = writeln!(out, "![{}]({name})\n", name.trim_end_matches(".svg"));
+        }
+        if !network.encrypted.is_empty() {
+            out += "One round trip of CKKS ciphertexts, no shares (see [encrypted](../encrypted.md)); both parties in one \
+                    process:\n\n";
+            grid(&mut out, &ENCRYPTED_HEADS, encrypted(network));
         }
         out += "Counts of the graph for one image, before and after merging:\n\n";
         grid(&mut out, &COUNT_HEADS, counts(network));

@@ -24,6 +24,20 @@ pub(super) const SESSION_HEADS: [&str; 12] = [
 /// Heads of the convolutions' table.
 pub(super) const LINEAR_HEADS: [&str; 5] = ["network", "algorithm", "layers", "µs", "against im2col"];
 
+/// Heads of the table of what runs on ciphertexts alone.
+pub(super) const ENCRYPTED_HEADS: [&str; 10] = [
+    "on ciphertexts alone",
+    "images",
+    "client ms",
+    "server ms",
+    "KB up",
+    "KB down",
+    "keys MB",
+    "label of float",
+    "right",
+    "worst logit error",
+];
+
 /// Heads of the claims' table.
 pub(super) const CLAIM_HEADS: [&str; 5] = ["network", "what", "claimed", "found", ""];
 
@@ -48,6 +62,7 @@ pub(super) fn print(document: &Document) {
         show(&COUNT_HEADS, counts(network), 1);
         show(&LINEAR_HEADS, linear(network), 2);
         show(&SESSION_HEADS, sessions(network), 1);
+        show(&ENCRYPTED_HEADS, encrypted(network), 1);
     }
     println!("claims");
     show(&CLAIM_HEADS, claim_rows(document), 5);
@@ -115,6 +130,26 @@ fn session(session: &Session) -> Vec<String> {
         format!("{:.1}", session.server_peak_bytes as f64 / 1e6),
         accuracy,
     ]
+}
+
+/// On ciphertexts alone, per image but for the keys.
+pub(super) fn encrypted(network: &NetworkFigures) -> Vec<Vec<String>> {
+    let percent = |count: usize, of: usize| format!("{:.2} %", 100.0 * count as f64 / of.max(1) as f64);
+    let row = |row: &crate::bench::he_mode::Row| {
+        vec![
+            if row.mode == "batch" { "batch, as CryptoNets" } else { "one image" }.to_owned(),
+            row.images.to_string(),
+            format!("{:.3}", 1e3 * row.client_seconds_per_image),
+            format!("{:.3}", 1e3 * row.server_seconds_per_image),
+            format!("{:.1}", row.bytes_sent_per_image / 1e3),
+            format!("{:.1}", row.bytes_received_per_image / 1e3),
+            format!("{:.1}", row.key_bytes as f64 / 1e6),
+            percent(row.same_label, row.images),
+            percent(row.right, row.images),
+            format!("{:.4} of {:.1}", row.worst_logit_error, row.largest_logit),
+        ]
+    };
+    network.encrypted.iter().map(row).collect()
 }
 
 /// Claims.

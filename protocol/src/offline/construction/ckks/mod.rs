@@ -23,7 +23,10 @@
 //!
 //! **What it hides.** S sees encryptions. C sees, of every reply, the decryption of a polynomial that is within a statistical
 //! distance of 2^-40 of a random one, whatever W, and a second part made anew (the essay of [`he_core::ckks::share`]). That
-//! holds for masks below half a turn: parties are semi-honest.
+//! holds for masks below half a turn: parties are semi-honest. All layers of a session are under one secret, for which there
+//! are keys of rotations. Such keys encrypt images of the secret under itself; and a layer's share is rounded with an error
+//! that depends on it, in its last bits, so that what the next layer is given does too. Both are circular: security for
+//! messages that depend on the key is assumed, as for all schemes with rotations.
 //!
 //! S's time tells which diagonals are zero throughout, which is chance for weights that are not sparse.
 //!

@@ -7,7 +7,7 @@
 //! | layouts of a layer's input and output | those of [`crate::slots`]: positions are kept, small tensors repeat |
 //! | diagonals | the distances that the layer's shape makes possible, whatever the weights |
 //! | baby steps | one number for all layers, the one with the cheapest rotations and keys |
-//! | u | [`EXTRA_BITS`] more than the finest ring in which a linear result is read, and log2 of a layer's parts |
+//! | u | six bits more than the finest ring in which a linear result is read, and log2 of a layer's parts |
 //! | scale of the masks | above the noise of rotations through the weights, times 2^u |
 //! | scale of the weights | above the rounding of encoded weights times masks, times 2^u; divided out by rescaling |
 //! | primes that stay | scale, result, 40 bits of statistical security, sqrt(N) |
