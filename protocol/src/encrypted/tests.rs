@@ -1,3 +1,5 @@
+//! Networks on ciphertexts alone against float evaluation, in both modes, whole sessions, and planted faults.
+
 use std::time::Instant;
 
 use conv_fast::{ConvGeometry, ConvShape};

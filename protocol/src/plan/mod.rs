@@ -16,6 +16,7 @@
 //! | `local` | index maps over the images of a bundle ([`LocalPlan`]) |
 
 mod activation;
+mod arg_max;
 mod linear;
 mod local;
 mod masked;
@@ -25,9 +26,6 @@ use he_core::Params;
 use nn_merge::fixed_point::{last_reads, reply_bits, result_bits};
 use nn_merge::model::{Kind, Manifest, OpSpec, Tensor, limits};
 use serde::{Deserialize, Serialize};
-use ss_core::compare::Comparison;
-use ss_core::gate::GateSpec;
-use ss_core::maximum::Tournament;
 use ss_core::step::StepSpec;
 
 use crate::error::{PeerFault, PeerResult, ProtocolError};
@@ -38,6 +36,7 @@ use masked::Arena;
 use size::Budget;
 
 pub use activation::{ActivationLayer, Part};
+pub use arg_max::ArgMax;
 pub use linear::LinearPlan;
 pub(crate) use linear::{FREE, UNREAD};
 pub use local::LocalPlan;
@@ -150,15 +149,6 @@ pub struct GateStep {
     pub spec: StepSpec,
     /// Elements.
     pub elements: usize,
-}
-
-/// The tournament over the logits of each image.
-#[derive(Debug)]
-pub struct ArgMax {
-    /// Over all images' logits.
-    pub tournament: Tournament,
-    /// Bits of an index.
-    pub index_bits: u32,
 }
 
 impl Plan {
@@ -478,26 +468,4 @@ fn printable(name: &str) -> String {
 
 fn unfit(what: &str) -> ProtocolError {
     PeerFault::Malformed { what: "manifest", reason: what.into() }.into()
-}
-
-impl ArgMax {
-    fn new(plan: &mut Plan, classes: usize) -> Result<Self, ProtocolError> {
-        let (images, labels) = (plan.images, plan.mode.labels());
-        let windows: Vec<Vec<u32>> =
-            (0..images).map(|b| (0..classes).map(|i| (b * classes + i) as u32).collect()).collect();
-        let tournament = Tournament::top(images * classes, &windows, labels).or_malformed("manifest")?;
-        let index_bits = (usize::BITS - (classes - 1).leading_zeros()).max(1);
-        // The finest test that the comparison allows: a label should not hang on ignored bits.
-        let bits = plan.output.1;
-        let comparison = Comparison::new(bits, bits.saturating_sub(17)).or_malformed("manifest")?;
-        let spec = GateSpec::maximum(comparison, Some(index_bits)).or_malformed("manifest")?;
-        let (node, rounds) = (plan.nodes.len(), plan.rounds);
-        plan.gates.extend(tournament.levels().iter().map(|level| GateStep {
-            node,
-            part: if labels == 1 { "arg-max" } else { "top labels" },
-            spec: rounds.construct(spec.clone(), level.gates()),
-            elements: level.gates(),
-        }));
-        Ok(Self { tournament, index_bits })
-    }
 }

@@ -8,6 +8,7 @@
 
 mod client;
 mod encrypted;
+mod limits;
 mod material;
 mod options;
 mod server;

@@ -1,7 +1,7 @@
 //! The server's side: a model made ready once, then any number of sessions.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -24,10 +24,8 @@ use crate::report::{Report, Stage, Start};
 use crate::rounds::RoundChoice;
 use crate::transfers::Transfers;
 
+use super::limits::Place;
 use super::material::Materials;
-
-/// Clients whose quota is kept count of.
-const MOST_CLIENTS: usize = 1 << 16;
 
 /// What a server gives, and how much.
 #[derive(Clone, Copy, Debug)]
@@ -79,15 +77,15 @@ pub struct Server {
     digest: [u8; 32],
     params: Params,
     epoch: Epoch,
-    policy: Policy,
+    pub(super) policy: Policy,
     /// Biases per node.
     numbers: Vec<NodeNumbers>,
     materials: Materials,
     shelf: Mutex<HashMap<BundleId, ServerBundle>>,
     /// Images asked for by each client so far.
-    asked: Mutex<HashMap<String, u64>>,
+    pub(super) asked: Mutex<HashMap<String, u64>>,
     /// Images and bytes of bundles that sessions are preparing or holding.
-    held: [AtomicUsize; 2],
+    pub(super) held: [AtomicUsize; 2],
     /// The model made ready for ciphertexts alone, by mode, or why it can't be.
     pub(super) encrypted: [OnceLock<Result<Ready, Refusal>>; 2],
 }
@@ -400,92 +398,9 @@ impl Server {
         Err(channel.refuse(Refusal { code: RefusalCode::Model, reason }))
     }
 
-    fn check_quota(&self, channel: &mut Channel, who: &str, images: usize) -> Result<(), ProtocolError> {
-        let most = self.policy.offer.max_images;
-        if images == 0 || images > most {
-            let reason = format!(
-                "a bundle of {images} images was asked for, this server prepares 1 to {most} at once"
-            );
-            return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
-        }
-        self.charge(channel, who, images)
-    }
-
-    /// Counts images against a client's quota, and refuses those beyond it.
-    pub(super) fn charge(
-        &self,
-        channel: &mut Channel,
-        who: &str,
-        images: usize,
-    ) -> Result<(), ProtocolError> {
-        if self.policy.quota == u64::MAX {
-            return Ok(());
-        }
-        let mut all = lock(&self.asked);
-        // Who is new when the book is full is not served: better than forgetting somebody's count.
-        let over = if all.len() >= MOST_CLIENTS && !all.contains_key(who) {
-            true
-        } else {
-            // Counted before the work: what is aborted counts too.
-            let asked = all.entry(who.to_owned()).or_default();
-            *asked = asked.saturating_add(images as u64);
-            *asked > self.policy.quota
-        };
-        drop(all);
-        if over {
-            let reason = format!("this server answers at most {} images per client", self.policy.quota);
-            return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
-        }
-        Ok(())
-    }
-
-    /// A place for the images of a bundle until the session has used, kept or lost it.
-    fn reserve(&self, channel: &mut Channel, plan: &Plan) -> Result<Place<'_>, ProtocolError> {
-        let (place, [images, bytes]) = self.hold(plan);
-        let reason = if images > self.policy.preparing {
-            format!(
-                "this server prepares at most {} images at once: try later, or fewer",
-                self.policy.preparing
-            )
-        } else if bytes > self.policy.memory {
-            format!(
-                "this bundle needs {} MB of this server, which has {} MB for all at once: try later, fewer images, or \
-                 three rounds per step",
-                place.taken[1] / 1_000_000,
-                self.policy.memory / 1_000_000
-            )
-        } else {
-            return Ok(place);
-        };
-        Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
-    }
-
-    /// Counts a bundle as held; with what is held then.
-    fn hold(&self, plan: &Plan) -> (Place<'_>, [usize; 2]) {
-        let place = Place { held: &self.held, taken: [plan.images(), plan.server_bytes()] };
-        let held =
-            [0, 1].map(|at| self.held[at].fetch_add(place.taken[at], Ordering::SeqCst) + place.taken[at]);
-        (place, held)
-    }
-
     /// The policy.
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// Counts bytes of the server's memory as held until the place is dropped; refuses what there is no room for.
-    pub(super) fn hold_bytes(&self, channel: &mut Channel, bytes: usize) -> Result<Place<'_>, ProtocolError> {
-        let place = Place { held: &self.held, taken: [0, bytes] };
-        let held = self.held[1].fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        if held <= self.policy.memory {
-            return Ok(place);
-        }
-        let reason = format!(
-            "this evaluation needs {} MB of this server, which has {} MB for all at once: try later",
-            bytes / 1_000_000,
-            self.policy.memory / 1_000_000
-        );
-        Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
     }
 
     fn no_bundle(&self, channel: &mut Channel) -> ProtocolError {
@@ -503,25 +418,11 @@ struct Own<'a> {
     _place: Place<'a>,
 }
 
-/// Images and bytes counted as held until this is dropped.
-pub(super) struct Place<'a> {
-    held: &'a [AtomicUsize; 2],
-    taken: [usize; 2],
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        for (held, taken) in self.held.iter().zip(self.taken) {
-            held.fetch_sub(taken, Ordering::SeqCst);
-        }
-    }
-}
-
 pub(super) fn unexpected(got: &str) -> ProtocolError {
     crate::PeerFault::Unexpected { expected: "the next step of the session", got: got.to_owned() }.into()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // A panic elsewhere leaves these maps whole: every change to them is a single call.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,3 +1,5 @@
+//! Sums of ciphertexts times whole numbers: every kernel against the slow twin, and what is refused.
+
 use rand_core::Rng;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Linear maps as diagonals on slots against the definition, on random shapes.
+
 use conv_fast::{ConvShape, direct_f64};
 use he_core::Seed;
 use rand_core::Rng;
