@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_claim_holds_from_its_figure_on() {
-        let found: Vec<bool> = of_network(&network(0.89)).iter().map(|claim| claim.holds).collect();
+        let found: Vec<bool> = of_network(&network(0.85)).iter().map(|claim| claim.holds).collect();
         assert_eq!(found, [true, true]);
         let worse = of_network(&network(1.5));
         assert_eq!((worse[0].holds, worse[1].holds), (true, false));
