@@ -29,7 +29,7 @@ use he_core::{Profile, Seed};
 use nn_merge::build;
 use nn_merge::model::Model;
 use nn_merge::pass::Cost;
-use protocol::ClientOptions;
+use protocol::{ClientOptions, OutputMode, Plan, ProtocolError, RoundChoice};
 
 use super::party::{Setting, measure};
 use super::{Effort, he_mode, machine};
@@ -124,6 +124,10 @@ fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<Networ
         }
         eprintln!("{}, {}", network.name, configuration.name);
         let model = if configuration.merging { &merged.0 } else { &written.0 };
+        if let Err(reason) = room(model, configuration, args.images) {
+            eprintln!("{}, {}: LEFT OUT ({reason})", network.name, configuration.name);
+            continue;
+        }
         sessions.push(session(network, model, configuration, args)?);
     }
     let wanted = args.only.is_none() && he_mode::NETWORKS.contains(&network.name) && !smoke;
@@ -149,6 +153,12 @@ fn model(network: &Network, loaded: &Loaded, profile: Profile, merging: bool) ->
     let (model, report) =
         build(&loaded.graph, &loaded.calibration, &options, &mut Seed::from_os()?.stream())?;
     Ok((model, report.after))
+}
+
+/// Whether the network is one for the configuration's construction.
+fn room(model: &Model, configuration: &Configuration, images: usize) -> Result<Plan, ProtocolError> {
+    let (mode, rounds) = (OutputMode::Label, RoundChoice::Three);
+    Plan::with_preprocessing(&model.manifest, images, mode, rounds, configuration.preprocessing)
 }
 
 fn session(

@@ -51,6 +51,8 @@ const FAST_BITS: f64 = 49.0;
 /// What a giant step costs in baby steps, and a key in rotations.
 const GIANT_COST: usize = 2;
 const KEY_COST: usize = 2;
+/// Bits that are tried beyond the formulas for scales, which are a little too small for some networks.
+const MOST_SLACK: u32 = 8;
 /// Ring degrees, the cheapest first.
 const DEGREES: [usize; 2] = [8192, 16384];
 /// Bounds of [`NoiseEstimate`] fail with at most this probability, as a power of two, under its model.
@@ -113,19 +115,26 @@ impl Scheme {
         debug_assert_eq!(params.profile(), Some(manifest.profile));
         let mut refused = ProtocolError::Caller("a network without linear layers needs no ckks".into());
         for degree in DEGREES {
-            match Self::of_degree(degree, manifest, bits) {
-                Ok(scheme) => return Ok(scheme),
-                Err(error) => refused = error,
+            for slack in 0..=MOST_SLACK {
+                match Self::of_degree(degree, f64::from(slack), manifest, bits) {
+                    Ok(scheme) => return Ok(scheme),
+                    Err(error) => refused = error,
+                }
             }
         }
         Err(refused)
     }
 
-    fn of_degree(degree: usize, manifest: &Manifest, weight_bits: u32) -> Result<Self, ProtocolError> {
+    fn of_degree(
+        degree: usize,
+        slack: f64,
+        manifest: &Manifest,
+        weight_bits: u32,
+    ) -> Result<Self, ProtocolError> {
         let slots = degree / 2;
         let shapes = shapes(manifest, slots)?;
         let baby_steps = baby_steps(&shapes, slots);
-        let sizes = Sizes::new(degree, &shapes, f64::from(weight_bits).exp2());
+        let sizes = Sizes::new(degree, &shapes, f64::from(weight_bits).exp2(), slack);
         let (he, dropped) = ring(degree, &sizes)?;
         let last_limbs = he.limbs() - dropped;
         let weight_scale = (last_limbs + 1..=he.limbs()).map(|limbs| he.last_prime(limbs)).product();
@@ -301,7 +310,8 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(degree: usize, shapes: &[Shape], weight: f64) -> Self {
+    /// With `slack` bits more of both scales than the formulas say.
+    fn new(degree: usize, shapes: &[Shape], weight: f64, slack: f64) -> Self {
         let n = degree as f64;
         let mut sizes = Self { mask: 20.0, weight: 20.0, last: 0.0 };
         for shape in shapes {
@@ -319,6 +329,7 @@ impl Sizes {
             let result = (terms * weight).log2() - 0.5;
             sizes.last = sizes.last.max(result);
         }
+        (sizes.mask, sizes.weight) = (sizes.mask + slack, sizes.weight + slack);
         // One bit for rounding up the width of the mask, a little for primes just below powers of two.
         sizes.last += sizes.mask + f64::from(MASKING.statistical_bits) + n.log2() / 2.0 + 1.1;
         sizes
