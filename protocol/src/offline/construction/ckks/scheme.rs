@@ -52,7 +52,7 @@ const FAST_BITS: f64 = 49.0;
 const GIANT_COST: usize = 2;
 const KEY_COST: usize = 2;
 /// Bits that are tried beyond the formulas for scales, which are a little too small for some networks.
-const MOST_SLACK: u32 = 8;
+const MOST_SLACK: u32 = 2;
 /// Ring degrees, the cheapest first.
 const DEGREES: [usize; 2] = [8192, 16384];
 /// Bounds of [`NoiseEstimate`] fail with at most this probability, as a power of two, under its model.
