@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use nn_merge::fixed_point::quantize_image;
+use nn_merge::fixed_point::{first_largest, quantize_image};
 use nn_merge::model::{InputSpec, Manifest};
 use protocol::channel::{TcpOptions, connect};
 use protocol::offline::ClientBundle;
@@ -295,17 +295,6 @@ fn logit_unit(manifest: &Manifest, mode: OutputMode) -> f64 {
         OutputMode::Logits { bits } => manifest.output.scale / f64::from(bits).exp2(),
         OutputMode::Label | OutputMode::Top { .. } => 1.0,
     }
-}
-
-/// Index of the largest value, the first among equals; 0 for no values.
-pub(crate) fn first_largest<T: PartialOrd>(values: &[T]) -> usize {
-    let mut best = 0;
-    for (at, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = at;
-        }
-    }
-    best
 }
 
 #[cfg(test)]

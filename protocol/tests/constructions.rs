@@ -10,19 +10,17 @@ mod common;
 use std::iter::zip;
 use std::sync::Arc;
 
-use common::{check_by, fresh_seed, inputs, model, plan_by, width};
+use common::{check_by, check_messages, fresh_seed, inputs, model, plan_by, width};
 use he_core::split::Epoch;
 use he_core::{Modulus, Profile, Seed};
 use nn_merge::fixed_point::networks::{Conv, Sketch, random};
 use nn_merge::model::Model;
-use protocol::channel::Traffic;
 use protocol::handshake::Methods;
 use protocol::offline::construction::{
-    ClientKeys, Material, ServerKeys, client_keys, client_open, client_setup, keys_bytes, prepared,
-    replies_bytes, server_reply, server_setup,
+    ClientKeys, Material, ServerKeys, client_keys, client_open, client_setup, prepared, server_reply,
+    server_setup,
 };
 use protocol::offline::rho::Rho;
-use protocol::report::{Report, Stage};
 use protocol::store::Store;
 use protocol::testing::in_process;
 use protocol::{
@@ -94,63 +92,12 @@ fn random_graphs_equal_the_oracle() {
     }
 }
 
-/// One session of two bundles: its report, and the traffic of each online stage.
-fn session(
-    server: &Server,
-    construction: Preprocessing,
-    inputs: &[i64],
-    images: usize,
-) -> (Report, [Traffic; 2]) {
-    let seed = Seed::from_bytes(fresh_seed("session"));
-    let options = ClientOptions::new().preprocessing(construction).rounds(Rounds::Three);
-    let (result, served) = in_process(server, seed.fork("serving", &[]), seed, |client| {
-        let mut client = client.agree_on(options)?;
-        let mut online = [Traffic::default(); 2];
-        for online in &mut online {
-            let bundle = client.prepare(images, &mut |_, _| {})?;
-            let before = client.traffic();
-            client.infer(bundle, inputs, &mut |_, _| {})?;
-            *online = client.traffic() - before;
-        }
-        Ok((client.finish()?, online))
-    });
-    served.unwrap();
-    result.unwrap()
-}
-
 #[test]
 fn messages_have_the_computed_sizes_and_the_online_stage_is_that_of_split() {
-    const HEADER: u64 = 12;
     for (construction, profile) in OTHERS.into_iter().flat_map(|c| Profile::ALL.map(|p| (c, p))) {
         let seed = Seed::from_bytes(fresh_seed("model"));
         let server = server(model(profile, &seed), Methods::default(), &seed);
-        let images = 2;
-        let inputs = inputs(server.model(), images, &seed);
-        let (report, online) = session(&server, construction, &inputs, images);
-        let plan = plan_by(construction, server.model(), images, OutputMode::Label);
-        let sizes = |layer: &str| {
-            let row = report
-                .rows()
-                .iter()
-                .find(|row| row.stage == Stage::Preprocessing && row.part == "linear" && row.layer == layer);
-            row.map(|row| (row.bytes_sent, row.bytes_received)).unwrap()
-        };
-        for layer in plan.layers() {
-            let expected = [keys_bytes(&plan, layer), replies_bytes(&plan, layer)]
-                .map(|bytes| 2 * (HEADER + bytes as u64));
-            assert_eq!(sizes(&layer.name), (expected[0], expected[1]), "{construction} {profile}");
-            assert_eq!(layer.deltas, [0, 0]);
-        }
-        let setup = HEADER + plan.scheme().setup_bytes() as u64;
-        assert_eq!(sizes("keys of the session"), (setup, 0), "once for two bundles");
-        let (_, split) = session(&server, Preprocessing::Split, &inputs, images);
-        for (own, other) in zip(online, split) {
-            assert_eq!(
-                (own.sent, own.received, own.rounds),
-                (other.sent, other.received, other.rounds),
-                "{construction} {profile}"
-            );
-        }
+        check_messages(construction, &server, &seed, &format!("{construction} {profile}"));
     }
 }
 

@@ -24,7 +24,7 @@ use he_core::{Profile, Seed};
 use nn_merge::build;
 use nn_merge::evaluate::Evaluator;
 use nn_merge::fixed_point::first_largest;
-use nn_merge::model::InputSpec;
+use nn_merge::model::{InputSpec, Model};
 use protocol::channel::{Channel, pair};
 use protocol::{Client, ClientOptions, Output, Policy, Server};
 use serde::Serialize;
@@ -41,16 +41,19 @@ const USUAL: [&str; 4] = ["mnist-8", "falcon_minionn_mnist", "resnet20_cifar10",
 /// How a network is run on its test images.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
-    /// The ring.
-    pub(crate) profile: Profile,
-    /// Images; the set's own number if none is given.
+    /// Images; all there are if none is given.
     pub(crate) images: Option<usize>,
-    /// Images per bundle, likewise.
+    /// Images per bundle; the set's own number if none is given.
     pub(crate) bundle: Option<usize>,
-    /// Merged, or as it was written.
-    pub(crate) merging: bool,
     /// What is asked of the server.
     pub(crate) options: ClientOptions,
+}
+
+/// Test images, and what float arithmetic says of them.
+pub(crate) struct Examples {
+    set: Set,
+    test: Labelled,
+    expected: Vec<usize>,
 }
 
 /// What to judge.
@@ -104,19 +107,17 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let mut rows = Vec::new();
     for network in networks {
-        let trial = Trial {
-            profile: args.profile,
-            images: args.images,
-            bundle: args.bundle,
-            merging: true,
-            options: ClientOptions::new(),
+        let loaded = network.load()?;
+        let examples = loaded.as_ref().map(|loaded| Examples::load(network, loaded, args.images));
+        let (Some(loaded), Some(examples)) = (loaded, examples.transpose()?.flatten()) else {
+            eprintln!("{}: SKIPPED (no labelled images: are the shared data there?)", network.name);
+            continue;
         };
-        match attempt(network, &trial)? {
-            Some(row) => rows.push(row),
-            None => {
-                eprintln!("{}: SKIPPED (no labelled images: are the shared data there?)", network.name);
-            }
-        }
+        let options = network.options(args.profile);
+        let mut rng = Seed::from_os()?.stream();
+        let (model, _) = build(&loaded.graph, &loaded.calibration, &options, &mut rng)?;
+        let trial = Trial { images: None, bundle: args.bundle, options: ClientOptions::new() };
+        rows.push(attempt(network, model, &examples, &trial)?);
     }
     let good = rows.iter().all(|row| row.verdict.percent() >= args.least) && !rows.is_empty();
     if args.json {
@@ -128,29 +129,40 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(good)
 }
 
-/// Runs a network on its test images; `None` where the data for it are not there.
-pub(crate) fn attempt(network: &Network, trial: &Trial) -> Result<Option<Row>> {
-    let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(None) };
-    let Some(loaded) = network.load()? else { return Ok(None) };
-    let (images, bundle) = match set {
-        Set::Photographs => (usize::MAX, 1),
-        Set::Cifar10 | Set::Cifar100 => (1000, 16),
-        _ => (5000, 32),
+impl Examples {
+    /// So many test images of a network, the set's own number if none is given; `None` where the data for it are not there.
+    pub(crate) fn load(network: &Network, loaded: &Loaded, images: Option<usize>) -> Result<Option<Self>> {
+        let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(None) };
+        let usual = match set {
+            Set::Photographs => usize::MAX,
+            Set::Cifar10 | Set::Cifar100 => 1000,
+            _ => 5000,
+        };
+        let test = images::test(set, images.unwrap_or(usual))?;
+        let expected = match network.expected_file() {
+            Some(file) => {
+                let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+                judge::expected(&text, &test)?
+            }
+            None if loaded.calibration.is_empty() => return Ok(None),
+            None => float_labels(network, loaded, set, &test)?,
+        };
+        Ok(Some(Self { set, test, expected }))
+    }
+}
+
+/// Runs a network's model on test images.
+pub(crate) fn attempt(network: &Network, model: Model, examples: &Examples, trial: &Trial) -> Result<Row> {
+    let count = trial.images.unwrap_or(usize::MAX).min(examples.test.pixels.len());
+    let (pixels, expected) = (&examples.test.pixels[..count], &examples.expected[..count]);
+    let truth = &examples.test.labels[..count.min(examples.test.labels.len())];
+    let usual = match examples.set {
+        Set::Photographs => 1,
+        Set::Cifar10 | Set::Cifar100 => 16,
+        _ => 32,
     };
-    let test = images::test(set, trial.images.unwrap_or(images))?;
-    let bundle = trial.bundle.unwrap_or(bundle).clamp(1, test.pixels.len().max(1));
-    let expected = match network.expected_file() {
-        Some(file) => {
-            let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            judge::expected(&text, &test)?
-        }
-        None if loaded.calibration.is_empty() => return Ok(None),
-        None => float_labels(network, &loaded, set, &test)?,
-    };
-    let mut rng = Seed::from_os()?.stream();
-    let mut options = network.options(trial.profile);
-    options.merging = trial.merging;
-    let (model, _) = build(&loaded.graph, &loaded.calibration, &options, &mut rng)?;
+    let bundle = trial.bundle.unwrap_or(usual).clamp(1, count.max(1));
+    let profile = model.manifest.profile.to_string();
 
     let mut policy = Policy::default();
     policy.offer.max_images = policy.offer.max_images.max(bundle);
@@ -161,29 +173,26 @@ pub(crate) fn attempt(network: &Network, trial: &Trial) -> Result<Option<Row>> {
             server.serve(&mut Channel::new(far, PATIENCE), "here", PATIENCE, Seed::from_os()?)?;
             Ok(())
         });
-        let asked = ask(Channel::new(near, PATIENCE), trial.options, network.name, &test, &expected, bundle);
+        let asked = ask(Channel::new(near, PATIENCE), trial.options, network.name, pixels, expected, bundle);
         let served = serving.join().map_err(|_| anyhow!("the server's thread panicked"))?;
         // The client's error says more where both failed; a failed server takes the client with it.
         let asked = asked?;
         served.map(|()| asked)
     })?;
-    Ok(Some(Row {
+    Ok(Row {
         name: network.name,
-        profile: trial.profile.to_string(),
+        profile,
         bundle,
-        verdict: judge(&labels, &expected, &test.labels),
+        verdict: judge(&labels, expected, truth),
         preprocessing_seconds: seconds[0],
         online_seconds: seconds[1],
-    }))
+    })
 }
 
 /// The labels that the network as imported gives in single precision.
 fn float_labels(network: &Network, loaded: &Loaded, set: Set, test: &Labelled) -> Result<Vec<usize>> {
     let evaluator = Evaluator::<f32>::new(&loaded.graph)?;
-    let label = |pixels: &Vec<u8>| {
-        let logits = evaluator.run(&network.normalised(set, pixels))?;
-        Ok(first_largest(&logits.iter().map(|&logit| f64::from(logit)).collect::<Vec<f64>>()))
-    };
+    let label = |pixels: &Vec<u8>| Ok(first_largest(&evaluator.run(&network.normalised(set, pixels))?));
     test.pixels.iter().map(label).collect()
 }
 
@@ -192,14 +201,14 @@ fn ask(
     channel: Channel,
     options: ClientOptions,
     name: &str,
-    test: &Labelled,
+    pixels: &[Vec<u8>],
     expected: &[usize],
     bundle: usize,
 ) -> Result<(Vec<usize>, [f64; 2])> {
     let mut client = Client::connect(channel, Seed::from_os()?)?.agree_on(options)?;
     let input = client.manifest().input.clone();
     let (mut labels, mut seconds) = (Vec::new(), [0.0; 2]);
-    for images in test.pixels.chunks(bundle) {
+    for images in pixels.chunks(bundle) {
         // The last bundle is filled up with its first image: a bundle of another size is another layout.
         let filled = images.iter().chain(std::iter::repeat(&images[0])).take(bundle);
         let inputs: Vec<i64> = filled.flat_map(|pixels| quantised(&input, pixels)).collect();
@@ -212,7 +221,7 @@ fn ask(
         let Output::Labels(found) = output else { return Err(anyhow!("the server gave no labels")) };
         labels.extend(found.into_iter().take(images.len()));
         let agree = labels.iter().zip(expected).filter(|(label, expected)| label == expected).count();
-        eprintln!("{name}: {agree} of {} agree ({} in all)", labels.len(), test.pixels.len());
+        eprintln!("{name}: {agree} of {} agree ({} in all)", labels.len(), pixels.len());
     }
     client.finish()?;
     Ok((labels, seconds))

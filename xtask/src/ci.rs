@@ -35,7 +35,12 @@ const SMOKES: &[Smoke] = &[
     bench("bench he", &["bench", "he", "--effort", "smoke", "--json"]),
     bench("bench layers", &["bench", "layers", "--effort", "smoke", "--json"]),
     bench("bench network", &["bench", "network", "--effort", "smoke", "--json"]),
-    bench("bench paper", &["bench", "paper", "--effort", "smoke", "--json"]),
+    Smoke {
+        name: "bench paper",
+        program: Program::Xtask,
+        arguments: &["bench", "paper", "--effort", "smoke", "--json"],
+        json: &["schema", "machine", "commit", "networks"],
+    },
     bench("bench activation", &["bench", "activation", "--effort", "smoke", "--json"]),
     Smoke {
         name: "deep",

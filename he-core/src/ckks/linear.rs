@@ -32,6 +32,9 @@ use crate::rns::RnsPoly;
 /// What a giant step costs in baby steps, which share their decomposition; for [`Diagonals::baby_steps`].
 const GIANT_COST: usize = 2;
 
+/// A giant step, and the encoded diagonals of its baby steps.
+type Group = (usize, Vec<(usize, Plaintext)>);
+
 /// A matrix by its diagonals that are not zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagonals {
@@ -144,7 +147,7 @@ fn chain(giants: &[usize], slots: usize) -> (Vec<(usize, usize)>, usize) {
 #[derive(Debug)]
 pub struct LinearTransform {
     /// Giant step, and baby steps with their turned diagonals.
-    groups: Vec<(usize, Vec<(usize, Plaintext)>)>,
+    groups: Vec<Group>,
     limbs: usize,
     scale: f64,
 }
@@ -240,24 +243,11 @@ impl Params {
         matrix: &LinearTransform,
         keys: &GaloisKeys,
     ) -> Result<Ciphertext, HeError> {
-        let limbs = x.limbs();
-        if matrix.limbs < limbs {
-            return Err(HeError::Limbs { needed: limbs, found: matrix.limbs });
-        }
-        let scale = self.product_scale(x.scale, matrix.scale, limbs)?;
-        let babies: BTreeSet<_> =
-            matrix.groups.iter().flat_map(|(_, terms)| terms.iter().map(|&(j, _)| j)).collect();
-        let steps: Vec<_> = babies.iter().map(|&j| j as i64).collect();
-        let turned: BTreeMap<_, _> = babies.into_iter().zip(self.rotate_many(x, &steps, keys)?).collect();
-        let group = |(giant, terms): &(usize, Vec<(usize, Plaintext)>)| {
-            let terms: Vec<_> = terms.iter().map(|(j, diagonal)| (&turned[j], diagonal)).collect();
-            self.rotate(&self.dot_plain(&terms, limbs, scale), *giant as i64, keys)
-        };
+        let babies = self.babies(x, matrix, keys)?;
+        let group = |(giant, terms): &Group| self.rotate(&babies.sum(self, terms), *giant as i64, keys);
         let groups: Vec<_> = matrix.groups.par_iter().map(group).collect::<Result<_, _>>()?;
         let mut groups = groups.into_iter();
-        let empty =
-            HeError::Count { what: "diagonals that are not zero", found: 0, least: 1, most: self.slots() };
-        let mut sum = groups.next().ok_or(empty)?;
+        let mut sum = groups.next().ok_or_else(|| self.zeros())?;
         groups.try_for_each(|group| sum.add(&group))?;
         Ok(sum)
     }
@@ -277,6 +267,23 @@ impl Params {
         matrix: &LinearTransform,
         keys: &GaloisKeys,
     ) -> Result<Ciphertext, HeError> {
+        let babies = self.babies(x, matrix, keys)?;
+        let giants: Vec<usize> = matrix.groups.iter().map(|&(giant, _)| giant).collect();
+        let (order, start) = chain(&giants, self.slots());
+        // Diagonals were turned back by their whole giant step; that is what the chain adds up to.
+        let sums: Vec<_> =
+            order.par_iter().map(|&(group, _)| babies.sum(self, &matrix.groups[group].1)).collect();
+        let mut chain = order.iter().zip(sums).rev();
+        let (_, mut sum) = chain.next().ok_or_else(|| self.zeros())?;
+        for (&(_, gap), own) in chain {
+            sum = self.rotate(&sum, gap as i64, keys)?;
+            sum.add(&own)?;
+        }
+        self.rotate(&sum, start as i64, keys)
+    }
+
+    /// The baby steps of a transform.
+    fn babies(&self, x: &Ciphertext, matrix: &LinearTransform, keys: &GaloisKeys) -> Result<Babies, HeError> {
         let limbs = x.limbs();
         if matrix.limbs < limbs {
             return Err(HeError::Limbs { needed: limbs, found: matrix.limbs });
@@ -285,28 +292,13 @@ impl Params {
         let babies: BTreeSet<_> =
             matrix.groups.iter().flat_map(|(_, terms)| terms.iter().map(|&(j, _)| j)).collect();
         let steps: Vec<_> = babies.iter().map(|&j| j as i64).collect();
-        let turned: BTreeMap<_, _> = babies.into_iter().zip(self.rotate_many(x, &steps, keys)?).collect();
-        let giants: Vec<usize> = matrix.groups.iter().map(|&(giant, _)| giant).collect();
-        let (order, start) = chain(&giants, self.slots());
-        // Diagonals were turned back by their whole giant step; that is what the chain adds up to.
-        let sums: Vec<_> = order
-            .par_iter()
-            .map(|&(group, _)| {
-                let terms: Vec<_> =
-                    matrix.groups[group].1.iter().map(|(j, diagonal)| (&turned[j], diagonal)).collect();
-                self.dot_plain(&terms, limbs, scale)
-            })
-            .collect();
-        let mut chain = order.iter().zip(sums).rev();
-        let Some((_, mut sum)) = chain.next() else {
-            let most = self.slots();
-            return Err(HeError::Count { what: "diagonals that are not zero", found: 0, least: 1, most });
-        };
-        for (&(_, gap), own) in chain {
-            sum = self.rotate(&sum, gap as i64, keys)?;
-            sum.add(&own)?;
-        }
-        self.rotate(&sum, start as i64, keys)
+        let turned = babies.into_iter().zip(self.rotate_many(x, &steps, keys)?).collect();
+        Ok(Babies { turned, limbs, scale })
+    }
+
+    /// What is said of a matrix of zeros.
+    fn zeros(&self) -> HeError {
+        HeError::Count { what: "diagonals that are not zero", found: 0, least: 1, most: self.slots() }
     }
 
     /// The sum of products with plaintexts, of ciphertexts of degree 1 and `limbs` limbs, with one reduction per limb.
@@ -321,5 +313,20 @@ impl Params {
         };
         let inner = rlwe::Ciphertext::from_parts(vec![part(0), part(1)]);
         Ciphertext { inner: inner.expect("two parts of the same limbs"), scale }
+    }
+}
+
+/// A ciphertext turned by every baby step of a matrix, and what its products with diagonals are.
+struct Babies {
+    turned: BTreeMap<usize, Ciphertext>,
+    limbs: usize,
+    scale: f64,
+}
+
+impl Babies {
+    /// The sum of a group, before its giant step.
+    fn sum(&self, params: &Params, terms: &[(usize, Plaintext)]) -> Ciphertext {
+        let terms: Vec<_> = terms.iter().map(|(j, diagonal)| (&self.turned[j], diagonal)).collect();
+        params.dot_plain(&terms, self.limbs, self.scale)
     }
 }

@@ -384,7 +384,7 @@ impl<'a> Bias<'a> {
     }
 }
 
-/// Index of the largest value, the first of equals.
-pub fn first_largest(values: &[f64]) -> usize {
-    values.iter().enumerate().fold(0, |best, (i, &v)| if v > values[best] { i } else { best })
+/// Index of the largest value, the first of equals; 0 for no values.
+pub fn first_largest<T: PartialOrd>(values: &[T]) -> usize {
+    values.iter().enumerate().fold(0, |best, (i, v)| if *v > values[best] { i } else { best })
 }

@@ -12,6 +12,7 @@
 use he_core::Seed;
 use he_core::ckks::{Ciphertext, SeededCiphertext};
 use he_core::rlwe::{GaloisKeys, PublicKey, RelinKey, SecretKey};
+use nn_merge::fixed_point::first_largest;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -139,10 +140,4 @@ impl ClientKeys {
         let labels = logits.iter().map(|row| first_largest(row)).collect();
         Ok(Decrypted { logits, labels })
     }
-}
-
-/// Index of the largest number, the first among equals; 0 for none.
-fn first_largest(row: &[f64]) -> usize {
-    let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-    (0..row.len()).fold(0, better)
 }

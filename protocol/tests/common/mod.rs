@@ -8,8 +8,11 @@ use he_core::{Profile, Seed};
 use nn_merge::fixed_point::networks::{Conv, Sketch};
 use nn_merge::fixed_point::{evaluate_exact, evaluate_with};
 use nn_merge::model::{LocalOp, Model, limits};
+use protocol::channel::Traffic;
+use protocol::offline::construction::{keys_bytes, replies_bytes};
+use protocol::report::{Report, Stage};
 use protocol::testing::{in_process, replay};
-use protocol::{ClientOptions, Output, OutputMode, Plan, Policy, Preprocessing, RoundChoice, Server};
+use protocol::{ClientOptions, Output, OutputMode, Plan, Policy, Preprocessing, RoundChoice, Rounds, Server};
 use rand_core::Rng;
 
 /// A seed from the system, printed so that a failure can be replayed.
@@ -140,4 +143,61 @@ pub(crate) fn check_by(
         }
     }
     worst
+}
+
+/// One session of two bundles: its report, and the traffic of each online stage.
+fn session(
+    server: &Server,
+    construction: Preprocessing,
+    inputs: &[i64],
+    images: usize,
+) -> (Report, [Traffic; 2]) {
+    let seed = Seed::from_bytes(fresh_seed("session"));
+    let options = ClientOptions::new().preprocessing(construction).rounds(Rounds::Three);
+    let (result, served) = in_process(server, seed.fork("serving", &[]), seed, |client| {
+        let mut client = client.agree_on(options)?;
+        let mut online = [Traffic::default(); 2];
+        for online in &mut online {
+            let bundle = client.prepare(images, &mut |_, _| {})?;
+            let before = client.traffic();
+            client.infer(bundle, inputs, &mut |_, _| {})?;
+            *online = client.traffic() - before;
+        }
+        Ok((client.finish()?, online))
+    });
+    served.expect("an honest session");
+    result.expect("an honest session")
+}
+
+/// Two bundles of two images: messages of the preprocessing have the computed sizes, keys go once, and the online stage is as
+/// long as with `split`.
+pub(crate) fn check_messages(construction: Preprocessing, server: &Server, seed: &Seed, what: &str) {
+    const HEADER: u64 = 12;
+    let images = 2;
+    let inputs = inputs(server.model(), images, seed);
+    let (report, online) = session(server, construction, &inputs, images);
+    let plan = plan_by(construction, server.model(), images, OutputMode::Label);
+    let sizes = |layer: &str| {
+        let row = report
+            .rows()
+            .iter()
+            .find(|row| row.stage == Stage::Preprocessing && row.part == "linear" && row.layer == layer);
+        row.map(|row| (row.bytes_sent, row.bytes_received)).expect("a row for every layer")
+    };
+    for layer in plan.layers() {
+        let [sent, received] =
+            [keys_bytes(&plan, layer), replies_bytes(&plan, layer)].map(|bytes| 2 * (HEADER + bytes as u64));
+        assert_eq!(sizes(&layer.name), (sent, received), "{what}");
+        assert_eq!(layer.deltas, [0, 0], "{what}");
+    }
+    let setup = HEADER + plan.scheme().setup_bytes() as u64;
+    assert_eq!(sizes("keys of the session"), (setup, 0), "{what}: once for two bundles");
+    let (_, split) = session(server, Preprocessing::Split, &inputs, images);
+    for (own, other) in online.iter().zip(&split) {
+        assert_eq!(
+            (own.sent, own.received, own.rounds),
+            (other.sent, other.received, other.rounds),
+            "{what}"
+        );
+    }
 }

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use he_core::{Profile, Seed};
 use nn_merge::build;
 use nn_merge::evaluate::Evaluator;
+use nn_merge::fixed_point::first_largest;
 use protocol::encrypted::{Decrypted, Mode, Timings};
 use protocol::report::{Stage, peak_memory_bytes};
 use protocol::testing::in_process;
@@ -167,9 +168,7 @@ impl Figures {
         let mut figures = Self { error: 0.0, largest: 0.0, same: 0, right: 0 };
         let rows = answers.iter().flat_map(|(answers, _)| answers.logits.iter().zip(&answers.labels));
         for (((logits, &label), expected), &truth) in rows.zip(expected).zip(labels) {
-            let best =
-                (0..expected.len()).fold(0, |best, at| if expected[at] > expected[best] { at } else { best });
-            figures.same += usize::from(label == best);
+            figures.same += usize::from(label == first_largest(expected));
             figures.right += usize::from(label == truth);
             for (found, expected) in logits.iter().zip(expected) {
                 figures.error = figures.error.max((found - expected).abs());

@@ -18,7 +18,7 @@ mod text;
 use std::time::Instant;
 
 use nn_merge::evaluate::Evaluator;
-use nn_merge::fixed_point::evaluate_exact;
+use nn_merge::fixed_point::{evaluate_exact, first_largest};
 use nn_merge::model::{Manifest, Model};
 use nn_merge::noise::least_ratio;
 use nn_merge::{BuildOptions, Graph, MergeReport, NnError, build, onnx};
@@ -33,9 +33,7 @@ use crate::error::Failure;
 use crate::images::{Image, Wanted};
 use crate::output::{Console, StageCost, Stages, hex, print, print_json};
 use crate::progress::Progress;
-use crate::session::{
-    Answers, Session, bundles, first_largest, fresh_seed, network_input, quantised, wanted,
-};
+use crate::session::{Answers, Session, bundles, fresh_seed, network_input, quantised, wanted};
 use crate::terms::Agreed;
 
 use samples::{NAME, NETWORK};

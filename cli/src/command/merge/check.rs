@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nn_merge::evaluate::Evaluator;
-use nn_merge::fixed_point::{evaluate_exact, quantize_image};
+use nn_merge::fixed_point::{evaluate_exact, first_largest, quantize_image};
 use nn_merge::model::InputSpec;
 use nn_merge::{Graph, Model, NnError};
 use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::counted;
-use crate::session::first_largest;
 use crate::terminal::table;
 
 /// Runs every input alone, since networks are checked for one image at a time.

@@ -3,10 +3,9 @@
 
 use core::arch::x86_64::*;
 
-use super::simd::{Entry, Simd};
-use super::sums;
-use crate::ntt::lanes::{Lanes, Width};
-use crate::ntt::{Kernel, Roots, passes};
+use super::simd::{Simd, entries};
+use crate::ntt::Kernel;
+use crate::ntt::lanes::Lanes;
 
 /// Proof that this CPU has AVX-512F: values are made by [`Avx512::detect`] alone, and every SAFETY comment below rests on
 /// that.
@@ -18,39 +17,9 @@ impl Avx512 {
     pub(super) fn detect() -> Option<Self> {
         Kernel::Avx512.detected().then_some(Self(()))
     }
-
-    pub(super) fn forward<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-        #[target_feature(enable = "avx512f")]
-        fn inside<W: Width<Avx512>>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-            passes::forward::<Avx512, W>(s, words, roots, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, words, roots, q) }
-    }
-
-    pub(super) fn inverse<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-        #[target_feature(enable = "avx512f")]
-        fn inside<W: Width<Avx512>>(s: Avx512, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-            passes::inverse::<Avx512, W>(s, words, roots, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, words, roots, q) }
-    }
-
-    pub(super) fn accumulate<W: Width<Self> + Entry>(
-        self,
-        terms: &[(&[u32], &[u32])],
-        acc: &mut [u32],
-        q: u32,
-    ) {
-        #[target_feature(enable = "avx512f")]
-        fn inside<W: Width<Avx512> + Entry>(s: Avx512, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
-            sums::accumulate::<Avx512, W>(s, terms, acc, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, terms, acc, q) }
-    }
 }
+
+entries!(Avx512, "avx512f");
 
 impl Lanes for Avx512 {
     type Word = u32;

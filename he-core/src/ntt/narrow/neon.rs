@@ -3,10 +3,9 @@
 
 use core::arch::aarch64::*;
 
-use super::simd::{Entry, Simd};
-use super::sums;
-use crate::ntt::lanes::{Lanes, Width};
-use crate::ntt::{Kernel, Roots, passes};
+use super::simd::{Simd, entries};
+use crate::ntt::Kernel;
+use crate::ntt::lanes::Lanes;
 
 /// Proof that this CPU has NEON: values are made by [`Neon::detect`] alone, and every SAFETY comment below rests on
 /// that.
@@ -18,39 +17,9 @@ impl Neon {
     pub(super) fn detect() -> Option<Self> {
         Kernel::Neon.detected().then_some(Self(()))
     }
-
-    pub(super) fn forward<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-        #[target_feature(enable = "neon")]
-        fn inside<W: Width<Neon>>(s: Neon, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-            passes::forward::<Neon, W>(s, words, roots, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, words, roots, q) }
-    }
-
-    pub(super) fn inverse<W: Width<Self>>(self, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-        #[target_feature(enable = "neon")]
-        fn inside<W: Width<Neon>>(s: Neon, words: &mut [u32], roots: &Roots<u32>, q: u32) {
-            passes::inverse::<Neon, W>(s, words, roots, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, words, roots, q) }
-    }
-
-    pub(super) fn accumulate<W: Width<Self> + Entry>(
-        self,
-        terms: &[(&[u32], &[u32])],
-        acc: &mut [u32],
-        q: u32,
-    ) {
-        #[target_feature(enable = "neon")]
-        fn inside<W: Width<Neon> + Entry>(s: Neon, terms: &[(&[u32], &[u32])], acc: &mut [u32], q: u32) {
-            sums::accumulate::<Neon, W>(s, terms, acc, q);
-        }
-        // SAFETY: see the type.
-        unsafe { inside::<W>(self, terms, acc, q) }
-    }
 }
+
+entries!(Neon, "neon");
 
 impl Lanes for Neon {
     type Word = u32;

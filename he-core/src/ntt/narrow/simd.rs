@@ -297,3 +297,68 @@ impl<S: Simd> Width<S> for Whole {
         x
     }
 }
+
+/// The entries to the walks over memory, compiled for the instructions that a value of `$set` is the proof of.
+macro_rules! entries {
+    ($set:ident, $features:literal) => {
+        impl $set {
+            pub(super) fn forward<W: $crate::ntt::lanes::Width<Self>>(
+                self,
+                words: &mut [u32],
+                roots: &$crate::ntt::Roots<u32>,
+                q: u32,
+            ) {
+                #[target_feature(enable = $features)]
+                fn inside<W: $crate::ntt::lanes::Width<$set>>(
+                    s: $set,
+                    words: &mut [u32],
+                    roots: &$crate::ntt::Roots<u32>,
+                    q: u32,
+                ) {
+                    $crate::ntt::passes::forward::<$set, W>(s, words, roots, q);
+                }
+                // SAFETY: see the type.
+                unsafe { inside::<W>(self, words, roots, q) }
+            }
+
+            pub(super) fn inverse<W: $crate::ntt::lanes::Width<Self>>(
+                self,
+                words: &mut [u32],
+                roots: &$crate::ntt::Roots<u32>,
+                q: u32,
+            ) {
+                #[target_feature(enable = $features)]
+                fn inside<W: $crate::ntt::lanes::Width<$set>>(
+                    s: $set,
+                    words: &mut [u32],
+                    roots: &$crate::ntt::Roots<u32>,
+                    q: u32,
+                ) {
+                    $crate::ntt::passes::inverse::<$set, W>(s, words, roots, q);
+                }
+                // SAFETY: see the type.
+                unsafe { inside::<W>(self, words, roots, q) }
+            }
+
+            pub(super) fn accumulate<W: $crate::ntt::lanes::Width<Self> + super::simd::Entry>(
+                self,
+                terms: &[(&[u32], &[u32])],
+                acc: &mut [u32],
+                q: u32,
+            ) {
+                #[target_feature(enable = $features)]
+                fn inside<W: $crate::ntt::lanes::Width<$set> + super::simd::Entry>(
+                    s: $set,
+                    terms: &[(&[u32], &[u32])],
+                    acc: &mut [u32],
+                    q: u32,
+                ) {
+                    super::sums::accumulate::<$set, W>(s, terms, acc, q);
+                }
+                // SAFETY: see the type.
+                unsafe { inside::<W>(self, terms, acc, q) }
+            }
+        }
+    };
+}
+pub(super) use entries;

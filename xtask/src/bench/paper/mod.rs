@@ -33,7 +33,7 @@ use protocol::{ClientOptions, OutputMode, Plan, ProtocolError, RoundChoice};
 
 use super::party::{Setting, measure};
 use super::{Effort, he_mode, machine};
-use crate::accuracy::{Trial, attempt};
+use crate::accuracy::{Examples, Trial, attempt};
 use crate::networks::{self, Loaded, Network};
 use configuration::Configuration;
 use figures::{Accuracy, Document, NetworkFigures, Session};
@@ -117,6 +117,10 @@ fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<Networ
     let (written, merged) = (written?, merged?);
     let mut convolutions = linear::measure(&merged.0, true, args.images, smoke)?;
     convolutions.extend(linear::measure(&written.0, false, args.images, smoke)?);
+    let examples = match args.test_images {
+        0 => None,
+        _ => Examples::load(network, loaded, Some(if smoke { 8 } else { args.test_images }))?,
+    };
     let mut sessions = Vec::new();
     for configuration in configuration::all(smoke) {
         if args.only.as_ref().is_some_and(|only| !configuration.name.contains(only.as_str())) {
@@ -128,7 +132,7 @@ fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<Networ
             eprintln!("{}, {}: LEFT OUT ({reason})", network.name, configuration.name);
             continue;
         }
-        sessions.push(session(network, model, configuration, args)?);
+        sessions.push(session(network, model, examples.as_ref(), configuration, args)?);
     }
     let wanted = args.only.is_none() && he_mode::NETWORKS.contains(&network.name) && !smoke;
     let encrypted = match wanted {
@@ -164,6 +168,7 @@ fn room(model: &Model, configuration: &Configuration, images: usize) -> Result<P
 fn session(
     network: &Network,
     model: &Model,
+    examples: Option<&Examples>,
     configuration: &'static Configuration,
     args: &Args,
 ) -> Result<Session> {
@@ -177,21 +182,12 @@ fn session(
         ..Setting::DEFAULT
     };
     let measured = measure(model, setting)?;
-    let wanted = args.test_images.min(configuration.most_images);
-    let accuracy = match wanted {
-        0 => None,
-        images => {
-            let trial = Trial {
-                profile: args.profile,
-                images: Some(if smoke { images.min(8) } else { images }),
-                bundle: Some(if smoke { 8 } else { configuration.bundle }),
-                merging: configuration.merging,
-                options: ClientOptions::new()
-                    .preprocessing(configuration.preprocessing)
-                    .rounds(configuration.rounds),
-            };
-            attempt(network, &trial)?.map(Accuracy::new)
-        }
+    let trial = Trial {
+        images: Some(configuration.most_images),
+        bundle: Some(if smoke { 8 } else { configuration.bundle }),
+        options: ClientOptions::new().preprocessing(configuration.preprocessing).rounds(configuration.rounds),
     };
+    let accuracy = examples.map(|examples| attempt(network, model.clone(), examples, &trial)).transpose()?;
+    let accuracy = accuracy.map(Accuracy::new);
     Ok(Session::new(configuration, args.images, measured, accuracy))
 }
