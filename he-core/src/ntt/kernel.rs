@@ -15,7 +15,7 @@ pub enum Kernel {
     Avx2,
     /// Eight lanes of 64-bit words (x86-64 AVX-512F, DQ and IFMA), 2^12 < q < 2^61, N >= 32.
     Avx512,
-    /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 128.
+    /// Eight lanes with 52-bit multiply-add (x86-64 AVX-512F and AVX-512IFMA), q < 2^50, N >= 256.
     Avx512Ifma,
 }
 
@@ -61,7 +61,7 @@ impl Kernel {
             Self::Portable => 1,
             Self::Neon => 64,
             Self::Avx2 | Self::Avx512 => 32,
-            Self::Avx512Ifma => 128,
+            Self::Avx512Ifma => 256,
         }
     }
 

@@ -7,14 +7,14 @@ use crate::modulus::Modulus;
 use crate::ntt::{Kernel, NttTable};
 use crate::prime::largest_ntt_prime;
 
-/// A table for each kernel and width of prime; degree 128 is served by all.
+/// A table for each kernel and width of prime; degree 256 is served by all.
 fn tables() -> Vec<NttTable> {
     [9, 20, 31, 32, 47, 49, 50, 51, 61]
         .into_iter()
         .filter_map(|bits| largest_ntt_prime(bits, 256))
         .flat_map(|q| {
             let modulus = Modulus::new(q).unwrap();
-            Kernel::available().into_iter().filter_map(move |k| NttTable::with_kernel(128, modulus, k).ok())
+            Kernel::available().into_iter().filter_map(move |k| NttTable::with_kernel(256, modulus, k).ok())
         })
         .collect()
 }
@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn word_by_word(x in prop::collection::vec(any::<u64>(), 128), y in prop::collection::vec(any::<u64>(), 128)) {
+    fn word_by_word(x in prop::collection::vec(any::<u64>(), 256), y in prop::collection::vec(any::<u64>(), 256)) {
         for table in tables() {
             let m = table.modulus();
             let q = m.value();
@@ -39,14 +39,14 @@ proptest! {
                 0..4 => (i >> bit & 1) as u64 * (q - 1),
                 _ => words[i] % q,
             };
-            let x: Vec<_> = (0..128).map(|i| residue(i, &x, 0)).collect();
-            let y: Vec<_> = (0..128).map(|i| residue(i, &y, 1)).collect();
+            let x: Vec<_> = (0..256).map(|i| residue(i, &x, 0)).collect();
+            let y: Vec<_> = (0..256).map(|i| residue(i, &y, 1)).collect();
             let run = |what: &dyn Fn(&mut [u64])| { let mut words = x.clone(); what(&mut words); words };
             let each = |f: &dyn Fn(u64, u64) -> u64| x.iter().zip(&y).map(|(&x, &y)| f(x, y)).collect::<Vec<_>>();
             let label = format!("{:?} modulo {q}", table.kernel());
             prop_assert_eq!(run(&|x| table.add_assign(x, &y)), each(&|x, y| m.add(x, y)), "{}", label);
             prop_assert_eq!(run(&|x| table.sub_assign(x, &y)), each(&|x, y| m.sub(x, y)), "{}", label);
-            let new = |what: &dyn Fn(&mut [u64])| { let mut words = vec![7; 128]; what(&mut words); words };
+            let new = |what: &dyn Fn(&mut [u64])| { let mut words = vec![7; 256]; what(&mut words); words };
             let kernel = table.kernel();
             prop_assert_eq!(new(&|out| sum(kernel, &x, &y, out, m)), each(&|x, y| m.add(x, y)), "{}", label);
             prop_assert_eq!(new(&|out| difference(kernel, &x, &y, out, m)), each(&|x, y| m.sub(x, y)), "{}", label);

@@ -6,9 +6,9 @@
 //!
 //! | pass | levels | on |
 //! |---|---|---|
-//! | [`passes`], the first | 2 | all words; adds the bias to one input of the first level |
+//! | [`first`], or [`first_three`] where log2 N is odd | 2 or 3 | all words; adds the bias to one input of the first level |
 //! | [`passes`] | 2 | all words, then depth first in parts of [`PART`] words |
-//! | [`blocks`] | 6, or 5 where log2 N is odd | 128 words in 16 registers; ends with the canonical residue |
+//! | [`blocks`] | 6 | 128 words in 16 registers; ends with the canonical residue |
 //!
 //! Words of half-lengths 4, 2 and 1 meet across registers: a two-register permutation brings the index bit e2 out of
 //! the lanes of a pair, interleaving brings e1 out, a permutation e0, and interleaving restores the order. Lanes are
@@ -24,8 +24,8 @@
 //! | mode | inputs tamed |
 //! |---|---|
 //! | FREE | none |
-//! | SPARSE | at the first level of each pass, at the first and the fourth of a block |
-//! | DENSE | at each level |
+//! | SPARSE | at the first level of each pass but the first, at the first and the fourth of a block |
+//! | DENSE | at each level but the very first |
 //!
 //! Values are in [0, 2^52) throughout; the bounds are in `tables.rs`.
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
@@ -33,9 +33,10 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Prime, canonical, factor, factor_of, load, load_twice, prime, product, splat, store, tame,
+    Factor, Nodes, Prime, canonical, factor, factor_of, load, load_twice, nodes, prime, product, splat,
+    store, store_all, tame,
 };
-use super::tables::{BLOCK, DENSE, FREE, Factors, PAIRS, SPARSE, Tables};
+use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, SPARSE, Tables};
 use super::{PART, chunks, quarters};
 
 /// In place; [0, q) natural order to [0, q) bit-reversed order.
@@ -61,27 +62,27 @@ fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
     let side = &tables.forward;
     let context = Context { prime: prime(tables.q), table: load(&side.table), bias: splat(side.offsets[0]) };
     let n = words.len();
-    let odd = !n.trailing_zeros().is_multiple_of(2);
-    let (part, rest) = (PART.min(n), if odd { 32 } else { 64 });
-    passes::<MODE, true>(words, n, &side.pairs, 1, context);
-    let mut size = n / 4;
+    let part = PART.min(n);
+    let mut size = if n.trailing_zeros().is_multiple_of(2) {
+        first::<MODE>(words, &side.pairs, context);
+        n / 4
+    } else {
+        first_three::<MODE>(words, &side.pairs, context);
+        n / 8
+    };
     while size > part {
-        passes::<MODE, false>(words, size, &side.pairs, n / size, context);
+        passes::<MODE>(words, size, &side.pairs, n / size, context);
         size /= 4;
     }
     for (i, (words, factors)) in
         words.chunks_exact_mut(part).zip(side.blocks.chunks_exact(part / BLOCK)).enumerate()
     {
         let mut size = size;
-        while size > rest {
-            passes::<MODE, false>(words, size, &side.pairs, (n + i * part) / size, context);
+        while size > HALF {
+            passes::<MODE>(words, size, &side.pairs, (n + i * part) / size, context);
             size /= 4;
         }
-        if odd {
-            blocks::<MODE, false>(words, factors, context);
-        } else {
-            blocks::<MODE, true>(words, factors, context);
-        }
+        blocks::<MODE>(words, factors, context);
     }
 }
 
@@ -92,47 +93,92 @@ fn butterfly(x: &mut __m512i, b: &mut __m512i, w: Factor, p: Prime) {
     (*x, *b) = (_mm512_add_epi64(*x, r), _mm512_sub_epi64(*x, r));
 }
 
-/// Two levels of all parts of some size, whose factors have the indices from `node` on, from `2 node` on.
+/// Two levels of the quarters of a part; `TAMED`: the values may be too large for them.
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn passes<const MODE: u8, const FIRST: bool>(
-    words: &mut [u64],
-    size: usize,
-    pairs: &[[u64; 2]],
-    node: usize,
+fn two_levels<const MODE: u8, const TAMED: bool>(
+    x: &mut [__m512i; 4],
+    [w1, w2, w3]: Nodes,
     context: Context,
 ) {
-    let Context { prime: p, table, bias } = context;
+    let Context { prime: p, table, .. } = context;
+    let [x0, x1, x2, x3] = x;
+    if TAMED {
+        (*x0, *x1) = (tame(*x0, table), tame(*x1, table));
+    }
+    butterfly(x0, x2, w1, p);
+    butterfly(x1, x3, w1, p);
+    if MODE == DENSE {
+        (*x0, *x2) = (tame(*x0, table), tame(*x2, table));
+    }
+    butterfly(x0, x1, w2, p);
+    butterfly(x2, x3, w3, p);
+}
+
+/// The first two levels of all.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+    let nodes = nodes(pairs, 1);
+    let [a, b, c, d] = quarters(words);
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let mut x = [load(a), load(b), load(c), load(d)];
+        for x in &mut x[..2] {
+            *x = _mm512_add_epi64(*x, context.bias);
+        }
+        two_levels::<MODE, false>(&mut x, nodes, context);
+        store_all([a, b, c, d], x);
+    }
+}
+
+/// The first three levels of all.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+    let top = factor(&pairs[1]);
+    let nodes = [nodes(pairs, 2), nodes(pairs, 3)];
+    let (low, high) = words.split_at_mut(words.len() / 2);
+    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
+    let high = e.iter_mut().zip(f).zip(g).zip(h);
+    for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
+        let (mut x, mut y) = ([load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]);
+        for (x, y) in x.iter_mut().zip(&mut y) {
+            *x = _mm512_add_epi64(*x, context.bias);
+            butterfly(x, y, top, context.prime);
+        }
+        if MODE == DENSE {
+            two_levels::<MODE, true>(&mut x, nodes[0], context);
+            two_levels::<MODE, true>(&mut y, nodes[1], context);
+        } else {
+            two_levels::<MODE, false>(&mut x, nodes[0], context);
+            two_levels::<MODE, false>(&mut y, nodes[1], context);
+        }
+        store_all([a, b, c, d], x);
+        store_all([e, f, g, h], y);
+    }
+}
+
+/// Two levels of all parts of some size, whose factors have the indices from `node` on, from `2 node` on.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], node: usize, context: Context) {
     for (i, part) in words.chunks_exact_mut(size).enumerate() {
-        let node = node + i;
-        let (w1, w2, w3) = (factor(&pairs[node]), factor(&pairs[2 * node]), factor(&pairs[2 * node + 1]));
+        let nodes = nodes(pairs, node + i);
         let [a, b, c, d] = quarters(part);
         for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-            let (mut x0, mut x1, mut x2, mut x3) = (load(a), load(b), load(c), load(d));
-            if FIRST {
-                (x0, x1) = (_mm512_add_epi64(x0, bias), _mm512_add_epi64(x1, bias));
-            } else if MODE != FREE {
-                (x0, x1) = (tame(x0, table), tame(x1, table));
+            let mut x = [load(a), load(b), load(c), load(d)];
+            if MODE == FREE {
+                two_levels::<MODE, false>(&mut x, nodes, context);
+            } else {
+                two_levels::<MODE, true>(&mut x, nodes, context);
             }
-            butterfly(&mut x0, &mut x2, w1, p);
-            butterfly(&mut x1, &mut x3, w1, p);
-            if MODE == DENSE {
-                (x0, x2) = (tame(x0, table), tame(x2, table));
-            }
-            butterfly(&mut x0, &mut x1, w2, p);
-            butterfly(&mut x2, &mut x3, w3, p);
-            store(a, x0);
-            store(b, x1);
-            store(c, x2);
-            store(d, x3);
+            store_all([a, b, c, d], x);
         }
     }
 }
 
-/// The last five levels, half-lengths 16 to 1, or six with 32 before them, and the canonical residue.
+/// The last six levels, half-lengths 32 to 1, and the canonical residue.
 ///
 /// Each level is written for all registers of a block, because one waits long for the level before.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors], context: Context) {
+fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: Context) {
     let Context { prime: p, table, .. } = context;
     let (lower, upper) = (load(&[0, 2, 8, 10, 1, 3, 9, 11]), load(&[4, 6, 12, 14, 5, 7, 13, 15]));
     for (words, factors) in words.as_chunks_mut::<BLOCK>().0.iter_mut().zip(factors) {
@@ -141,19 +187,17 @@ fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors
         for (x, words) in x.iter_mut().zip(&*words) {
             *x = load(words);
         }
-        if SIX {
-            for (x, w) in x.as_chunks_mut::<8>().0.iter_mut().zip(&factors.h32) {
-                let (low, high) = x.split_at_mut(4);
-                for (x, b) in low.iter_mut().zip(high) {
-                    if MODE != FREE {
-                        *x = tame(*x, table);
-                    }
-                    butterfly(x, b, factor(w), p);
+        for (x, w) in x.as_chunks_mut::<8>().0.iter_mut().zip(&factors.h32) {
+            let (low, high) = x.split_at_mut(4);
+            for (x, b) in low.iter_mut().zip(high) {
+                if MODE != FREE {
+                    *x = tame(*x, table);
                 }
+                butterfly(x, b, factor(w), p);
             }
         }
         for ([x0, x1, x2, x3], w) in x.as_chunks_mut::<4>().0.iter_mut().zip(&factors.h16) {
-            if MODE == DENSE || MODE == SPARSE && !SIX {
+            if MODE == DENSE {
                 (*x0, *x1) = (tame(*x0, table), tame(*x1, table));
             }
             butterfly(x0, x2, factor(w), p);
@@ -168,14 +212,14 @@ fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h4) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
-            if MODE == DENSE || MODE == SPARSE && SIX {
+            if MODE != FREE {
                 *a = tame(*a, table);
             }
             butterfly(a, b, factor_of(load_twice(w), p), p);
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
             (*a, *b) = (_mm512_unpacklo_epi64(*a, *b), _mm512_unpackhi_epi64(*a, *b));
-            if MODE == DENSE || MODE == SPARSE && !SIX {
+            if MODE == DENSE {
                 *a = tame(*a, table);
             }
             butterfly(a, b, factor_of(load_twice(w), p), p);

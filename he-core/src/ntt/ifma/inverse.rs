@@ -14,8 +14,12 @@
 //! u and v are the multiples of q next above W and 2W, where W bounds the words without their bias; h is 0, or q if v <
 //! 2u, so that v - u + 2h is at least u. The sum of all four has the bias 2u - v, which is 0 or q. A bias costs nothing: a
 //! product starts at it, and a sum that is tamed takes it from the table. Sums of products get theirs from products that
-//! start at different multiples of q. The levels of half-lengths 8 and below add their offsets, and so does DENSE
-//! everywhere, where no room is left for a bias.
+//! start at different multiples of q. The levels of half-lengths 8 and below add their offsets.
+//!
+//! In DENSE no room is left for a bias. There the words of odd quarters, and within two levels the second pair's, are
+//! *negated*: of x and -y the sum is the difference, in [0, 2W), and the difference, in (-W, W), is the sum, which a table
+//! for signed words tames. Negating costs nothing either: a product has the factor -w, and a difference is taken the other
+//! way round. The index of a factor says which: those of odd indices are negated in the tables, but for the last of all.
 //!
 //! Products are in [0, 2q); sums double their range, so some of them are tamed. With S for the sum and P for the product
 //! of a level, in the order of levels:
@@ -26,17 +30,18 @@
 //! | SPARSE | SS and PS | S of the second |
 //! | DENSE | each S | S of the second |
 //!
-//! Half-lengths 4 and 8 share registers between S and P, so both SS and PS are tamed in every mode; so is S of
-//! half-length 16 where it is the last of a block. Then all values are below W again, the bound of `tables.rs`. The
-//! last level multiplies both its outputs, 1/N folded in, and returns the canonical residue.
+//! Half-lengths 4 and 8 share registers between S and P, so both SS and PS are tamed in every mode. Then all values are
+//! below W again, the bound of `tables.rs`. The last pass has three levels where log2 N is odd; the last level multiplies
+//! both its outputs, 1/N folded in, and returns the canonical residue.
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
 
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Prime, factor, factor_of, finish, load, load_twice, prime, product, splat, store, tame,
+    Factor, Nodes, Prime, factor, factor_of, finish, load, load_twice, nodes, prime, product, splat, store,
+    store_all, tame, tame_negated,
 };
-use super::tables::{BLOCK, DENSE, FREE, Factors, PAIRS, Role, SPARSE, Tables};
+use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, Role, SPARSE, Tables};
 use super::{PART, chunks, quarters};
 
 /// In place; [0, q) bit-reversed order to [0, q) natural order, divided by N.
@@ -55,10 +60,15 @@ struct Context {
     prime: Prime,
     /// For differences of values below W.
     first: __m512i,
-    /// For differences of values below 2W (DENSE: there are none, W again).
+    /// For differences of values below 2W.
     second: __m512i,
-    /// By the role in the next two levels.
+    /// By the role in the next two levels. Not for DENSE.
     roles: [Bias; 4],
+    /// Tables of [`tame`]: for values below 2W, and, for DENSE, for differences of values below W.
+    plain: __m512i,
+    signed: __m512i,
+    /// The table of [`tame_negated`] for values below 2W. For DENSE.
+    negated: __m512i,
     /// 1/N.
     scale: Factor,
 }
@@ -78,38 +88,41 @@ struct Bias {
 fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
     let side = &tables.inverse;
     let [first, second] = side.offsets;
-    let table = load(&side.table);
-    let [r0, r1, r2, r3] = &tables.roles;
+    let plain = load(&side.table);
     let context = Context {
         prime: prime(tables.q),
         first: splat(first),
-        second: splat(if MODE == DENSE { first } else { second }),
-        roles: [bias(r0, table), bias(r1, table), bias(r2, table), bias(r3, table)],
+        second: splat(second),
+        roles: [0, 1, 2, 3].map(|quarter| bias(&tables.roles[quarter], plain)),
+        plain,
+        signed: load(&tables.signed),
+        negated: load(&tables.negated),
         scale: factor(&tables.scale),
     };
     let n = words.len();
-    let odd = !n.trailing_zeros().is_multiple_of(2);
-    let (part, rest) = (PART.min(n), if odd { 32 } else { 64 });
-    let mut size = 4 * rest;
+    let part = PART.min(n);
+    // What the last pass joins are four parts or eight.
+    let last = if n.trailing_zeros().is_multiple_of(2) { n / 4 } else { n / 8 };
+    let mut size = 4 * HALF;
     for (i, (words, factors)) in
         words.chunks_exact_mut(part).zip(side.blocks.chunks_exact(part / BLOCK)).enumerate()
     {
-        if odd {
-            blocks::<MODE, false>(words, factors, context);
-        } else {
-            blocks::<MODE, true>(words, factors, context);
-        }
-        size = 4 * rest;
-        while size <= part && size < n {
-            passes::<MODE, false>(words, size, &side.pairs, (n + i * part) / size, context);
+        blocks::<MODE>(words, factors, context);
+        size = 4 * HALF;
+        while size <= part && size <= last {
+            passes::<MODE>(words, size, &side.pairs, (n + i * part) / size, context);
             size *= 4;
         }
     }
-    while size < n {
-        passes::<MODE, false>(words, size, &side.pairs, n / size, context);
+    while size <= last {
+        passes::<MODE>(words, size, &side.pairs, n / size, context);
         size *= 4;
     }
-    passes::<MODE, true>(words, n, &side.pairs, 1, context);
+    if last == n / 4 {
+        last_two::<MODE>(words, &side.pairs, context);
+    } else {
+        last_three::<MODE>(words, &side.pairs, context);
+    }
 }
 
 #[inline]
@@ -129,64 +142,137 @@ fn butterfly(x: &mut __m512i, y: &mut __m512i, w: Factor, offset: __m512i, start
     *y = product(start, difference, w, p);
 }
 
+/// DENSE: of x and -y; the sum is tamed, and negated if `NEGATED`, the product if its factor is.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn signed_butterfly<const NEGATED: bool>(x: &mut __m512i, y: &mut __m512i, w: Factor, context: &Context) {
+    let difference = _mm512_add_epi64(*x, *y);
+    let sum = if NEGATED { _mm512_sub_epi64(*y, *x) } else { _mm512_sub_epi64(*x, *y) };
+    *x = tame(sum, context.signed);
+    *y = product(_mm512_setzero_si512(), difference, w, context.prime);
+}
+
+/// Two levels of the quarters of a part, whose words shall have a bias; `NEGATED` counts in DENSE.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn two_levels<const MODE: u8, const NEGATED: bool>(
+    x: &mut [__m512i; 4],
+    [w1, w2, w3]: Nodes,
+    bias: Bias,
+    context: &Context,
+) {
+    let [x0, x1, x2, x3] = x;
+    if MODE == DENSE {
+        signed_butterfly::<false>(x0, x1, w2, context);
+        signed_butterfly::<true>(x2, x3, w3, context);
+        signed_butterfly::<NEGATED>(x0, x2, w1, context);
+        signed_butterfly::<NEGATED>(x1, x3, w1, context);
+        return;
+    }
+    let (p, zero) = (context.prime, _mm512_setzero_si512());
+    let starts = if MODE == FREE { bias.starts } else { context.roles[1].starts };
+    butterfly(x0, x1, w2, zero, starts[0], p);
+    butterfly(x2, x3, w3, zero, starts[1], p);
+    butterfly(x0, x2, w1, zero, bias.value, p);
+    butterfly(x1, x3, w1, zero, bias.value, p);
+    *x0 = tame(*x0, bias.table);
+    if MODE == SPARSE {
+        *x1 = tame(*x1, bias.table);
+    }
+}
+
 /// Two levels of all parts of some size, whose factors have the indices from `2 node` on, then from `node` on.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn passes<const MODE: u8, const LAST: bool>(
-    words: &mut [u64],
-    size: usize,
-    pairs: &[[u64; 2]],
-    node: usize,
-    context: Context,
-) {
-    let Context { prime: p, first, second, roles, scale } = context;
-    let zero = _mm512_setzero_si512();
-    let (first, second) = if MODE == DENSE { (first, second) } else { (zero, zero) };
-    for (i, part) in words.chunks_exact_mut(size).enumerate() {
-        let node = node + i;
-        let (w1, w2, w3) = (factor(&pairs[node]), factor(&pairs[2 * node]), factor(&pairs[2 * node + 1]));
-        // Which quarter of a part of the next pass this one is; what is last has no next and no bias.
-        let bias = roles[if LAST || MODE == DENSE { 1 } else { node % 4 }];
-        let starts = if MODE == FREE { bias.starts } else { roles[1].starts };
-        let starts = if MODE == DENSE { [zero, zero] } else { starts };
-        let value = if MODE == DENSE || LAST { zero } else { bias.value };
-        let [a, b, c, d] = quarters(part);
-        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-            let (mut x0, mut x1, mut x2, mut x3) = (load(a), load(b), load(c), load(d));
-            butterfly(&mut x0, &mut x1, w2, first, starts[0], p);
-            butterfly(&mut x2, &mut x3, w3, first, starts[1], p);
-            if MODE == DENSE {
-                (x0, x2) = (tame(x0, bias.table), tame(x2, bias.table));
-            }
-            butterfly(&mut x0, &mut x2, w1, second, value, p);
-            butterfly(&mut x1, &mut x3, w1, second, value, p);
-            if LAST {
-                (x0, x1) = (finish(product(zero, x0, scale, p), p), finish(product(zero, x1, scale, p), p));
-                (x2, x3) = (finish(x2, p), finish(x3, p));
-            } else {
-                x0 = tame(x0, bias.table);
-                if MODE != FREE {
-                    x1 = tame(x1, bias.table);
-                }
-            }
-            store(a, x0);
-            store(b, x1);
-            store(c, x2);
-            store(d, x3);
+fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], node: usize, context: Context) {
+    for (part, node) in words.chunks_exact_mut(size).zip(node..) {
+        // Which quarter of a part of the next pass this one is.
+        if MODE == DENSE && node % 2 == 1 {
+            pass::<MODE, true>(part, nodes(pairs, node), context.roles[node % 4], &context);
+        } else {
+            pass::<MODE, false>(part, nodes(pairs, node), context.roles[node % 4], &context);
         }
     }
 }
 
-/// The first five levels, half-lengths 1 to 16, or six with 32 after them.
+/// One part.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn pass<const MODE: u8, const NEGATED: bool>(part: &mut [u64], nodes: Nodes, bias: Bias, context: &Context) {
+    let [a, b, c, d] = quarters(part);
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let mut x = [load(a), load(b), load(c), load(d)];
+        two_levels::<MODE, NEGATED>(&mut x, nodes, bias, context);
+        store_all([a, b, c, d], x);
+    }
+}
+
+/// The last level of all, on words of either half: residues, divided by N.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn last_level<const MODE: u8>(x: &mut __m512i, y: &mut __m512i, w: Factor, context: &Context) {
+    let (p, zero) = (context.prime, _mm512_setzero_si512());
+    if MODE == DENSE {
+        // What is multiplied must not be negative.
+        let sum = _mm512_add_epi64(_mm512_sub_epi64(*x, *y), context.first);
+        (*x, *y) = (sum, product(zero, _mm512_add_epi64(*x, *y), w, p));
+    } else {
+        butterfly(x, y, w, zero, zero, p);
+    }
+    *x = finish(product(zero, *x, context.scale, p), p);
+    *y = finish(*y, p);
+}
+
+/// The last two levels.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn last_two<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+    let (p, zero) = (context.prime, _mm512_setzero_si512());
+    let [w1, w2, w3] = nodes(pairs, 1);
+    let starts = context.roles[1].starts;
+    let [a, b, c, d] = quarters(words);
+    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+        let mut x = [load(a), load(b), load(c), load(d)];
+        let [x0, x1, x2, x3] = &mut x;
+        if MODE == DENSE {
+            signed_butterfly::<false>(x0, x1, w2, &context);
+            signed_butterfly::<true>(x2, x3, w3, &context);
+        } else {
+            butterfly(x0, x1, w2, zero, starts[0], p);
+            butterfly(x2, x3, w3, zero, starts[1], p);
+        }
+        last_level::<MODE>(x0, x2, w1, &context);
+        last_level::<MODE>(x1, x3, w1, &context);
+        store_all([a, b, c, d], x);
+    }
+}
+
+/// The last three levels: two as if the halves were the first quarters of a part of another pass, and the last.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn last_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+    let top = factor(&pairs[1]);
+    let nodes = [nodes(pairs, 2), nodes(pairs, 3)];
+    let (low, high) = words.split_at_mut(words.len() / 2);
+    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
+    let high = e.iter_mut().zip(f).zip(g).zip(h);
+    for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
+        let (mut x, mut y) = ([load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]);
+        two_levels::<MODE, false>(&mut x, nodes[0], context.roles[0], &context);
+        two_levels::<MODE, true>(&mut y, nodes[1], context.roles[1], &context);
+        for (x, y) in x.iter_mut().zip(&mut y) {
+            last_level::<MODE>(x, y, top, &context);
+        }
+        store_all([a, b, c, d], x);
+        store_all([e, f, g, h], y);
+    }
+}
+
+/// The first six levels, half-lengths 1 to 32.
 ///
 /// Each level is written for all registers of a block, because one waits long for the level before.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors], context: Context) {
-    let Context { prime: p, first, second, roles, .. } = context;
+fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: Context) {
+    let Context { prime: p, first, second, roles, plain, .. } = context;
     let (lower, upper) = (load(&[0, 4, 1, 5, 8, 12, 9, 13]), load(&[2, 6, 3, 7, 10, 14, 11, 15]));
     let (zero, two_q) = (_mm512_setzero_si512(), _mm512_add_epi64(p.q, p.q));
-    let free = MODE != DENSE;
-    let plain = roles[1].table;
-    let (last_first, last_second) = if free { (zero, zero) } else { (first, second) };
     for (i, (words, factors)) in words.as_chunks_mut::<BLOCK>().0.iter_mut().zip(factors).enumerate() {
         let words = chunks(words);
         let mut x = [zero; 2 * PAIRS];
@@ -198,7 +284,7 @@ fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
-            butterfly(a, b, factor_of(load_twice(w), p), if free { two_q } else { first }, zero, p);
+            butterfly(a, b, factor_of(load_twice(w), p), if MODE == DENSE { first } else { two_q }, zero, p);
             if MODE != FREE {
                 *a = tame(*a, plain);
             }
@@ -210,57 +296,48 @@ fn blocks<const MODE: u8, const SIX: bool>(words: &mut [u64], factors: &[Factors
                 *a = tame(*a, plain);
             }
         }
-        // A pair is a quarter of what half-lengths 16 and 32 join, half of what 16 joins.
+        // A pair is a quarter of what half-lengths 16 and 32 join.
         for ((k, [a, b]), w) in pairs.iter_mut().enumerate().zip(&factors.h8) {
-            let bias = roles[if !free {
-                1
-            } else if SIX {
-                k % 4
-            } else {
-                k % 2
-            }];
-            let value = if free { bias.value } else { zero };
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
-            butterfly(a, b, factor(w), second, value, p);
-            *a = tame(*a, bias.table);
-        }
-        for ((k, [x0, x1, x2, x3]), w) in x.as_chunks_mut::<4>().0.iter_mut().enumerate().zip(&factors.h16) {
-            // Half-length 32 joins these four with their neighbours; else the first pass does.
-            let out = roles[if SIX || !free { 1 } else { k }];
-            let start = match (free, SIX) {
-                (true, true) if MODE == FREE => roles[half_role(i, k / 2)].starts[k % 2],
-                (true, true) => roles[1].starts[k % 2],
-                (true, false) => out.value,
-                _ => zero,
-            };
-            butterfly(x0, x2, factor(w), last_first, start, p);
-            butterfly(x1, x3, factor(w), last_first, start, p);
-            if MODE == DENSE || !SIX {
-                (*x0, *x1) = (tame(*x0, out.table), tame(*x1, out.table));
+            if MODE == DENSE {
+                butterfly(a, b, factor(w), first, zero, p);
+                *a = if k % 2 == 1 { tame_negated(*a, context.negated) } else { tame(*a, plain) };
+            } else {
+                butterfly(a, b, factor(w), second, roles[k % 4].value, p);
+                *a = tame(*a, roles[k % 4].table);
             }
         }
-        if SIX {
-            for ((k, x), w) in x.as_chunks_mut::<8>().0.iter_mut().enumerate().zip(&factors.h32) {
-                let [x0, x1, x2, x3, x4, x5, x6, x7] = x;
-                let out = roles[if free { half_role(i, k) } else { 1 }];
-                let value = if free { out.value } else { zero };
-                for (x, y) in [(&mut *x0, x4), (&mut *x1, x5), (&mut *x2, x6), (&mut *x3, x7)] {
-                    butterfly(x, y, factor(w), last_second, value, p);
-                }
-                (*x0, *x1) = (tame(*x0, out.table), tame(*x1, out.table));
-                if MODE != FREE {
-                    (*x2, *x3) = (tame(*x2, out.table), tame(*x3, out.table));
-                }
-            }
-        }
-        for (words, x) in words.iter_mut().zip(x) {
-            store(words, x);
+        // Halves of a block are quarters of a part of the first pass.
+        let (x, y) = x.split_at_mut(2 * PAIRS / 2);
+        thirty_two::<MODE, false>(x, half(factors, 0), roles[2 * i % 4], &context);
+        thirty_two::<MODE, true>(y, half(factors, 1), roles[(2 * i + 1) % 4], &context);
+        for (words, x) in words.iter_mut().zip(x.iter().chain(&*y)) {
+            store(words, *x);
         }
     }
 }
 
-/// The role of half a block in the first pass, of which it is a quarter.
+/// The factors of half-lengths 32 and 16 of half a block.
 #[inline]
-fn half_role(block: usize, half: usize) -> usize {
-    (2 * block + half) % 4
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn half(factors: &Factors, half: usize) -> Nodes {
+    [factor(&factors.h32[half]), factor(&factors.h16[2 * half]), factor(&factors.h16[2 * half + 1])]
+}
+
+/// Half-lengths 16 and 32 of half a block, whose quarters are two registers each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn thirty_two<const MODE: u8, const NEGATED: bool>(
+    x: &mut [__m512i],
+    nodes: Nodes,
+    bias: Bias,
+    context: &Context,
+) {
+    for k in 0..2 {
+        let mut own = [x[k], x[k + 2], x[k + 4], x[k + 6]];
+        two_levels::<MODE, NEGATED>(&mut own, nodes, bias, context);
+        for (j, own) in own.into_iter().enumerate() {
+            x[k + 2 * j] = own;
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`product`] | any value | addend + b*w mod q, in [0, 2q) above the addend |
 //! | [`tame`] | any value | congruent, below the bound that the table was made for |
+//! | [`tame_negated`] | any value | congruent to its negative, likewise |
 //! | [`canonical`] | any value | [0, q), no debris |
 //!
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
@@ -73,6 +74,15 @@ pub(crate) fn store(words: &mut [u64; LANES], x: __m512i) {
     unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), x) }
 }
 
+/// One register for each quarter of a part.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn store_all(words: [&mut [u64; LANES]; 4], x: [__m512i; 4]) {
+    for (words, x) in words.into_iter().zip(x) {
+        store(words, x);
+    }
+}
+
 /// Four words, twice over.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -86,6 +96,16 @@ pub(super) fn load_twice(words: &[u64; 4]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn factor(pair: &[u64; 2]) -> Factor {
     Factor { value: splat(pair[0]), quotient: splat(pair[1]) }
+}
+
+/// The factors of two levels: the upper one's, those of the halves of the lower one.
+pub(super) type Nodes = [Factor; 3];
+
+/// The factors of the part with the bit-reversed index `node`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn nodes(pairs: &[[u64; 2]], node: usize) -> Nodes {
+    [factor(&pairs[node]), factor(&pairs[2 * node]), factor(&pairs[2 * node + 1])]
 }
 
 /// The factors that belong to quotients: w = floor(quotient * q / 2^52) + 1.
@@ -112,6 +132,13 @@ pub(super) fn product(addend: __m512i, b: __m512i, w: Factor, p: Prime) -> __m51
 pub(super) fn tame(x: __m512i, table: __m512i) -> __m512i {
     // The permutation reads three bits of its index: debris above them does no harm.
     _mm512_sub_epi64(x, _mm512_permutexvar_epi64(_mm512_srli_epi64::<49>(x), table))
+}
+
+/// The entry of `table` for the three topmost bits of 52 of x, a multiple of q, minus x.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn tame_negated(x: __m512i, table: __m512i) -> __m512i {
+    _mm512_sub_epi64(_mm512_permutexvar_epi64(_mm512_srli_epi64::<49>(x), table), x)
 }
 
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.

@@ -1,4 +1,4 @@
-//! The transform in eight lanes of 52-bit multiply-add (AVX-512F, AVX-512IFMA), q < 2^50, N >= 128.
+//! The transform in eight lanes of 52-bit multiply-add (AVX-512F, AVX-512IFMA), q < 2^50, N >= 256.
 //!
 //! Lazy in the way of D. Harvey (*Faster arithmetic for number-theoretic transforms*, J. Symb. Comput. 60, 2014) with
 //! 52-bit Shoup quotients, and further in three points:
@@ -6,8 +6,9 @@
 //! - Numbers live modulo 2^52, the width that the multiplier reads. A butterfly of the forward transform is three
 //!   multiply-adds, one addition and one subtraction: no mask, no comparison. For primes up to 47 bits there is no
 //!   reduction before the very end; wider primes are *tamed* now and then by one table look-up in a register.
-//! - Two levels are done in registers for each load and store, the last five or six (inverse: the first) in one go on
-//!   128 words. Half-lengths below 8 store quotients alone and compute the factors: half the memory to read.
+//! - Two levels are done in registers for each load and store, the last six (inverse: the first) in one go on 128
+//!   words, the first three (inverse: the last) together where log2 N is odd. Half-lengths below 8 store quotients alone and
+//!   compute the factors: half the memory to read.
 //! - Large transforms go depth first once a part fits the first-level cache.
 //!
 //! | room | what |
@@ -38,8 +39,8 @@ pub(super) use tables::Tables;
 
 use lanes::LANES;
 
-/// The smallest degree: one block.
-pub(crate) const LEAST_DEGREE: usize = 128;
+/// The smallest degree: one block, and two levels after it.
+pub(crate) const LEAST_DEGREE: usize = 256;
 /// Words of a part that is finished before the next is begun: 32 KiB, which leaves room for factors in 48 KiB.
 const PART: usize = 4096;
 

@@ -30,6 +30,8 @@ const CAPACITY: u128 = 1 << 52;
 
 /// Words of 16 registers, in which the last levels (first of the inverse) are done.
 pub(super) const BLOCK: usize = 128;
+/// Words that the levels of a block join: half of them.
+pub(super) const HALF: usize = 64;
 /// Pairs of registers in a block.
 pub(super) const PAIRS: usize = 8;
 
@@ -37,7 +39,7 @@ pub(super) const PAIRS: usize = 8;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Factors {
-    /// Half-length 32, not used where log2 N is odd.
+    /// Half-length 32.
     pub(super) h32: [[u64; 2]; 2],
     /// Half-length 16.
     pub(super) h16: [[u64; 2]; 4],
@@ -80,6 +82,9 @@ pub(crate) struct Tables {
     pub(super) q: u64,
     /// Inverse: quarter by quarter, see `inverse.rs`.
     pub(super) roles: [Role; 4],
+    /// Inverse: the tables of [`super::lanes::tame`] for signed values, of [`super::lanes::tame_negated`] for others.
+    pub(super) signed: [u64; LANES],
+    pub(super) negated: [u64; LANES],
     pub(super) forward: Side,
     pub(super) inverse: Side,
     /// 1/N with its quotient: the last level of the inverse multiplies both its outputs.
@@ -88,7 +93,7 @@ pub(crate) struct Tables {
 
 impl Tables {
     /// From the powers of psi and of its inverse by bit-reversed index, `inverse[0]` = 1/N and `inverse[1]` with 1/N
-    /// folded in, as [`super::super::Roots`] has them. N >= 128, q < 2^50 an odd prime.
+    /// folded in, as [`super::super::Roots`] has them. N >= 256, q < 2^50 an odd prime.
     pub(crate) fn new(forward: &[u64], inverse: &[u64], q: u64) -> Self {
         let n = forward.len();
         assert!(n >= super::LEAST_DEGREE && n.is_power_of_two() && q < 1 << 50 && inverse.len() == n);
@@ -96,12 +101,15 @@ impl Tables {
         let mode = [FREE, SPARSE, DENSE].into_iter().find(|&mode| forward_fits(mode, levels, q));
         let mode = mode.expect("forward_fits holds for DENSE below 2^50");
         let bias = forward_bias(mode, levels) * q;
-        let forward = Side::new(forward, q, mode, taming(q, bias), [bias, 0]);
+        let forward = Side::new(forward, q, mode, |_| false, taming(q, bias), [bias, 0]);
         let mode = [FREE, SPARSE, DENSE].into_iter().find(|&mode| inverse_fits(mode, q));
         let mode = mode.expect("inverse_fits holds for DENSE below 2^50");
         let scale = [inverse[0], shoup_52(inverse[0], q)];
-        let inverse = Side::new(inverse, q, mode, taming(q, 0), inverse_offsets(mode, q));
-        Self { q, roles: inverse_roles(mode, q), forward, inverse, scale }
+        // What DENSE negates: all but the very last level's odd ones.
+        let negated = |index: usize| mode == DENSE && index % 2 == 1 && index > 1;
+        let inverse = Side::new(inverse, q, mode, negated, taming(q, 0), inverse_offsets(mode, q));
+        let (roles, signed, negated) = (inverse_roles(mode, q), taming_signed(q), taming_negated(q));
+        Self { q, roles, signed, negated, forward, inverse, scale }
     }
 }
 
@@ -113,9 +121,20 @@ impl Tables {
 }
 
 impl Side {
-    fn new(roots: &[u64], q: u64, mode: u8, table: [u64; LANES], offsets: [u64; 2]) -> Self {
+    /// Factors by bit-reversed index, those of half-lengths from 8 on negated where `negated` says so.
+    fn new(
+        roots: &[u64],
+        q: u64,
+        mode: u8,
+        negated: impl Fn(usize) -> bool,
+        table: [u64; LANES],
+        offsets: [u64; 2],
+    ) -> Self {
         let n = roots.len();
-        let pair = |index: usize| [roots[index], shoup_52(roots[index], q)];
+        let pair = |index: usize| {
+            let root = if negated(index) { q - roots[index] } else { roots[index] };
+            [root, shoup_52(root, q)]
+        };
         let quotient = |index: usize| shoup_52(roots[index], q);
         let block = |b: usize| Factors {
             h32: array(|k| pair(n / 64 + 2 * b + k)),
@@ -138,6 +157,24 @@ impl Side {
 /// Entry k takes from values in [k * STEP, (k+1) * STEP) the multiples of q that fit below, and adds the bias.
 pub(super) fn taming(q: u64, bias: u64) -> [u64; LANES] {
     array(|k| (k as u64 * STEP / q * q).wrapping_sub(bias))
+}
+
+/// Likewise for values in [-2^51, 2^51), whose steps are those of the words modulo 2^52.
+fn taming_signed(q: u64) -> [u64; LANES] {
+    let half = LANES as u64 / 2;
+    let entry = |k: u64| {
+        if k < half {
+            k * STEP / q * q
+        } else {
+            ((2 * half - k) * STEP).div_ceil(q).wrapping_mul(q).wrapping_neg()
+        }
+    };
+    array(|k| entry(k as u64))
+}
+
+/// Entry k is the least multiple of q that no value in [k * STEP, (k+1) * STEP) exceeds.
+fn taming_negated(q: u64) -> [u64; LANES] {
+    array(|k| ((k as u64 + 1) * STEP).div_ceil(q) * q)
 }
 
 /// The bound of tamed values, without a bias: the largest (k+1) * STEP - floor(k * STEP / q) * q.
@@ -164,7 +201,12 @@ fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
 
 /// Inverse: the bound W of what enters a pass, by mode: tamed sums, products, and sums of products in FREE.
 fn inverse_bound(mode: u8, q: u64) -> u64 {
-    tame_bound(q).max(if mode == FREE { 4 * q } else { 2 * q })
+    match mode {
+        FREE => tame_bound(q).max(4 * q),
+        SPARSE => tame_bound(q).max(2 * q),
+        // The tables of signed and of negated values leave less than a step and a residue.
+        _ => tame_bound(q).max(2 * q).max(STEP + q),
+    }
 }
 
 /// Inverse: multiples of q to add to the difference of two values below W, and below 2W.
@@ -199,8 +241,8 @@ fn inverse_fits(mode: u8, q: u64) -> bool {
             // Of four words from W, the difference of their sums, and the sum.
             2 * bound + second <= CAPACITY && 4 * bound + 2 * first - second <= CAPACITY
         }
-        // One level from W.
-        _ => bound + first <= CAPACITY,
+        // One level from W, of half-length 8 or below; signed sums.
+        _ => bound + first <= CAPACITY && 2 * bound <= CAPACITY,
     }
 }
 

@@ -25,18 +25,31 @@ impl Range {
         Self(self.0.min(other.0), self.1.max(other.1))
     }
 
-    /// Through a table, step by step.
+    /// Step by step through a table that has an entry for each step modulo 2^52.
+    fn mapped(self, table: &[u64; LANES], map: impl Fn(i128, i128) -> i128) -> Self {
+        let half = LANES as i128 / 2;
+        let step = |k: i128| {
+            let (from, to) = ((k * STEP as i128).max(self.0), ((k + 1) * STEP as i128 - 1).min(self.1));
+            let entry = i128::from(table[k.rem_euclid(2 * half) as usize].cast_signed());
+            let (one, other) = (map(from, entry), map(to, entry));
+            (from <= to).then_some(Self(one.min(other), one.max(other)))
+        };
+        (-half..2 * half).filter_map(step).reduce(Self::or).unwrap()
+    }
+
     fn tamed(self, table: &[u64; LANES]) -> Self {
-        self.readable();
-        (0..LANES)
-            .filter_map(|k| {
-                let (from, to) = ((k as u64 * STEP) as i128, ((k as u64 + 1) * STEP - 1) as i128);
-                let (from, to) = (from.max(self.0), to.min(self.1));
-                let entry = i128::from(table[k] as i64);
-                (from <= to).then_some(Self(from - entry, to - entry))
-            })
-            .reduce(Self::or)
-            .unwrap()
+        self.readable().mapped(table, |x, entry| x - entry)
+    }
+
+    fn negated(self, table: &[u64; LANES]) -> Self {
+        self.readable().mapped(table, |x, entry| entry - x)
+    }
+
+    /// Of a signed value.
+    fn signed(self, table: &[u64; LANES]) -> Self {
+        let half = (CAPACITY / 2) as i128;
+        assert!(-half <= self.0 && self.1 < half, "{self:?}");
+        self.mapped(table, |x, entry| x - entry)
     }
 }
 
@@ -61,18 +74,19 @@ fn modes(levels: u64, q: u64) -> (u8, u8) {
 #[test]
 fn forward_values_can_be_read() {
     for q in moduli() {
-        for levels in 7..=16 {
+        for levels in 8..=16 {
             let mode = modes(levels, q).0;
             let bias = forward_bias(mode, levels) * q;
             let table = taming(q, bias);
             let q = i128::from(q);
-            // The levels of a block are the last six, or five where `levels` is odd; the passes before have two each.
-            let in_block = if levels % 2 == 0 { 6 } else { 5 };
+            // The levels of a block are the last six; the passes before have two each, the first three where `levels` is odd.
+            let first = 2 + levels % 2;
             let mut all = Range(0, q - 1);
             for level in 0..levels {
-                let place = match level.checked_sub(levels - in_block) {
+                let place = match level.checked_sub(levels - 6) {
                     Some(place) => place % 3,
-                    None => level % 2,
+                    None if level < first => level,
+                    None => (level - first) % 2,
                 };
                 let tame = level > 0 && (mode == DENSE || mode == SPARSE && place == 0);
                 let x = match level {
@@ -91,7 +105,7 @@ fn forward_values_can_be_read() {
 #[test]
 fn inverse_values_can_be_read() {
     for q in moduli() {
-        let mode = modes(7, q).1;
+        let mode = modes(8, q).1;
         let table = taming(q, 0);
         let roles = inverse_roles(mode, q).map(|role| {
             assert!(
@@ -105,7 +119,9 @@ fn inverse_values_can_be_read() {
         });
         let bound = Range(0, i128::from(inverse_bound(mode, q)) - 1);
         let [first, second] = inverse_offsets(mode, q).map(|offset| Range(offset.into(), offset.into()));
-        let second = if mode == DENSE { first } else { second };
+        let (signed, negated) = (taming_signed(q), taming_negated(q));
+        let divided = |table: &[u64; LANES]| table.iter().all(|&x| x.cast_signed() % q.cast_signed() == 0);
+        assert!(divided(&table) && divided(&signed) && divided(&negated));
         let q = i128::from(q);
         let (zero, one, two) = (Range(0, 0), Range(q, q), Range(2 * q, 2 * q));
         let product = Range(0, 2 * q - 1);
@@ -122,35 +138,40 @@ fn inverse_values_can_be_read() {
         let x = level(residue, residue, one).or(product);
         let x = tamed_if(mode != FREE, level(x, x, if mode == DENSE { first } else { two }));
         small(x);
+        small(product);
         // Half-lengths 4 and 8: sums and products share registers, and both are tamed in the end.
         let sum = tamed_if(mode == DENSE, level(bound, bound, first)).or(product);
+        if mode == DENSE {
+            small(sum);
+            let sum = level(sum, sum, first);
+            small(sum.tamed(&table));
+            small(sum.negated(&negated));
+            // Of x and -y.
+            bound.plus(bound).readable();
+            small(bound.minus(bound).signed(&signed));
+            bound.minus(bound).plus(first).readable();
+            continue;
+        }
         small(level(sum, sum, second).tamed(&table));
-        small(product);
         let biased = |j: usize| bound.plus(roles[j].0);
-        // Half-length 16 alone: tamed.
-        let offset = if mode == DENSE { first } else { zero };
-        small(level(biased(0), biased(1), offset).tamed(&table));
         // Two levels: sums of sums, sums of products.
-        let sums = [[0, 1], [2, 3]]
-            .map(|[left, right]| tamed_if(mode == DENSE, level(biased(left), biased(right), offset)));
-        small(level(sums[0], sums[1], if mode == DENSE { second } else { zero }).tamed(&table));
+        let sums = [[0, 1], [2, 3]].map(|[left, right]| level(biased(left), biased(right), zero));
+        small(level(sums[0], sums[1], zero).tamed(&table));
         for (bias, starts) in roles {
-            let starts = match mode {
-                FREE => starts,
-                SPARSE => roles[1].1,
-                _ => [zero; 2],
-            };
+            let starts = if mode == FREE { starts } else { roles[1].1 };
             let [left, right] = starts.map(|start| product.plus(start));
-            let sum = level(left, right, if mode == DENSE { second } else { zero });
+            let sum = level(left, right, zero);
             small(if mode == FREE { sum.minus(bias) } else { sum.tamed(&table) });
         }
+        // The last of three: its sum is multiplied.
+        level(biased(0), biased(1), zero).readable();
     }
 }
 
 #[test]
 fn modes_are_as_the_essay_says() {
     for q in moduli() {
-        for levels in 7..=16 {
+        for levels in 8..=16 {
             let (forward, inverse) = modes(levels, q);
             let free = u128::from((2 * levels + 1) * q) <= CAPACITY;
             assert_eq!(forward == FREE, free, "{levels} {q}");
@@ -171,7 +192,7 @@ fn factors_lie_in_the_order_of_reading() {
     // With the index itself as factor, modulo a q so large that quotients tell all factors apart.
     let (n, q) = (256, (1 << 50) - 27);
     let roots: Vec<u64> = (0..n as u64).map(|i| i << 40).collect();
-    let side = Side::new(&roots, q, FREE, [0; LANES], [0; 2]);
+    let side = Side::new(&roots, q, FREE, |_| false, [0; LANES], [0; 2]);
     let index = |quotient: u64| (0..n).find(|&i| shoup_52(roots[i], q) == quotient).unwrap();
     let (pairs, blocks) = (&side.pairs, &side.blocks);
     assert!(pairs.iter().zip(&roots).all(|(pair, &w)| *pair == [w, shoup_52(w, q)]));
