@@ -23,7 +23,7 @@ pub(crate) use merge::{Merge, ProfileName};
 pub(crate) use methods::{
     BaseName, MethodFlags, PreprocessingName, RoundsName, ServeMethods, TransfersName, word,
 };
-pub(crate) use outputs::{ModeName, OutputFlags, OutputName, check_top};
+pub(crate) use outputs::{ArithmeticName, ModeName, OutputFlags, OutputName, check_top};
 
 /// Where a server listens and a client connects if nothing else is said.
 const ADDRESS: &str = "127.0.0.1:7700";
@@ -180,6 +180,7 @@ Examples:
   hushnet serve mnist.hush --output logits --logit-bits 8
   hushnet serve mnist.hush --top 3             the three best labels, to whoever asks
   hushnet serve mnist_poly.hush --mode he      also for `infer --mode he`
+  hushnet serve mnist_poly.hush --arithmetic float   INSECURE, to compare with
   hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only
   hushnet serve mnist.hush --preprocessing bfv no other construction of the linear layers' preprocessing")]
 pub(crate) struct Serve {
@@ -203,6 +204,10 @@ pub(crate) struct Serve {
     /// and the network has to be a chain of linear maps and squares
     #[arg(long, value_enum, value_name = "MODE", default_value_t = ModeName::Shares)]
     pub(crate) mode: ModeName,
+    /// What the server computes on. INSECURE if it is `float`: floating-point shares leak the images and the
+    /// weights; such a server does nothing else, refuses clients that do not ask for it too, and gives logits
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = ArithmeticName::Ring)]
+    pub(crate) arithmetic: ArithmeticName,
     /// Most images that are prepared together (1 to 256)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(256))]
     pub(crate) max_images: usize,
@@ -271,7 +276,9 @@ Examples:
   hushnet infer digits/ --pool pool/            with bundles from `hushnet prepare`
   hushnet infer digits/ --base ml-kem           no Diffie–Hellman
   hushnet infer digit.png --mode he             one round trip of ciphertexts, of a `serve --mode he`
+  hushnet infer digit.png --arithmetic float    INSECURE, of a `serve --arithmetic float`
   hushnet infer digits/ --preprocessing bfv     the masks encrypted, as in Delphi and Cheetah
+  hushnet infer digits/ --preprocessing bfv-packed   the same, replies packed
   hushnet infer digits/ --rounds one --link wan tries a slower link; `serve --link wan` is its other half")]
 pub(crate) struct Infer {
     /// The images
@@ -305,6 +312,14 @@ pub(crate) struct Infer {
     /// bytes are the same for one image as for thousands
     #[arg(long)]
     pub(crate) batch: bool,
+    /// What the shares are numbers of. INSECURE if it is `float`: floating-point shares tell the server about
+    /// the images; the server must have been started for it
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = ArithmeticName::Ring)]
+    pub(crate) arithmetic: ArithmeticName,
+    /// With --arithmetic float: bits by which masks are larger than what they mask (4 to 24; default: 16). More
+    /// leak less and cost accuracy
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=24))]
+    pub(crate) mask_bits: Option<u32>,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `hushnet-infer/1` | infer |
 //! | `hushnet-infer-he/1` | infer --mode he |
+//! | `hushnet-infer-float/1` | infer --arithmetic float |
 //! | `hushnet-prepare/1` | prepare |
 //! | `hushnet-merge/1` | merge |
 //! | `hushnet-inspect/1` | inspect |
@@ -206,6 +207,13 @@ impl Console {
     /// The word that begins an error on standard error.
     pub(crate) fn error_word(&self) -> &'static str {
         if self.stderr && self.colour { "\x1b[1;31merror:\x1b[0m" } else { "error:" }
+    }
+
+    /// A warning on standard error, quiet or not.
+    pub(crate) fn warning(&self, text: &str) {
+        let word = if self.stderr && self.colour { "\x1b[1;33mwarning:\x1b[0m" } else { "warning:" };
+        // Nobody to tell: then nobody is told.
+        let _ = writeln!(io::stderr(), "{word} {text}");
     }
 
     /// One remark on standard error, unless quiet.

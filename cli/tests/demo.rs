@@ -41,10 +41,11 @@ fn the_document_holds_every_fact() {
 #[test]
 fn methods_reach_both_processes() {
     let flags = ["--transfers", "silent", "--base", "ml-kem", "--rounds", "auto", "--link", "1gbit/10ms"];
+    let flags = [&flags[..], &["--preprocessing", "bfv"]].concat();
     let document = hushnet(&[&["demo", "--json"], &flags[..]].concat()).json();
     assert_eq!(document["labels_agree"], true);
     let terms = &document["terms"];
-    assert_eq!([&terms["transfers"], &terms["base"]], ["silent", "ml-kem"]);
+    assert_eq!([&terms["transfers"], &terms["base"], &terms["preprocessing"]], ["silent", "ml-kem", "bfv"]);
     assert_eq!(terms["modelled_link"], "1gbit/10ms");
     // One direction alone would make it 5 ms.
     assert!(terms["link"]["round_trip_seconds"].as_f64().unwrap() >= 0.0099, "{terms}");

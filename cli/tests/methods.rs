@@ -202,6 +202,45 @@ fn inspect_foretells_the_messages() {
 }
 
 #[test]
+fn inspect_foretells_the_preprocessing_by_every_construction() {
+    let server = Server::start(&[]);
+    for (construction, keys_of_session) in [("split", false), ("bfv", true), ("ckks", true)] {
+        let own = ["--preprocessing", construction];
+        let foretold = ["inspect", text(model()), "--bundle", "2", "--json"];
+        let foretold = hushnet(&[&foretold[..], &own].concat()).json();
+        let preprocessing = &foretold["preprocessing"];
+        assert_eq!(preprocessing["name"], construction);
+        let setup = preprocessing["session_key_bytes"].as_u64().unwrap();
+        assert_eq!(setup > 0, keys_of_session, "{preprocessing}");
+        assert_eq!(preprocessing["ring"].is_null(), !keys_of_session, "{preprocessing}");
+
+        let two = ["--count", "2", "--json"];
+        let document = infer(&server, &[&own[..], &two].concat()).json();
+        assert_eq!(document["labels"], json!(digit_labels()[..2]), "{construction}");
+        assert_eq!(document["terms"]["preprocessing"], construction);
+        let sizes = |layer: &str| {
+            let row = document["layers"].as_array().unwrap().iter().find(|row| {
+                row["stage"] == "preprocessing" && row["part"] == "linear" && row["layer"] == layer
+            });
+            let row = row.unwrap_or_else(|| panic!("{layer} in {document}"));
+            ["bytes_sent", "bytes_received"].map(|field| row[field].as_u64().unwrap())
+        };
+        // Messages, and twelve bytes for each.
+        for layer in foretold["layers"].as_array().unwrap() {
+            let foretold = ["key_bytes", "reply_bytes"].map(|field| layer[field].as_u64().unwrap() + 12);
+            assert_eq!(sizes(layer["name"].as_str().unwrap()), foretold, "{construction}, {}", layer["name"]);
+        }
+        if keys_of_session {
+            assert_eq!(sizes("keys of the session")[0], setup + 12);
+        }
+    }
+    let page = hushnet(&["inspect", text(model()), "--preprocessing", "ckks"]).success();
+    for word in ["by ckks", "Keys of a session", "preprocessing ckks: N ="] {
+        assert!(page.contains(word), "{word} in {page}");
+    }
+}
+
+#[test]
 fn wrong_words_are_refused_with_what_there_is() {
     let cases: [(&[&str], &str); 10] = [
         (&["infer", "a.png", "--transfers", "soft-3"], "soft-4"),

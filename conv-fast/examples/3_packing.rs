@@ -20,7 +20,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weights: Vec<i32> = (0..geometry.weights_len()).map(|i| (i as i32 * 7919) % 4095 - 2047).collect();
 
     // What the parts of a message cost: a coefficient of a reply, a known zero, the key of a set of images.
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: DEGREE as u64 * 50, input_bits: 0 };
+    let cost = PackingCost {
+        reply_bits: 24,
+        zero_bits: 46,
+        key_bits: DEGREE as u64 * 50,
+        input_bits: 0,
+        joining: None,
+    };
     // Several images can share polynomials: the more there are, the fuller they get.
     for bundle in [1, 4] {
         let packing = packing::choose(&geometry, DEGREE, bundle, &cost)?;

@@ -57,7 +57,7 @@ pub use error::ConvError;
 pub use float::{Float, FloatAlgorithm, FloatConv};
 pub use geometry::{ConvGeometry, ConvShape, MAX_ELEMENTS};
 pub use kernel::Kernel;
-pub use packing::{Density, Layout, Packing, PackingCost};
+pub use packing::{Density, Joining, Layout, Packing, PackingCost};
 pub use plan::{Algorithm, Planner, Products};
 pub use prepared::PreparedConv;
 pub use ring::Ring;

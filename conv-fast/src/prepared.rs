@@ -14,6 +14,8 @@ use crate::{ConvError, ConvGeometry, Kernel, Ring, Word, direct};
 use std::borrow::Cow;
 use std::fmt;
 
+mod trial;
+
 /// Prepared weights of one layer. `Debug` prints the shape only: weights are the server's secret.
 pub struct PreparedConv {
     geometry: ConvGeometry,
@@ -55,7 +57,8 @@ impl PreparedConv {
         Self::with_kernel(geometry, ring, weights, algorithm, Kernel::best())
     }
 
-    /// Prepares `weights` by the algorithm with the least estimated time for these very weights, `batch` images per call.
+    /// Prepares `weights` by the algorithm with the least estimated time for these very weights, `batch` images per call;
+    /// [`PreparedConv::fastest`] asks the clock.
     ///
     /// # Errors
     /// [`ConvError::Length`].
@@ -66,12 +69,8 @@ impl PreparedConv {
         batch: usize,
     ) -> Result<Self, ConvError> {
         let ring = ring.into();
-        let greatest = weights.iter().map(|weight| weight.unsigned_abs()).max().unwrap_or(0).max(1);
-        // |w| ≤ 2^(bits−1)
-        let bits = greatest.next_power_of_two().ilog2() + 1;
-        let planner = Planner::default().weight_bits(bits).batch(batch);
         // Weights can be too large for an algorithm that takes the shape.
-        let candidates = planner.candidates(&geometry, ring);
+        let candidates = planner(weights, batch).candidates(&geometry, ring);
         let algorithms = candidates.iter().map(|candidate| candidate.algorithm);
         for algorithm in algorithms {
             if let Ok(layer) = Self::new(geometry.clone(), ring, weights, algorithm) {
@@ -219,6 +218,14 @@ impl PreparedConv {
             }),
         }
     }
+}
+
+/// The model for these weights.
+fn planner(weights: &[i32], batch: usize) -> Planner {
+    let greatest = weights.iter().map(|weight| weight.unsigned_abs()).max().unwrap_or(0).max(1);
+    // |w| ≤ 2^(bits−1)
+    let bits = greatest.next_power_of_two().ilog2() + 1;
+    Planner::default().weight_bits(bits).batch(batch)
 }
 
 /// Runs `body` on the same elements in 64-bit words.

@@ -70,6 +70,8 @@ pub struct Methods {
     pub bfv: bool,
     /// [`Preprocessing::Ckks`].
     pub ckks: bool,
+    /// [`Preprocessing::BfvPacked`].
+    pub bfv_packed: bool,
 }
 
 impl Default for Methods {
@@ -84,6 +86,7 @@ impl Default for Methods {
             split: true,
             bfv: true,
             ckks: true,
+            bfv_packed: true,
         }
     }
 }
@@ -163,6 +166,24 @@ pub enum Request {
     },
     /// The client is done.
     Finish,
+    /// Fixes an **insecure** session on floating-point shares ([`crate::float`]), in place of [`Request::Agree`]; only a
+    /// server that was started for it grants this.
+    Float {
+        /// Bits by which masks are larger than what they mask.
+        mask_bits: u32,
+        /// The manifest as the client understood it.
+        digest: [u8; 32],
+    },
+    /// A bundle of this many images for floating-point shares.
+    FloatPrepare {
+        /// Images.
+        images: usize,
+    },
+    /// Run that bundle now.
+    FloatInfer {
+        /// Its number in the session, from 0.
+        bundle: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -281,7 +302,7 @@ impl Methods {
     pub fn suffice(&self) -> bool {
         (self.soft_spoken || self.silent)
             && (self.ristretto || self.ml_kem)
-            && (self.split || self.bfv || self.ckks)
+            && Preprocessing::ALL.into_iter().any(|construction| self.allows(construction))
     }
 
     /// Whether this construction is allowed.
@@ -290,6 +311,7 @@ impl Methods {
             Preprocessing::Split => self.split,
             Preprocessing::Bfv => self.bfv,
             Preprocessing::Ckks => self.ckks,
+            Preprocessing::BfvPacked => self.bfv_packed,
         }
     }
 

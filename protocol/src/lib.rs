@@ -11,6 +11,7 @@
 //! | [`plan`] | one lowered walk for both parties |
 //! | [`raw`] | shares of raw tensors |
 //! | [`encrypted`] | inference on ciphertexts alone |
+//! | [`float`] | **insecure**: inference on floating-point shares, for comparisons |
 //! | [`offline`] | the preprocessing stage |
 //! | [`online`] | the online stage |
 //! | [`transfers`] | a session's oblivious transfers, either kind of extension |
@@ -28,6 +29,7 @@
 pub mod channel;
 pub mod encrypted;
 pub mod error;
+pub mod float;
 pub mod handshake;
 pub mod link;
 pub mod offline;
@@ -49,6 +51,7 @@ mod walk;
 pub use he_core::{Params, Profile, Seed};
 
 pub use error::{PeerFault, ProtocolError, Refusal, RefusalCode};
+pub use float::Arithmetic;
 pub use handshake::{Methods, TransferKind};
 pub use link::{LinkEstimate, Rounds};
 pub use offline::construction::Preprocessing;

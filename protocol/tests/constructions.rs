@@ -10,15 +10,16 @@ mod common;
 use std::iter::zip;
 use std::sync::Arc;
 
-use common::{check_by, check_messages, fresh_seed, inputs, model, plan_by, width};
+use common::{check_by, check_messages, fitting, fresh_seed, inputs, model, plan_by, width};
+use he_core::rlwe::SeededCiphertext;
 use he_core::split::Epoch;
 use he_core::{Modulus, Profile, Seed};
 use nn_merge::fixed_point::networks::{Conv, Sketch, random};
 use nn_merge::model::Model;
 use protocol::handshake::Methods;
 use protocol::offline::construction::{
-    ClientKeys, Material, ServerKeys, client_keys, client_open, client_setup, prepared, server_reply,
-    server_setup,
+    ClientKeys, Material, Scheme, ServerKeys, client_keys, client_open, client_setup, keys_bytes, prepared,
+    replies_bytes, server_reply, server_setup,
 };
 use protocol::offline::rho::Rho;
 use protocol::store::Store;
@@ -29,7 +30,7 @@ use protocol::{
 use rand_core::Rng;
 
 /// What is tested here: all that is built in, but `split`, which all other tests are about.
-const OTHERS: [Preprocessing; 1] = [Preprocessing::Bfv];
+const OTHERS: [Preprocessing; 3] = [Preprocessing::Bfv, Preprocessing::BfvPacked, Preprocessing::Ckks];
 
 fn server(model: Model, methods: Methods, seed: &Seed) -> Server {
     let mut policy = Policy::default();
@@ -53,6 +54,28 @@ fn tiled(profile: Profile, seed: &Seed) -> Model {
     s.finish(last).unwrap()
 }
 
+/// Channels enough that the keys for joining replies come back: sparse outputs of a plain, a strided grouped and a fully connected
+/// layer.
+fn many_channels(profile: Profile, seed: &Seed) -> Model {
+    let mut rng = seed.fork("model", &[]).stream();
+    let limit = f64::from(width(profile) - 18).exp2();
+    let mut s = Sketch::new(profile, [32, 9, 8], width(profile), limit, &mut rng);
+    let first = s.conv(0, Conv { padding: [1, 1, 1, 0], ..Conv::plain(48, [3, 3]) }).unwrap();
+    let relu = s.relu(first).unwrap();
+    let grouped = s.conv(relu, Conv { groups: 2, stride: [2, 1], ..Conv::plain(32, [2, 3]) }).unwrap();
+    let relu = s.relu(grouped).unwrap();
+    let last = s.dense(relu, 40).unwrap();
+    s.finish(last).unwrap()
+}
+
+/// A network in whose first layer the construction does all that it can do.
+fn model_for(construction: Preprocessing, profile: Profile, seed: &Seed) -> Model {
+    match construction {
+        Preprocessing::BfvPacked => many_channels(profile, seed),
+        _ => fitting(construction, model(profile, seed)),
+    }
+}
+
 #[test]
 fn results_equal_the_oracle_in_every_profile() {
     let options = ClientOptions::new().rounds(Rounds::Three);
@@ -60,7 +83,8 @@ fn results_equal_the_oracle_in_every_profile() {
         for (profile, images) in zip(Profile::ALL, [1, 3, 5, 2]) {
             let what = format!("{construction} {profile}");
             let seed = Seed::from_bytes(fresh_seed(&what));
-            let worst = check_by(construction, &model(profile, &seed), images, options, &what);
+            let model = fitting(construction, model(profile, &seed));
+            let worst = check_by(construction, &model, images, options, &what);
             println!("{what}: {worst:.2} of the bound");
         }
     }
@@ -69,12 +93,49 @@ fn results_equal_the_oracle_in_every_profile() {
 #[test]
 fn tiles_groups_and_strides_equal_the_oracle() {
     let options = ClientOptions::new().rounds(Rounds::One);
-    for construction in OTHERS {
+    // In `ckks` planes are not cut.
+    for construction in OTHERS.into_iter().filter(|&one| one != Preprocessing::Ckks) {
         for profile in [Profile::Narrow, Profile::Wide, Profile::Exact] {
             let what = format!("tiles, {construction} {profile}");
             let seed = Seed::from_bytes(fresh_seed(&what));
             check_by(construction, &tiled(profile, &seed), 1, options, &what);
         }
+    }
+}
+
+#[test]
+fn joined_replies_equal_the_oracle() {
+    let options = ClientOptions::new().rounds(Rounds::Three);
+    for (profile, images) in zip(Profile::ALL, [1, 2, 3, 1]) {
+        let what = format!("joined {profile}");
+        let seed = Seed::from_bytes(fresh_seed(&what));
+        let model = many_channels(profile, &seed);
+        let worst = check_by(Preprocessing::BfvPacked, &model, images, options, &what);
+        println!("{what}: {worst:.2} of the bound");
+    }
+}
+
+/// What joining is for: fewer bytes per image, and within eight images of a session the keys have come back.
+#[test]
+fn joined_replies_are_fewer_bytes() {
+    let seed = Seed::from_bytes(fresh_seed("sizes"));
+    for profile in Profile::ALL {
+        let model = many_channels(profile, &seed);
+        let sizes = |construction| {
+            let plan = plan_by(construction, &model, 1, OutputMode::Label);
+            let layer = |layer| [keys_bytes(&plan, layer), replies_bytes(&plan, layer)];
+            let layers: Vec<[usize; 2]> = plan.layers().iter().map(layer).collect();
+            (plan.scheme().setup_bytes(), layers)
+        };
+        let [(keys, apart), (more_keys, joined)] = [Preprocessing::Bfv, Preprocessing::BfvPacked].map(sizes);
+        println!("{profile}: {keys} and {apart:?}, {more_keys} and {joined:?}");
+        let sum = |layers: &[[usize; 2]]| layers.iter().flatten().sum::<usize>();
+        assert!(more_keys > keys && 3 * joined[0].iter().sum::<usize>() < 2 * apart[0].iter().sum::<usize>());
+        assert!(more_keys + 8 * sum(&joined) < keys + 8 * sum(&apart), "{profile}");
+        // Small layers buy no keys, and have the same ring.
+        let small = common::model(profile, &seed);
+        let setup = |construction| plan_by(construction, &small, 1, OutputMode::Label).scheme().setup_bytes();
+        assert_eq!(setup(Preprocessing::BfvPacked), setup(Preprocessing::Bfv), "{profile}");
     }
 }
 
@@ -86,7 +147,7 @@ fn random_graphs_equal_the_oracle() {
             let what = format!("random, {construction}");
             let mut rng = Seed::from_bytes(fresh_seed(&what)).stream();
             let profile = Profile::ALL[round % 4];
-            let model = random(profile, 12, &mut rng).unwrap();
+            let model = fitting(construction, random(profile, 12, &mut rng).unwrap());
             check_by(construction, &model, 2, options, &what);
         }
     }
@@ -96,7 +157,7 @@ fn random_graphs_equal_the_oracle() {
 fn messages_have_the_computed_sizes_and_the_online_stage_is_that_of_split() {
     for (construction, profile) in OTHERS.into_iter().flat_map(|c| Profile::ALL.map(|p| (c, p))) {
         let seed = Seed::from_bytes(fresh_seed("model"));
-        let server = server(model(profile, &seed), Methods::default(), &seed);
+        let server = server(model_for(construction, profile, &seed), Methods::default(), &seed);
         check_messages(construction, &server, &seed, &format!("{construction} {profile}"));
     }
 }
@@ -107,6 +168,7 @@ fn parties_that_want_different_constructions_part_with_one_sentence() {
     let seed = Seed::from_bytes(fresh_seed("model"));
     let cases = [
         (Methods { bfv: false, ..all }, Preprocessing::Bfv, ["`bfv`", "split"]),
+        (Methods { ckks: false, ..all }, Preprocessing::Ckks, ["`ckks`", "split"]),
         (Methods { split: false, ..all }, Preprocessing::Split, ["`split`", "bfv"]),
     ];
     for (methods, wish, words) in cases {
@@ -134,7 +196,7 @@ fn parties_that_want_different_constructions_part_with_one_sentence() {
         served.unwrap();
         assert_ne!(result.unwrap(), wish);
     }
-    let nothing = Methods { split: false, bfv: false, ckks: false, ..all };
+    let nothing = Methods { split: false, bfv: false, ckks: false, bfv_packed: false, ..all };
     let mut policy = Policy::default();
     policy.offer.methods = nothing;
     let result = Server::new(model(Profile::Tiny, &seed), policy, seed.fork("server", &[]));
@@ -144,22 +206,29 @@ fn parties_that_want_different_constructions_part_with_one_sentence() {
 #[test]
 fn weights_beyond_the_public_bound_are_not_offered() {
     let seed = Seed::from_bytes(fresh_seed("model"));
-    for (weight, offered) in [(1 << 20, true), ((1 << 20) + 1, false), (i32::MIN, false)] {
-        let mut model = model(Profile::Wide, &seed);
+    let bounds = [(Preprocessing::Bfv, Profile::Wide, 1 << 20), (Preprocessing::Ckks, Profile::Tiny, 1 << 8)];
+    let cases = bounds.into_iter().flat_map(|(construction, profile, most)| {
+        [(most, true), (most + 1, false), (i32::MIN, false)].map(|(w, fits)| (construction, profile, w, fits))
+    });
+    for (construction, profile, weight, offered) in cases {
+        let mut model = fitting(construction, model(profile, &seed));
         let node = model.nodes.iter().rposition(|node| !node.weights.is_empty()).unwrap();
         model.nodes[node].weights[0] = weight;
         let server = server(model.clone(), Methods::default(), &seed);
         let (result, _) =
             in_process(&server, seed.fork("serving", &[]), seed.fork("client", &[]), |client| {
-                Ok(client.offer().methods.bfv)
+                Ok(client.offer().methods)
             });
-        assert_eq!(result.unwrap(), offered, "{weight}");
+        let methods = result.unwrap();
+        let offers = if construction == Preprocessing::Bfv { methods.bfv } else { methods.ckks };
+        assert_eq!(offers, offered, "{construction} {weight}");
         // Nor would they be prepared.
-        let plan = plan_by(Preprocessing::Bfv, &model, 1, OutputMode::Label);
+        let plan = plan_by(construction, &model, 1, OutputMode::Label);
         assert_eq!(server.materials(&plan).is_ok(), offered);
-        // Without `split` there is nothing left to offer.
+        // Without the others there is nothing left to offer.
         let mut policy = Policy::default();
-        policy.offer.methods.split = false;
+        let [bfv, bfv_packed, ckks] = OTHERS.map(|other| other == construction);
+        policy.offer.methods = Methods { split: false, bfv, ckks, bfv_packed, ..policy.offer.methods };
         assert_eq!(Server::new(model, policy, seed.fork("server", &[])).is_ok(), offered);
     }
 }
@@ -167,14 +236,20 @@ fn weights_beyond_the_public_bound_are_not_offered() {
 #[test]
 fn bundles_of_another_construction_are_left_alone_and_refused() {
     let seed = Seed::from_bytes(fresh_seed("model"));
-    let server = server(model(Profile::Wide, &seed), Methods::default(), &seed);
-    let inputs = inputs(server.model(), 1, &seed);
+    for (construction, profile) in OTHERS.into_iter().zip([Profile::Wide, Profile::Tiny, Profile::Tiny]) {
+        bundles_of(construction, fitting(construction, model(profile, &seed)), &seed);
+    }
+}
+
+fn bundles_of(construction: Preprocessing, model: Model, seed: &Seed) {
+    let server = server(model, Methods::default(), seed);
+    let inputs = inputs(server.model(), 1, seed);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let of = |construction| ClientOptions::new().preprocessing(construction).rounds(Rounds::Three);
     let (result, _) = in_process(&server, seed.fork("serving", &[]), seed.fork("client", &[]), |client| {
         let origin = client.origin();
-        let mut client = client.agree_on(of(Preprocessing::Bfv))?;
+        let mut client = client.agree_on(of(construction))?;
         for _ in 0..2 {
             let bundle = client.prepare(1, &mut |_, _| {})?;
             client.keep(&bundle)?;
@@ -185,13 +260,13 @@ fn bundles_of_another_construction_are_left_alone_and_refused() {
     result.unwrap();
     // (asked of the store, agreed with the server): only both alike work.
     for (number, (claimed, agreed)) in
-        [(Preprocessing::Split, None), (Preprocessing::Bfv, Some(false)), (Preprocessing::Bfv, Some(true))]
+        [(Preprocessing::Split, None), (construction, Some(false)), (construction, Some(true))]
             .into_iter()
             .enumerate()
     {
         let seeds = [seed.fork("serving", &[number as u64]), seed.fork("client", &[number as u64])];
         let [serving, own] = seeds;
-        let agreed_on = if agreed == Some(false) { Preprocessing::Split } else { Preprocessing::Bfv };
+        let agreed_on = if agreed == Some(false) { Preprocessing::Split } else { construction };
         let (result, _) = in_process(&server, serving, own, |client| {
             let (manifest, origin) = (client.manifest().clone(), client.origin());
             let mut client = client.agree_on(of(agreed_on))?;
@@ -265,7 +340,7 @@ fn the_clients_share_hides_the_product_and_a_missing_mask_is_noticed() {
     // A dense layer without room for chance: the same masks ρ each time, fresh randomness of the server.
     let seed = Seed::from_bytes(fresh_seed("masks"));
     for (construction, profile) in OTHERS.into_iter().flat_map(|c| Profile::ALL.map(|p| (c, p))) {
-        let layer = Layer::new(construction, &model(profile, &seed), 1, &seed);
+        let layer = Layer::new(construction, &model_for(construction, profile, &seed), 1, &seed);
         let params = layer.plan.params();
         let (mut shares, mut unmasked) = (Vec::new(), Vec::new());
         let own = seed.fork("client", &[]);
@@ -305,7 +380,7 @@ fn hostile_messages_are_refused() {
     let seed = Seed::from_bytes(fresh_seed("hostile"));
     let mut rng = seed.fork("bends", &[]).stream();
     for construction in OTHERS {
-        let layer = Layer::new(construction, &model(Profile::Tiny, &seed), 1, &seed);
+        let layer = Layer::new(construction, &model_for(construction, Profile::Tiny, &seed), 1, &seed);
         let (message, ..) = layer.run(&seed);
         let peer = |result: Result<(), ProtocolError>| matches!(result, Err(ProtocolError::Peer(_)));
         // Wrong lengths, words beyond their modulus, other parameters, nothing at all.
@@ -315,10 +390,14 @@ fn hostile_messages_are_refused() {
         for bent in [&layer.setup[1..], &[], &vec![0xff; layer.setup.len()], &vec![0; layer.setup.len()]] {
             assert!(peer(server_setup(&layer.plan, bent).map(drop)), "{} bytes", bent.len());
         }
-        // A zero key would show what is encrypted with it.
+        // A zero key would show what is encrypted with it: the first public key, of a layer or of all.
         let mut zero = layer.setup.clone();
-        let last = zero.len() - zero.len() / layer.plan.layers().len();
-        zero[last + 44..].fill(0);
+        let rlwe = match layer.plan.scheme() {
+            Scheme::Bfv(scheme) => scheme.ring().rlwe(),
+            Scheme::Ckks(scheme) => scheme.params().rlwe(),
+            Scheme::Split => panic!("{construction} has a ring of its own"),
+        };
+        zero[44..SeededCiphertext::wire_len(rlwe, rlwe.limbs())].fill(0);
         assert!(peer(server_setup(&layer.plan, &zero).map(drop)));
         // Any bit: an answer or the peer's fault, never a panic; headers are always checked.
         for _ in 0..20 {

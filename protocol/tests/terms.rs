@@ -96,6 +96,7 @@ fn what_the_server_does_not_allow_it_refuses() {
         (Methods { split: false, ..all }, quick.preprocessing(Preprocessing::Split), "`split`"),
         (Methods { bfv: false, ..all }, quick.preprocessing(Preprocessing::Bfv), "`bfv`"),
         (Methods { ckks: false, ..all }, quick.preprocessing(Preprocessing::Ckks), "`ckks`"),
+        (Methods { bfv_packed: false, ..all }, quick.preprocessing(Preprocessing::BfvPacked), "`bfv-packed`"),
     ];
     for (methods, options, word) in cases {
         let (server, inputs) = server(methods);
@@ -124,7 +125,7 @@ fn a_server_without_any_method_is_none() {
     for methods in [
         Methods { soft_spoken: false, silent: false, ..all },
         Methods { ristretto: false, ml_kem: false, ..all },
-        Methods { split: false, bfv: false, ckks: false, ..all },
+        Methods { split: false, bfv: false, ckks: false, bfv_packed: false, ..all },
     ] {
         let mut policy = Policy::default();
         policy.offer.methods = methods;

@@ -59,7 +59,13 @@ pub(crate) struct ServeMethods {
     #[arg(long)]
     pub(crate) no_one_round: bool,
     /// Constructions of the linear layers' preprocessing that clients may choose among
-    #[arg(long, value_enum, value_name = "KINDS", value_delimiter = ',', default_value = "split,bfv,ckks")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "split,bfv,ckks,bfv-packed"
+    )]
     pub(crate) preprocessing: Vec<PreprocessingName>,
     /// For trying things out: delay what the server sends as over a slower link: `lan`, `wan`, or rate and
     /// round trip as in `100mbit/40ms`. Half of the round trip is this direction's; the client's --link has the other
@@ -115,6 +121,8 @@ pub(crate) enum PreprocessingName {
     Bfv,
     /// Encrypted masks in slots, rotations: the paper's
     Ckks,
+    /// As bfv, sparse replies packed by key switching: fewer bytes per image, megabytes of keys per session
+    BfvPacked,
 }
 
 impl MethodFlags {
@@ -159,6 +167,7 @@ impl ServeMethods {
             split: self.preprocessing.contains(&PreprocessingName::Split),
             bfv: self.preprocessing.contains(&PreprocessingName::Bfv),
             ckks: self.preprocessing.contains(&PreprocessingName::Ckks),
+            bfv_packed: self.preprocessing.contains(&PreprocessingName::BfvPacked),
             ..Methods::default()
         }
     }
@@ -201,6 +210,7 @@ impl From<PreprocessingName> for Preprocessing {
             PreprocessingName::Split => Self::Split,
             PreprocessingName::Bfv => Self::Bfv,
             PreprocessingName::Ckks => Self::Ckks,
+            PreprocessingName::BfvPacked => Self::BfvPacked,
         }
     }
 }

@@ -45,6 +45,16 @@ pub(crate) enum ModeName {
     He,
 }
 
+/// Names of what the shares are numbers of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArithmeticName {
+    /// Rings: a share alone is a random number
+    Ring,
+    /// INSECURE: floating-point numbers, as the published scheme has them; a share tells something about its
+    /// value. For comparisons only. Networks of linear maps and squares; gives logits
+    Float,
+}
+
 impl OutputFlags {
     /// `options` with the output asked for.
     pub(super) fn into_options(self, options: ClientOptions) -> ClientOptions {

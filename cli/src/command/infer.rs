@@ -4,12 +4,13 @@
 //! input; so the session is opened first, and an image that does not fit ends it before anything is prepared.
 
 mod encrypted;
+mod float;
 
 use protocol::OutputMode;
 use protocol::report::{Report, Row, peak_memory_bytes};
 use serde::Serialize;
 
-use crate::args::{Infer, ModeName};
+use crate::args::{ArithmeticName, Infer, ModeName};
 use crate::error::Failure;
 use crate::images::{Image, read, read_labels};
 use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print, print_json, stage_table};
@@ -80,6 +81,13 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     if arguments.batch && arguments.mode != ModeName::He {
         return Err(Failure::Usage("--batch is for --mode he".into()));
     }
+    let is_float = arguments.arithmetic == ArithmeticName::Float;
+    if arguments.mask_bits.is_some() && !is_float {
+        return Err(Failure::Usage("--mask-bits is for --arithmetic float".into()));
+    }
+    if is_float && let Some(flag) = float::out_of_place(arguments) {
+        return Err(Failure::Usage(format!("{flag} has no meaning with --arithmetic float")));
+    }
     // Before a server is bothered: do the files exist?
     for path in std::iter::once(&arguments.images).chain(&arguments.labels) {
         std::fs::metadata(path).map_err(|source| Failure::File {
@@ -90,6 +98,9 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     }
     if let Some(pool) = arguments.pool.as_ref().filter(|pool| !pool.is_dir()) {
         return Err(Failure::NoBundle { pool: pool.clone(), done: 0, wanted: arguments.count.unwrap_or(0) });
+    }
+    if is_float {
+        return float::run(arguments, console);
     }
     if arguments.mode == ModeName::He {
         return encrypted::run(arguments, console);

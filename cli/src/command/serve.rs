@@ -11,15 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::channel::TcpOptions;
 use protocol::encrypted::Mode;
+use protocol::float::{DEFAULT_MASK_BITS, WARNING};
 use protocol::handshake::Offer;
 use protocol::report::Stage;
 use protocol::serve::{ListenOptions, Listener};
 use protocol::session::Served;
-use protocol::{Policy, ProtocolError, Refusal, Server};
+use protocol::{Arithmetic, Policy, ProtocolError, Refusal, Server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::read_model;
-use crate::args::{ModeName, OutputName, Serve, checked_address};
+use crate::args::{ArithmeticName, ModeName, OutputName, Serve, checked_address};
 use crate::error::Failure;
 use crate::output::{Console, counted, print};
 use crate::session::fresh_seed;
@@ -35,6 +36,14 @@ const INTERRUPTED: i32 = 130;
 /// A model that can't be served, a port that can't be opened.
 pub(super) fn run(arguments: &Serve, console: &Console) -> Result<(), Failure> {
     let address = checked_address(&arguments.listen).map_err(Failure::Usage)?;
+    if arguments.arithmetic == ArithmeticName::Float {
+        if arguments.mode == ModeName::He {
+            return Err(Failure::Usage(
+                "--mode he has no meaning with --arithmetic float: such a server does nothing else".into(),
+            ));
+        }
+        console.warning(WARNING);
+    }
     let stop = stop_on_signals()?;
     if arguments.until_stdin_closes {
         stop_with_stdin(stop.clone());
@@ -52,6 +61,10 @@ pub(super) fn run(arguments: &Serve, console: &Console) -> Result<(), Failure> {
             let unservable = |refusal: Refusal| Failure::Unservable(ProtocolError::Caller(refusal.reason));
             server.encrypted(mode).map(drop).map_err(unservable)?;
         }
+    }
+    if let Some(ready) = server.float() {
+        let plan = ready.plan(DEFAULT_MASK_BITS).map_err(Failure::Unservable)?;
+        console.remark(&format!("masks of {DEFAULT_MASK_BITS} bits: {}", plan.distance()));
     }
     let bound = listener.address().map_err(Failure::Listening)?;
     tracing::info!(model = %server.model().manifest.name, output = ?arguments.output, "serving");
@@ -76,6 +89,10 @@ fn policy(arguments: &Serve) -> Policy {
         quota: arguments.quota.unwrap_or(u64::MAX),
         shelf: arguments.shelf,
         encrypted: arguments.mode == ModeName::He,
+        arithmetic: match arguments.arithmetic {
+            ArithmeticName::Ring => Arithmetic::Ring,
+            ArithmeticName::Float => Arithmetic::Float,
+        },
         ..Policy::default()
     }
 }

@@ -7,7 +7,9 @@
 //! bits per image = ⌈B/G⌉/B · (output polynomials · N · t + input polynomials · N · i + zeros · p + key)
 //! ```
 //!
-//! for a bundle of B images. More outputs per polynomial (M) save replies and cost zeros; more images (G) share both.
+//! for a bundle of B images. Where the server may join output polynomials, up to 2^j of them count as one reply and a price for
+//! each that is joined, as far as the gaps between what is read allow ([`Packing::gap`]); layouts are interleaved then where
+//! that has room. More outputs per polynomial (M) save replies and cost zeros; more images (G) share both.
 //! Sensible (G, C, M) are tried, with and without stride phases; a lower bound prunes most of them before their zeros
 //! are counted. Ties go to the layout with fewer polynomial products. The choice depends on public
 //! numbers only and is deterministic, so that both parties arrive at the same layout.
@@ -17,7 +19,7 @@
 
 use super::plane::{Frame, Plane};
 use super::zeros::{self, Work};
-use super::{Layout, Packing, check_degree};
+use super::{Layout, Packing, check_degree, interleaving};
 use crate::{ConvError, ConvGeometry};
 use std::sync::Arc;
 
@@ -32,26 +34,53 @@ pub struct PackingCost {
     pub key_bits: u64,
     /// Bits i per coefficient of an input polynomial that some output reads; 0 where they are not sent.
     pub input_bits: u32,
+    /// Whether the server may join output polynomials; only where `zero_bits` is 0.
+    pub joining: Option<Joining>,
+}
+
+/// How output polynomials are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// log2 j of the most that one reply holds.
+    pub levels: u32,
+    /// Bits that each one that is joined to others counts as, for the time it takes.
+    pub bits: u64,
 }
 
 impl PackingCost {
     /// Bits for one set of G images in this packing.
     pub fn bits(&self, packing: &Packing) -> u64 {
-        self.sum(packing, packing.zero_reads_total())
+        self.sum(packing, if self.zero_bits == 0 { 0 } else { packing.zero_reads_total() }, 1)
     }
 
-    fn sum(&self, packing: &Packing, zeros: usize) -> u64 {
-        self.reply(packing.output_polys(), packing.degree())
-            + self.input(packing.geometry().shape().groups * packing.used_polys(), packing.degree())
-            + zeros as u64 * u64::from(self.zero_bits)
+    /// log2 of the output polynomials of this packing that one reply holds.
+    pub fn joined(&self, packing: &Packing) -> u32 {
+        self.levels().min(packing.gap().ilog2())
+    }
+
+    fn levels(&self) -> u32 {
+        self.joining.map_or(0, |joining| joining.levels)
+    }
+
+    /// Bits for `sets` sets, with `zeros` known zeros each.
+    fn sum(&self, packing: &Packing, zeros: usize, sets: u64) -> u64 {
+        let degree = packing.degree() as u64;
+        let polys = sets * packing.output_polys() as u64;
+        let replies = polys.div_ceil(1 << self.joined(packing));
+        let input = self.input(packing.geometry().shape().groups * packing.used_polys(), packing.degree());
+        replies * degree * u64::from(self.reply_bits)
+            + (polys - replies) * self.joining.map_or(0, |joining| joining.bits)
+            + sets * (self.key_bits + input + zeros as u64 * u64::from(self.zero_bits))
     }
 
     fn input(&self, input_polys: usize, degree: usize) -> u64 {
         (input_polys * degree) as u64 * u64::from(self.input_bits)
     }
 
+    /// A lower bound: as if all that may be joined were, with none left over.
     fn reply(&self, output_polys: usize, degree: usize) -> u64 {
-        (output_polys * degree) as u64 * u64::from(self.reply_bits) + self.key_bits
+        let bits = (output_polys * degree) as u64 * u64::from(self.reply_bits);
+        (bits >> self.levels()) + self.key_bits
     }
 
     /// Replies, and the zeros that the other output slots certainly read: each pixel that is read at all is read M − 1
@@ -151,6 +180,10 @@ impl Search {
         if images_in_bundle == 0 {
             return Err(ConvError::Zero { what: "images in a bundle" });
         }
+        debug_assert!(
+            self.cost.joining.is_none() || self.cost.zero_bits == 0,
+            "known zeros of joined replies"
+        );
         let (degree, cost) = (self.degree, self.cost);
         let planes = planes(geometry, degree)?;
         let mut candidates = Vec::new();
@@ -166,7 +199,9 @@ impl Search {
                     if budget.is_some_and(|(bits, _)| bound > bits) {
                         continue;
                     }
-                    for channels in channel_counts(slots, degree, images * plane.length, outputs) {
+                    let between = interleaving(degree, plane.length) / (images * outputs);
+                    let joining = cost.joining.map(|joining| (joining.levels, between));
+                    for channels in channel_counts(slots, degree, images * plane.length, outputs, joining) {
                         let inputs = geometry.shape().groups * slots.div_ceil(channels);
                         let bound = bound + sets * cost.input(inputs, degree);
                         candidates.push((bound, sets, Layout { channels, ..layout }, plane));
@@ -178,7 +213,8 @@ impl Search {
         let mut least = budget;
         let mut best = None;
         for (lower_bound, sets, layout, plane) in candidates {
-            let packing = Packing::from_plane(geometry, degree, layout, Arc::clone(plane))?;
+            let interleave = cost.joining.is_some();
+            let packing = Packing::from_plane(geometry, degree, layout, Arc::clone(plane), interleave)?;
             let products = sets * packing.products();
             if let Some(least) = least {
                 if lower_bound > least.0 {
@@ -191,7 +227,7 @@ impl Search {
             // Where zeros cost nothing there is no need to count them.
             let zeros = if cost.zero_bits == 0 { Some(0) } else { zeros::total(&packing, &mut self.work) };
             let Some(zeros) = zeros else { break };
-            let rank = (sets * cost.sum(&packing, zeros), products);
+            let rank = (cost.sum(&packing, zeros, sets), products);
             if least.is_none_or(|least| rank < least) {
                 (least, best) = (Some(rank), Some((rank, packing)));
             }
@@ -258,15 +294,36 @@ fn image_counts(images_in_bundle: usize, capacity: usize) -> Vec<usize> {
 }
 
 /// The channel counts that are tried for `outputs` output slots and `plane` coefficients per channel (all images): the most that
-/// fit, the most that let output slots lie N/2^⌈log₂ M⌉ apart, the least with as few polynomials, and powers of two.
-fn channel_counts(slots: usize, degree: usize, plane: usize, outputs: usize) -> Vec<usize> {
-    let most = slots.min(degree / (plane * outputs));
+/// fit, the most that let output slots lie N/2^⌈log₂ M⌉ apart, the least with as few polynomials, and powers of two. Where
+/// polynomials are joined, with levels and the most channels of an interleaved layout, that count as well, and multiples of powers
+/// of two next to all of these: gaps come from them.
+fn channel_counts(
+    slots: usize,
+    degree: usize,
+    plane: usize,
+    outputs: usize,
+    joining: Option<(u32, usize)>,
+) -> Vec<usize> {
+    let room = degree / (plane * outputs);
+    let most = slots.min(room);
     let aligned = slots.min(degree / outputs.next_power_of_two() / plane);
     let mut counts: Vec<usize> = (0..=most.ilog2()).map(|power| 1 << power).collect();
+    let even = |count: usize| slots.div_ceil(slots.div_ceil(count));
     for count in [most, aligned] {
         if count > 0 {
-            counts.extend([count, slots.div_ceil(slots.div_ceil(count))]);
+            counts.extend([count, even(count)]);
         }
+    }
+    if let Some((levels, interleaved)) = joining {
+        for count in [most, aligned, slots.min(interleaved)].into_iter().filter(|&count| count > 0) {
+            counts.extend([count, even(count)]);
+            let near = |level: u32| {
+                let unit = 1_usize << level;
+                [count / unit * unit, even(count).next_multiple_of(unit)]
+            };
+            counts.extend((1..=levels).flat_map(near));
+        }
+        counts.retain(|count| (1..=room).contains(count));
     }
     counts.sort_unstable();
     counts.dedup();
@@ -301,7 +358,7 @@ mod tests {
     use crate::testing::Random;
 
     const COST: PackingCost =
-        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
+        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0, joining: None };
 
     fn layer(size: usize, channels: [usize; 2], kernel: usize, stride: usize, groups: usize) -> ConvGeometry {
         ConvGeometry::new(ConvShape {

@@ -31,7 +31,11 @@ pub struct ZeroCorrection {
 
 impl ZeroCorrection {
     /// The correction for sets of images in this packing; `None` if its outputs read no known zero.
+    ///
+    /// # Panics
+    /// For an interleaved packing.
     pub fn new(packing: &Packing) -> Option<Self> {
+        packing.assert_planes();
         let s = packing.geometry.shape();
         let [top, left, bottom, right] = s.padding;
         let geometry = ConvGeometry::new(ConvShape {

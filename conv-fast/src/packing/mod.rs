@@ -20,6 +20,24 @@
 //! channels fill polynomials group by group. Weight positions may reach beyond N (a kernel larger than its image); they
 //! come back with the opposite sign, as X^N = −1.
 //!
+//! # Interleaved
+//!
+//! Where replies are joined ([`PackingCost::joining`]), all coefficients that are read should be congruent modulo a large power
+//! of two. So there, with S the largest power of two up to N/P, a layout with M·G·C ≤ S and more than one pixel to
+//! an output is *interleaved*: what was plane after
+//! plane is now pixel after pixel, coefficient p of plane b at p·S + b,
+//!
+//! ```text
+//! input      pixel·S + g·C + c
+//! weights    (reference − tap)·S + m·D + (C−1−c)
+//! output     (pixel under the reference tap)·S + m·D + g·C + (C−1),   D = max(G·C, S/2^⌈log₂ M⌉)
+//! ```
+//!
+//! and all outputs are congruent modulo the power of two in S, in D if M > 1 and in C if G > 1 ([`Packing::gap`]). Sums of
+//! products are the same: two plane numbers of a polynomial and its weights that add up to that of an output modulo S do
+//! so exactly, since all differences are below M·D ≤ S, and pixels have the room of a plane, N/S ≥ P, as before. Coefficients
+//! without a pixel must be zero; lists of known zeros are not offered.
+//!
 //! # Known zeros
 //!
 //! An output also reads coefficients that hold no pixel: borders, and, if M > 1, the free space behind the input (the
@@ -42,7 +60,7 @@ mod density;
 mod plane;
 mod zeros;
 
-pub use choose::{PackingCost, choose};
+pub use choose::{Joining, PackingCost, choose};
 pub(crate) use choose::{Search, plane_len};
 pub use correction::ZeroCorrection;
 pub use density::Density;
@@ -78,6 +96,10 @@ pub struct Packing {
     polys_per_group: usize,
     /// Coefficients D from one output slot to the next.
     block: usize,
+    /// Coefficients from one pixel of a plane to the next: S where it is interleaved.
+    pixel_step: usize,
+    /// Coefficients from one plane to the next.
+    plane_step: usize,
 }
 
 impl Packing {
@@ -103,7 +125,7 @@ impl Packing {
     pub fn with_layout(geometry: &ConvGeometry, degree: usize, layout: Layout) -> Result<Self, ConvError> {
         check_degree(degree)?;
         let plane = Arc::new(Plane::new(geometry, degree, layout.split_stride)?);
-        Self::from_plane(geometry, degree, layout, plane)
+        Self::from_plane(geometry, degree, layout, plane, false)
     }
 
     fn from_plane(
@@ -111,6 +133,7 @@ impl Packing {
         degree: usize,
         layout: Layout,
         plane: Arc<Plane>,
+        interleave: bool,
     ) -> Result<Self, ConvError> {
         for (what, value) in [
             ("images per polynomial", layout.images),
@@ -129,10 +152,17 @@ impl Packing {
         }
         let slots = geometry.group_inputs() * plane.phases;
         let polys_per_group = slots.div_ceil(layout.channels);
-        let occupied = layout.images * layout.channels * plane.length;
-        let block = occupied.max(degree / layout.outputs.next_power_of_two());
-        // A distance of G·C·P fits by the check above, a larger one since it divides N at least M times.
-        Ok(Self { geometry: geometry.clone(), degree, layout, plane, polys_per_group, block })
+        // Only where it pays: with one pixel, outputs have the widest gaps as they are.
+        let (planes, pixels) =
+            (layout.images * layout.channels, geometry.out_height() * geometry.out_width());
+        let between = interleaving(degree, plane.length);
+        let interleaved = interleave && pixels > 1 && between > 1 && layout.outputs * planes <= between;
+        let (pixel_step, plane_step, room) =
+            if interleaved { (between, 1, between) } else { (1, plane.length, degree) };
+        let block = (planes * plane_step).max(room / layout.outputs.next_power_of_two());
+        // A distance of G·C planes fits by the checks above, a larger one since it divides the room at least M times.
+        let geometry = geometry.clone();
+        Ok(Self { geometry, degree, layout, plane, polys_per_group, block, pixel_step, plane_step })
     }
 
     /// The geometry that is packed.
@@ -185,7 +215,7 @@ impl Packing {
         let (phase, position) = self.plane.pixel(pixel / s.in_width, pixel % s.in_width);
         let slot = phase * self.geometry.group_inputs() + channel;
         let poly = group * self.polys_per_group + slot / self.layout.channels;
-        (poly, self.input_base(image, slot % self.layout.channels) + position)
+        (poly, self.input_base(image, slot % self.layout.channels) + position * self.pixel_step)
     }
 
     /// Polynomial and coefficient of one element of the output tensor of image `image` < G.
@@ -203,7 +233,7 @@ impl Packing {
             self.plane.output(pixel / self.geometry.out_width(), pixel % self.geometry.out_width());
         let slot = output % self.layout.outputs;
         let base = slot * self.block + self.input_base(image, self.layout.channels - 1);
-        (output / self.layout.outputs, base + position)
+        (output / self.layout.outputs, base + position * self.pixel_step)
     }
 
     /// [`Packing::input_index`] of all elements of the first image of a set: (polynomial, coefficient). Those of image g
@@ -220,7 +250,8 @@ impl Packing {
             map.extend(pixels.iter().map(|&(phase, position)| {
                 let slot = phase * inputs + channel;
                 let poly = group * self.polys_per_group + slot / self.layout.channels;
-                (poly as u32, (self.input_base(0, slot % self.layout.channels) + position) as u32)
+                let base = self.input_base(0, slot % self.layout.channels);
+                (poly as u32, (base + position * self.pixel_step) as u32)
             }));
         }
         map
@@ -236,14 +267,37 @@ impl Packing {
         for output in 0..self.geometry.shape().out_channels {
             let (poly, slot) = (output / self.layout.outputs, output % self.layout.outputs);
             let base = slot * self.block + last;
-            map.extend(pixels.iter().map(|&position| (poly as u32, (base + position) as u32)));
+            let at = |position: usize| (base + position * self.pixel_step) as u32;
+            map.extend(pixels.iter().map(|&position| (poly as u32, at(position))));
         }
         map
     }
 
     /// Coefficients from an element of one image to the same element of the next image of its set.
     pub fn image_stride(&self) -> usize {
-        self.layout.channels * self.plane.length
+        self.layout.channels * self.plane_step
+    }
+
+    /// The largest power of two, N at most, modulo which all coefficients that are read of output polynomials are congruent.
+    ///
+    /// At least that: in a packing that is not interleaved pixels count as neighbours whatever the stride.
+    pub fn gap(&self) -> usize {
+        let mut steps = self.degree;
+        if self.geometry.out_height() * self.geometry.out_width() > 1 {
+            steps |= self.pixel_step;
+        }
+        if self.layout.outputs > 1 {
+            steps |= self.block;
+        }
+        if self.layout.images > 1 {
+            steps |= self.image_stride();
+        }
+        1 << steps.trailing_zeros()
+    }
+
+    /// Whether pixels of different planes lie side by side: then coefficients without a pixel must be zero.
+    pub fn is_interleaved(&self) -> bool {
+        self.pixel_step > 1
     }
 
     /// The input polynomials with which an output polynomial has a product, ascending.
@@ -281,10 +335,10 @@ impl Packing {
         for output in outputs {
             let slot = output % self.layout.outputs;
             for &(c, (phase, channel)) in slots.iter().rev() {
-                let base = slot * self.block + (self.layout.channels - 1 - c) * self.plane.length;
+                let base = slot * self.block + (self.layout.channels - 1 - c) * self.plane_step;
                 let kernel = &weights[(output * inputs + channel) * taps..][..taps];
                 for (tap, offset) in self.plane.taps(phase).rev() {
-                    let position = base + self.plane.reference - offset;
+                    let position = base + (self.plane.reference - offset) * self.pixel_step;
                     let value = i64::from(kernel[tap]);
                     // A window spans less than two planes, hence a position is below 2N.
                     terms.push(if position < self.degree {
@@ -307,12 +361,20 @@ impl Packing {
     }
 
     /// The coefficients of input polynomial `in_poly` that hold a known zero and that some output reads, ascending.
+    ///
+    /// # Panics
+    /// For an interleaved packing.
     pub fn zero_reads(&self, in_poly: usize) -> Vec<u32> {
+        self.assert_planes();
         zeros::zero_reads(self, in_poly)
     }
 
     /// [`Packing::zero_reads`] summed over all input polynomials: the masks a client has to send per G images.
+    ///
+    /// # Panics
+    /// For an interleaved packing.
     pub fn zero_reads_total(&self) -> usize {
+        self.assert_planes();
         let mut work = Work { spent: 0, limit: u64::MAX };
         zeros::total(self, &mut work).expect("no sum of steps exceeds the greatest number")
     }
@@ -339,7 +401,11 @@ impl Packing {
     }
 
     fn input_base(&self, image: usize, slot: usize) -> usize {
-        (image * self.layout.channels + slot) * self.plane.length
+        (image * self.layout.channels + slot) * self.plane_step
+    }
+
+    fn assert_planes(&self) {
+        assert!(!self.is_interleaved(), "known zeros of an interleaved packing are not listed");
     }
 
     /// Output channels in an output polynomial.
@@ -377,6 +443,11 @@ impl Packing {
         let (slots, inputs) = (self.slot_range(poly), self.geometry.group_inputs());
         slots.start / inputs..slots.end.div_ceil(inputs)
     }
+}
+
+/// S, the planes of so many coefficients that have room between two pixels: a power of two.
+fn interleaving(degree: usize, plane: usize) -> usize {
+    1 << (degree / plane).ilog2()
 }
 
 fn check_degree(degree: usize) -> Result<(), ConvError> {

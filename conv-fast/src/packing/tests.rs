@@ -277,8 +277,9 @@ fn border_counts_by_hand() {
 #[test]
 fn no_layout_is_much_better_than_the_choice() {
     let mut random = Random::new("choice");
-    let split = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
-    let both = PackingCost { reply_bits: 58, zero_bits: 0, key_bits: 0, input_bits: 96 };
+    let split =
+        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0, joining: None };
+    let both = PackingCost { reply_bits: 58, zero_bits: 0, key_bits: 0, input_bits: 96, joining: None };
     let mut worst: f64 = 0.0;
     for (bundle, cost) in [1usize, 3, 8].into_iter().flat_map(|bundle| [(bundle, split), (bundle, both)]) {
         for _ in 0..12 {
@@ -308,7 +309,8 @@ fn no_layout_is_much_better_than_the_choice() {
 #[test]
 fn chosen_layouts_of_real_layers_hold() {
     let mut random = Random::new("chosen layouts");
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
+    let cost =
+        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0, joining: None };
     let layers = [
         image_layer(28, [1, 16], 5, 1),
         image_layer(14, [16, 16], 5, 1),
@@ -327,7 +329,7 @@ fn chosen_layouts_of_real_layers_hold() {
 fn refusals() {
     let big = image_layer(64, [3, 8], 3, 1);
     assert!(matches!(Packing::new(&big, 2048, 1, 1, 1), Err(ConvError::PlaneTooLarge { .. })));
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 0, input_bits: 0 };
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 0, input_bits: 0, joining: None };
     assert!(matches!(choose(&big, 2048, 1, &cost), Err(ConvError::PlaneTooLarge { .. })));
     let small = image_layer(8, [3, 8], 3, 1);
     assert!(matches!(Packing::new(&small, 2048, 5, 3, 2), Err(ConvError::LayoutTooLarge { .. })));
@@ -335,4 +337,132 @@ fn refusals() {
     assert!(matches!(Packing::new(&small, 2048, 0, 1, 1), Err(ConvError::Zero { .. })));
     assert!(matches!(choose(&small, 2048, 0, &cost), Err(ConvError::Zero { .. })));
     assert!(matches!(choose(&small, usize::MAX, 1, &cost), Err(ConvError::Degree { .. })));
+}
+
+/// Products of a random interleaved packing, all coefficients without a pixel being zero, against the definition.
+#[test]
+fn interleaved_layouts_match_direct_convolution() {
+    let mut random = Random::new("interleaved layouts");
+    let mut seen = [0; 6];
+    let mut held = 0;
+    while held < 400 {
+        let plain = random_packing(&mut random, 256);
+        let (geometry, layout) = (plain.geometry(), plain.layout());
+        let plane = Arc::clone(&plain.plane);
+        let packing = Packing::from_plane(geometry, 256, layout, plane, true).unwrap();
+        if !packing.is_interleaved() {
+            // Then nothing is different.
+            assert_eq!(packing.output_map(), plain.output_map());
+            continue;
+        }
+        held += 1;
+        let s = *geometry.shape();
+        seen[0] += usize::from(s.groups > 1);
+        seen[1] += usize::from(layout.outputs > 1 && layout.images > 1);
+        seen[2] += usize::from(s.stride != [1, 1] && layout.split_stride);
+        seen[3] += usize::from(s.padding.iter().any(|&p| p > 0));
+        seen[4] += usize::from(packing.gap() > 2 && layout.channels > 1 && geometry.out_width() > 1);
+        seen[5] += usize::from(packing.plane.lead > 0);
+        let modulus = Modulus::new(Q).unwrap();
+        let weights: Vec<i32> = (0..geometry.weights_len()).map(|_| random.signed(2048)).collect();
+        let wide: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
+        let mut inputs = vec![vec![0; 256]; packing.input_polys()];
+        let mut maps = [packing.input_map(), packing.output_map()].map(Vec::into_iter);
+        let tensors: Vec<Vec<u64>> = (0..packing.images())
+            .map(|_| (0..geometry.input_len()).map(|_| 1 + random.below(Q - 1)).collect())
+            .collect();
+        for (image, tensor) in tensors.iter().enumerate() {
+            for (index, &value) in tensor.iter().enumerate() {
+                let (poly, at) = packing.input_index(image, index);
+                assert_eq!(inputs[poly][at], 0, "two pixels share a coefficient");
+                inputs[poly][at] = value;
+                if image == 0 {
+                    assert_eq!(maps[0].next(), Some((poly as u32, at as u32)));
+                }
+            }
+        }
+        let results = products(&packing, &modulus, &weights, &inputs);
+        let mut residues = std::collections::HashSet::new();
+        for (image, tensor) in tensors.iter().enumerate() {
+            for (index, &value) in direct(geometry, modulus, &wide, tensor).iter().enumerate() {
+                let (poly, at) = packing.output_index(image, index);
+                assert_eq!(results[poly][at], value, "{s:?} {layout:?}");
+                residues.insert(at % packing.gap());
+                if image == 0 {
+                    assert_eq!(maps[1].next(), Some((poly as u32, at as u32)));
+                } else {
+                    let first = packing.output_index(0, index);
+                    assert_eq!((poly, at), (first.0, first.1 + image * packing.image_stride()));
+                }
+            }
+        }
+        assert_eq!(residues.len(), 1, "{s:?} {layout:?}");
+    }
+    assert!(seen.iter().all(|&count| count >= 8), "{seen:?}");
+}
+
+/// A gap is a promise about plain packings too.
+#[test]
+fn gaps_hold() {
+    let mut random = Random::new("gaps");
+    let mut wide = 0;
+    for _ in 0..3000 {
+        let packing = random_packing(&mut random, 256);
+        let mut places = (0..packing.images()).flat_map(|image| {
+            let packing = &packing;
+            (0..packing.geometry().output_len()).map(move |index| packing.output_index(image, index).1)
+        });
+        let gap = packing.gap();
+        let residue = places.next().unwrap() % gap;
+        assert!(places.all(|place| place % gap == residue), "{packing:?}");
+        wide += usize::from(gap > 1);
+    }
+    assert!(wide > 8, "{wide}");
+}
+
+/// The choice for joined replies: no layout is much better, and bounds are bounds.
+#[test]
+fn layouts_for_joined_replies() {
+    let mut random = Random::new("joined choice");
+    let joining = Some(Joining { levels: 4, bits: 1000 });
+    let cost = PackingCost { reply_bits: 58, zero_bits: 0, key_bits: 0, input_bits: 96, joining };
+    let separate = PackingCost { joining: None, ..cost };
+    let (mut worst, mut better): (f64, _) = (0.0, 0);
+    for bundle in [1usize, 3, 8] {
+        for _ in 0..36 {
+            let geometry = random_geometry(&mut random);
+            let degree = 256;
+            let Ok(best) = choose(&geometry, degree, bundle, &cost) else { continue };
+            let price = |packing: &Packing, cost: &PackingCost| {
+                let sets = bundle.div_ceil(packing.images());
+                let polys = sets * packing.output_polys();
+                let replies = polys.div_ceil(1 << cost.joined(packing));
+                let read = (0..packing.input_polys()).filter(|&poly| packing.is_read(poly)).count();
+                let sent = replies as u64 * u64::from(cost.reply_bits)
+                    + (sets * read) as u64 * u64::from(cost.input_bits);
+                sent * degree as u64 + (polys - replies) as u64 * cost.joining.map_or(0, |j| j.bits)
+            };
+            let least = price(&best, &cost);
+            let alone = choose(&geometry, degree, bundle, &separate).unwrap();
+            assert!(least <= price(&alone, &separate), "joining is a choice");
+            better += usize::from(4 * least < 3 * price(&alone, &separate));
+            for split_stride in [false, true] {
+                let Ok(plane) = Plane::new(&geometry, degree, split_stride) else { continue };
+                let plane = Arc::new(plane);
+                for images in [1, 2, 4, 8].into_iter().filter(|&images| images <= bundle) {
+                    for channels in 1..=degree {
+                        for outputs in 1..=geometry.shape().out_channels {
+                            let layout = Layout { images, channels, outputs, split_stride };
+                            match Packing::from_plane(&geometry, degree, layout, Arc::clone(&plane), true) {
+                                Ok(other) => worst = worst.max(least as f64 / price(&other, &cost) as f64),
+                                Err(_) => break,
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(worst <= 1.05, "a layout that was not tried is {worst} times better");
+    assert!(better > 3, "joining pays for {better} layers");
 }

@@ -136,9 +136,8 @@ fn candidate(
     let virtual_images = tiles.saturating_mul(images as u64);
     let capacity = (degree / plane) as u64;
     let polys = virtual_images.saturating_mul(s.out_channels as u64).div_ceil(capacity);
-    let bound = polys
-        .saturating_mul(degree as u64)
-        .saturating_mul(u64::from(cost.reply_bits))
+    let replies = polys.saturating_mul(degree as u64).saturating_mul(u64::from(cost.reply_bits));
+    let bound = (replies >> cost.joining.map_or(0, |joining| joining.levels))
         .saturating_add(virtual_images.div_ceil(capacity).saturating_mul(cost.key_bits))
         .saturating_add(extra);
     Ok((bound, extra, tile))

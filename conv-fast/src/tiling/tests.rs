@@ -13,6 +13,7 @@ fn cost(random: &mut Random) -> PackingCost {
         zero_bits: random.between(1, 50) as u32,
         key_bits: random.below(1 << 17),
         input_bits: random.below(2) as u32 * random.between(1, 60) as u32,
+        joining: None,
     }
 }
 
@@ -216,7 +217,7 @@ fn square(size: usize, channels: [usize; 2], kernel: usize, stride: usize, group
 
 #[test]
 fn refusals() {
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 1 << 17, input_bits: 0 };
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 1 << 17, input_bits: 0, joining: None };
     let layer = square(8, [3, 4], 3, 1, 1);
     assert!(matches!(Tiling::choose(&layer, 2047, 1, &cost), Err(ConvError::Degree { degree: 2047 })));
     assert!(matches!(Tiling::choose(&layer, 2048, 0, &cost), Err(ConvError::Zero { .. })));
@@ -227,7 +228,8 @@ fn refusals() {
 /// Layers of real networks: planes beyond the ring are cut, and little more is sent than the outputs themselves.
 #[test]
 fn real_layers() {
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0 };
+    let cost =
+        PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 2048 * 50, input_bits: 0, joining: None };
     // (layer, most bits allowed per output value, least and most tiles)
     for (layer, bits, tiles) in [
         (square(224, [64, 64], 3, 1, 1), 36, 28..=32),
@@ -307,7 +309,7 @@ fn hostile_layers_are_chosen_or_refused_in_bounded_time() {
             ..shape
         },
     ];
-    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 1 << 17, input_bits: 0 };
+    let cost = PackingCost { reply_bits: 24, zero_bits: 46, key_bits: 1 << 17, input_bits: 0, joining: None };
     for layer in layers {
         let geometry = ConvGeometry::new(layer).unwrap_or_else(|error| panic!("{layer:?}: {error}"));
         for images in [1, 256] {

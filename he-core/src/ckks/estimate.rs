@@ -9,6 +9,7 @@
 //! | step | variance V per coefficient, or what happens to slots | tail |
 //! |---|---|---|
 //! | encode | 1/12 | normal |
+//! | encode in integers | 1/12 | normal; [`Params::wide_encoding_error`] for certain |
 //! | encrypt, secret key | eta/2 | normal |
 //! | encrypt, public key | eta/2 (1 + 4N/3) | product |
 //! | rescale | (1 + 2N/3)/12 | product |
@@ -34,7 +35,8 @@
 //! for a common secret. [`NoiseEstimate::error_bound`] holds for all slots but with probability 2^-64 under this model.
 //! It is a model, not a proof: sums over N coefficients are taken as normal. The deviation of products is meant for
 //! errors that are small against messages; the bound does not rest on it. Doubles are accounted for where a message is
-//! encoded, by their relative error in the mean over all slots.
+//! encoded, by their relative error in the mean over all slots. Wide encoding has a bound that holds for every slot and every
+//! message; such a bound is carried on beside the others by the triangle inequality alone, and added at the end.
 
 use super::Params;
 use crate::rlwe::Decomposed;
@@ -51,10 +53,12 @@ pub struct NoiseEstimate {
     params: Params,
     /// The largest |z| of a slot without error.
     size: f64,
-    /// The standard deviation of the error of a slot.
+    /// The standard deviation of the error of a slot, as far as it comes of chance.
     deviation: f64,
-    /// What no error of a slot exceeds.
+    /// What no error of a slot exceeds that comes of chance.
     bound: f64,
+    /// What the rest of the error cannot exceed.
+    certain: f64,
     scale: f64,
     limbs: usize,
 }
@@ -89,11 +93,36 @@ impl NoiseEstimate {
         Self::fresh(params, size, limbs, scale)
     }
 
-    fn fresh(params: &Params, size: f64, limbs: usize, scale: f64) -> Self {
+    /// A message encoded by [`Params::encode_wide`] and not encrypted. Decoding is not accounted for: the answer is read by
+    /// [`Params::decode_wide`], or shared.
+    ///
+    /// # Panics
+    /// As [`NoiseEstimate::secret_key`].
+    #[must_use]
+    pub fn plaintext_wide(params: &Params, size: f64, limbs: usize, scale: f64) -> Self {
+        let certain = params.wide_encoding_error();
+        Self { certain, ..Self::exact(params, size, limbs, scale) }.disturbed(ROUNDING, normal_radius)
+    }
+
+    /// The same, encrypted with the secret key.
+    ///
+    /// # Panics
+    /// As [`NoiseEstimate::secret_key`].
+    #[must_use]
+    pub fn secret_key_wide(params: &Params, size: f64, limbs: usize, scale: f64) -> Self {
+        Self::plaintext_wide(params, size, limbs, scale).disturbed(f64::from(ERROR_ETA) / 2.0, normal_radius)
+    }
+
+    fn exact(params: &Params, size: f64, limbs: usize, scale: f64) -> Self {
         assert!(size.is_finite() && size >= 0.0, "slots of at most {size}");
         assert!(scale.is_finite() && scale > 0.0, "a scale of {scale}");
         assert!((1..=params.limbs()).contains(&limbs), "{limbs} limbs of {}", params.limbs());
-        let fresh = Self { params: params.clone(), size, deviation: 0.0, bound: 0.0, scale, limbs };
+        let params = params.clone();
+        Self { params, size, deviation: 0.0, bound: 0.0, certain: 0.0, scale, limbs }
+    }
+
+    fn fresh(params: &Params, size: f64, limbs: usize, scale: f64) -> Self {
+        let fresh = Self::exact(params, size, limbs, scale);
         // Doubles: once when encoding, once when decoding; the mean over all slots.
         let doubles = 2.0 * params.embedding().relative_deviation() * size;
         fresh.disturbed(ROUNDING, normal_radius).with_error(doubles, normal_radius)
@@ -117,7 +146,7 @@ impl NoiseEstimate {
         self.size
     }
 
-    /// The standard deviation of the error of a slot, as a complex number.
+    /// The standard deviation of the error of a slot, as a complex number, that of wide encoding not counted.
     #[must_use]
     pub fn deviation(&self) -> f64 {
         self.deviation
@@ -144,7 +173,7 @@ impl NoiseEstimate {
     /// A bound on |error| over all slots that fails with probability at most 2^-64 in the model.
     #[must_use]
     pub fn error_bound(&self) -> f64 {
-        self.bound
+        self.bound + self.certain
     }
 
     /// Bits after the binary point that are right in every slot: -log2 of the bound.
@@ -167,6 +196,7 @@ impl NoiseEstimate {
             size: self.size + other.size,
             deviation: self.deviation + other.deviation,
             bound: self.bound + other.bound,
+            certain: self.certain + other.certain,
             limbs: self.limbs.min(other.limbs),
             ..self.clone()
         }
@@ -186,7 +216,10 @@ impl NoiseEstimate {
         Self {
             size: self.size * other.size,
             deviation: self.size * b + other.size * a + 2.0 * a * b,
-            bound: self.size * other.bound + other.size * self.bound + self.bound * other.bound,
+            bound: (self.size + self.certain) * other.bound
+                + (other.size + other.certain) * self.bound
+                + self.bound * other.bound,
+            certain: self.size * other.certain + other.size * self.certain + self.certain * other.certain,
             scale: self.scale * other.scale,
             limbs: self.limbs.min(other.limbs),
             ..self.clone()
@@ -224,6 +257,7 @@ impl NoiseEstimate {
             size: self.size * factor,
             deviation: self.deviation * factor,
             bound: self.bound * factor,
+            certain: self.certain * factor,
             ..self.clone()
         }
     }

@@ -162,6 +162,12 @@ impl LinearTransform {
         steps.into_iter().map(|step| step as i64).collect()
     }
 
+    /// How many diagonals it has: each is a product of a ciphertext with a plaintext.
+    #[must_use]
+    pub fn diagonals(&self) -> usize {
+        self.groups.iter().map(|(_, terms)| terms.len()).sum()
+    }
+
     /// The limbs that it is made for: ciphertexts may have fewer.
     #[must_use]
     pub fn limbs(&self) -> usize {
@@ -203,6 +209,38 @@ impl Params {
         scale: f64,
         baby_steps: usize,
     ) -> Result<LinearTransform, HeError> {
+        self.encode_diagonals(matrix, limbs, scale, baby_steps, |turned| self.encode_at(turned, limbs, scale))
+    }
+
+    /// As [`Params::linear_transform_at`] with a scale that is the product of `factors`, and encoded as
+    /// [`Params::encode_wide`] does: for answers that are to be right to more bits than doubles give.
+    ///
+    /// # Errors
+    /// As [`Params::linear_transform_at`] and [`Params::encode_wide`].
+    ///
+    /// # Panics
+    /// Unless 1 <= limbs <= L.
+    pub fn linear_transform_wide(
+        &self,
+        matrix: &Diagonals,
+        limbs: usize,
+        factors: &[u64],
+        baby_steps: usize,
+    ) -> Result<LinearTransform, HeError> {
+        let scale = factors.iter().map(|&factor| factor as f64).product();
+        self.encode_diagonals(matrix, limbs, scale, baby_steps, |turned| {
+            self.encode_wide(turned, limbs, factors)
+        })
+    }
+
+    fn encode_diagonals(
+        &self,
+        matrix: &Diagonals,
+        limbs: usize,
+        scale: f64,
+        baby_steps: usize,
+        encode: impl Fn(&[Complex]) -> Result<Plaintext, HeError> + Sync,
+    ) -> Result<LinearTransform, HeError> {
         let slots = self.slots();
         if matrix.slots != slots {
             return Err(HeError::Length { what: "a diagonal", expected: slots, found: matrix.slots });
@@ -215,7 +253,7 @@ impl Params {
             // rot_-giant: slot i of the turned diagonal is slot i - giant.
             let mut turned = diagonal.clone();
             turned.rotate_right(giant);
-            Ok((giant, k - giant, self.encode_at(&turned, limbs, scale)?))
+            Ok((giant, k - giant, encode(&turned)?))
         };
         let encoded: Vec<_> = matrix.diagonals.par_iter().map(encode).collect::<Result<_, HeError>>()?;
         let mut groups: Vec<(usize, Vec<_>)> = Vec::new();

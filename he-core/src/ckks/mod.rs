@@ -19,7 +19,7 @@
 //! | [`sum`] | sums over slots, copies of slots |
 //! | [`estimate`], [`precision`] | foretold and measured errors |
 //! | [`safe`] | a decoding that may be published |
-//! | [`wide`] | slots as integers of up to 126 bits |
+//! | [`wide`] | slots as integers of up to 126 bits; an encoding in integers |
 //! | [`share`] | a ciphertext as additive shares of two parties |
 //! | `wire` | bytes of ciphertexts: `to_bytes`, `from_bytes` |
 //!

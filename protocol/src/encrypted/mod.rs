@@ -42,4 +42,4 @@ pub use plan::{Mode, Plan};
 pub use session::{Encrypted, Timings};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

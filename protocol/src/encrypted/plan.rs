@@ -67,6 +67,8 @@ pub struct Plan {
     params: Params,
     layouts: Vec<SlotLayout>,
     baby_steps: Vec<usize>,
+    /// Diagonals of every layer's matrices.
+    diagonals: Vec<usize>,
     rotations: Vec<i64>,
 }
 
@@ -106,6 +108,7 @@ impl Plan {
             params,
             layouts: Vec::new(),
             baby_steps: Vec::new(),
+            diagonals: Vec::new(),
             rotations: Vec::new(),
         };
         if mode == Mode::Single {
@@ -133,6 +136,7 @@ impl Plan {
             let baby_steps = fullest.map_or(1, |matrix| matrix.baby_steps(GIANT_COST));
             map.matrices().for_each(|matrix| rotations.extend(matrix.chained_rotations(baby_steps)));
             rotations.extend(map.folds());
+            self.diagonals.push(map.matrices().map(|matrix| matrix.indices().count()).sum());
             self.baby_steps.push(baby_steps);
             self.layouts.push(output);
         }
@@ -230,8 +234,26 @@ impl Plan {
         self.params.limbs().div_ceil(self.params.rlwe().digit_len().max(1))
     }
 
-    /// A bound on the bytes that the server holds for one client and one evaluation, its own prepared weights not
-    /// counted: keys as they are used (both halves), ciphertexts of the widest moment.
+    /// Bytes of the server's prepared weights, which serve all clients: diagonals as polynomials of their level, or whole
+    /// numbers and biases.
+    #[must_use]
+    pub fn prepared_bytes(&self) -> usize {
+        match self.mode {
+            Mode::Single => {
+                let word = core::mem::size_of::<u64>() * self.params.n();
+                // Every layer takes one prime, and every square between them.
+                let limbs = |at: usize| self.params.limbs() - 2 * at;
+                self.diagonals.iter().enumerate().map(|(at, count)| count * limbs(at) * word).sum()
+            }
+            Mode::Batch => {
+                let bytes = |layer: &ConvGeometry| 4 * layer.weights_len() + 8 * layer.output_len();
+                self.shapes.layers.iter().map(bytes).sum()
+            }
+        }
+    }
+
+    /// A bound on the bytes that the server holds for one client and one evaluation: keys as they are used (both halves),
+    /// ciphertexts of the widest moment. [`Plan::prepared_bytes`] come on top, once for all clients.
     #[must_use]
     pub fn server_bytes(&self) -> usize {
         let word = core::mem::size_of::<u64>() * self.params.n();

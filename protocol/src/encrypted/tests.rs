@@ -12,17 +12,17 @@ use rand_core::Rng;
 use super::session::Ready;
 use super::*;
 use crate::testing::in_process;
-use crate::{Policy, ProtocolError, Server};
+use crate::{Policy, ProtocolError, RefusalCode, Server};
 
 mod hostile;
 
 /// A number in (-1, 1).
-fn number(rng: &mut impl Rng) -> f64 {
+pub(crate) fn number(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (-52_f64).exp2() - 1.0
 }
 
 /// A convolution of random weights that keep the size of values.
-fn linear(rng: &mut impl Rng, shape: ConvShape) -> Op {
+pub(crate) fn linear(rng: &mut impl Rng, shape: ConvShape) -> Op {
     let geometry = ConvGeometry::new(shape).unwrap();
     let size = (3.0 / geometry.terms() as f64).sqrt();
     let weights = (0..geometry.weights_len()).map(|_| size * number(rng)).collect();
@@ -31,13 +31,13 @@ fn linear(rng: &mut impl Rng, shape: ConvShape) -> Op {
 }
 
 /// A quadratic, one for each of `rows` channels.
-fn quadratic(rng: &mut impl Rng, rows: usize) -> Op {
+pub(crate) fn quadratic(rng: &mut impl Rng, rows: usize) -> Op {
     let row = |_| vec![0.3 * number(rng), 0.5 * number(rng), 0.6 + 0.3 * number(rng)];
     Op::Activation(Function::Polynomial { coefficients: (0..rows).map(row).collect() })
 }
 
 /// Linear maps and squares on 2 x 9 x 8 images: strides, groups, padding, a pool, channels with quadratics of their own.
-fn network(rng: &mut impl Rng) -> Graph {
+pub(crate) fn network(rng: &mut impl Rng) -> Graph {
     let mut graph = Graph::new("image", &[1, 2, 9, 8]).unwrap();
     let stride = ConvShape { stride: [2; 2], ..ConvShape::same([2, 6], [9, 8], 3) };
     let first = graph.push("conv1", linear(rng, stride), &[0]).unwrap();
@@ -51,11 +51,11 @@ fn network(rng: &mut impl Rng) -> Graph {
     graph
 }
 
-fn images(rng: &mut impl Rng, count: usize, elements: usize) -> Vec<Vec<f64>> {
+pub(crate) fn images(rng: &mut impl Rng, count: usize, elements: usize) -> Vec<Vec<f64>> {
     (0..count).map(|_| (0..elements).map(|_| 0.5 + 0.5 * number(rng)).collect()).collect()
 }
 
-fn model(graph: &Graph, rng: &mut impl Rng) -> Model {
+pub(crate) fn model(graph: &Graph, rng: &mut impl Rng) -> Model {
     let calibration: Vec<Vec<f32>> = images(rng, 32, graph.input_len())
         .into_iter()
         .map(|image| image.into_iter().map(|v| v as f32).collect())
@@ -63,11 +63,11 @@ fn model(graph: &Graph, rng: &mut impl Rng) -> Model {
     build(graph, &calibration, &BuildOptions::new(Profile::Wide, "random"), rng).unwrap().0
 }
 
-fn seed(at: u8) -> Seed {
+pub(crate) fn seed(at: u8) -> Seed {
     Seed::from_bytes([at; 32])
 }
 
-fn worst(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn worst(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
@@ -245,6 +245,35 @@ fn networks_and_policies_that_are_refused() {
     let poor = self::server(polynomial, Policy { memory: 1 << 20, ..allowed() });
     let (result, _) = in_process(&poor, seed(5), seed(6), |client| client.encrypted(Mode::Batch).map(drop));
     assert!(matches!(result, Err(ProtocolError::Refused(refusal)) if refusal.reason.contains("MB")));
+}
+
+/// Prepared weights count once, as many bytes as they have; who comes when there is no room is told so and may come again.
+#[test]
+fn prepared_weights_count_against_the_memory() {
+    let mut rng = Seed::from_bytes([151; 32]).stream();
+    let graph = network(&mut rng);
+    let model = model(&graph, &mut rng);
+    for mode in [Mode::Single, Mode::Batch] {
+        let plan = Plan::new(Network::new(&model).unwrap().shapes(), mode).unwrap();
+        let [prepared, client] = [plan.prepared_bytes(), plan.server_bytes()];
+        assert_eq!(Ready::new(&model, mode).unwrap().bytes(), prepared);
+        let refused = |memory: usize| {
+            let server = server(model.clone(), Policy { memory, ..allowed() });
+            // Twice: a refusal leaves nothing behind.
+            [1, 2].map(|_| server.encrypted(mode).err().map(|refusal| refusal.code))
+        };
+        assert_eq!(refused(prepared - 1), [Some(RefusalCode::Busy); 2], "{mode:?}");
+        assert_eq!(refused(prepared), [None; 2]);
+        for (memory, room) in [(prepared + client - 1, false), (prepared + client, true)] {
+            let server = server(model.clone(), Policy { memory, ..allowed() });
+            // One session after the other: weights do not count again.
+            for _ in 0..2 {
+                let (result, _) =
+                    in_process(&server, seed(5), seed(6), |client| client.encrypted(mode)?.finish());
+                assert_eq!(result.is_ok(), room, "{mode:?}: {:?}", result.err());
+            }
+        }
+    }
 }
 
 #[test]

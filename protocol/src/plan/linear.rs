@@ -98,7 +98,7 @@ impl LinearPlan {
         arena: &mut Arena,
         budget: &mut Budget,
     ) -> Result<Self, ProtocolError> {
-        let (degree, cost) = scheme.packing(params, spec.masked_bits, spec.reply_bits);
+        let (degree, cost) = scheme.packing(params, spec.node, spec.masked_bits, spec.reply_bits);
         let tiling = Tiling::choose(spec.geometry, degree, images, &cost).or_malformed("manifest")?;
         budget.spend(tiling.slot_count() as u64 + tiling.output_slots() as u64, images)?;
         debug_assert_eq!(spec.tensor.elements(), spec.geometry.input_len());

@@ -10,6 +10,7 @@ use super::ClientOptions;
 use crate::channel::{Channel, Kind, Traffic};
 use crate::encrypted::{Encrypted, Mode};
 use crate::error::ProtocolError;
+use crate::float::FloatSession;
 use crate::handshake::{Greeting, Offer, Request, Terms, ask, bundle_name, greet};
 use crate::link::{LinkEstimate, Rounds, measure};
 use crate::offline::construction::ClientKeys;
@@ -77,6 +78,15 @@ impl Client<Greeted> {
     /// The server's refusal, which names the layer that is in the way.
     pub fn encrypted(self, mode: Mode) -> Result<Encrypted, ProtocolError> {
         Encrypted::open(self.channel, self.greeting, mode, &self.seed)
+    }
+
+    /// Goes on with **insecure** floating-point shares and masks of so many bits: see [`crate::float`]. Makes keys and sends
+    /// them.
+    ///
+    /// # Errors
+    /// The refusal of a server that was not started for it, or whose network is none for it.
+    pub fn float(self, mask_bits: u32) -> Result<FloatSession, ProtocolError> {
+        FloatSession::open(self.channel, self.greeting, mask_bits, self.seed, self.report)
     }
 
     /// Agrees on the session's terms.

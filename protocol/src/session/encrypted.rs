@@ -2,23 +2,26 @@
 //!
 //! The model is made ready for a mode when the first client asks for it. Keys and the memory of an evaluation count
 //! against the policy's memory as long as the session lasts, so that clients that keep a server waiting are refused like
-//! those of prepared bundles; images count against the quota.
+//! those of prepared bundles; images count against the quota. The prepared weights count against the same memory, once for
+//! all clients, from when they are made.
 
 use std::time::Duration;
 
 use he_core::Seed;
 
 use super::Served;
-use super::server::{Server, unexpected};
+use super::server::{Server, lock, unexpected};
 use crate::channel::{Channel, Kind};
-use crate::encrypted::Mode;
+use crate::encrypted::network::Shapes;
 use crate::encrypted::session::{Ready, receive_keys, refusal, serve};
+use crate::encrypted::{Mode, Plan};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
 use crate::handshake::{Request, next_request};
 use crate::report::{Report, Stage, Start};
 
 impl Server {
-    /// The model made ready for a mode; a refusal with the reason where it can't be, or the policy forbids it.
+    /// The model made ready for a mode; a refusal with the reason where it can't be, the policy forbids it, or its weights do
+    /// not fit the memory that is free now.
     ///
     /// # Errors
     /// The refusal for the client.
@@ -27,8 +30,27 @@ impl Server {
             let reason = "this server does not evaluate on ciphertexts alone".to_owned();
             return Err(Refusal { code: RefusalCode::Method, reason });
         }
+        let made = &self.encrypted[mode as usize];
+        if let Some(known) = made.get() {
+            return known.as_ref().map_err(Clone::clone);
+        }
+        // One at a time: whoever comes second finds it made.
+        let _making = lock(&self.making);
+        let place = match made.get() {
+            Some(_) => None,
+            None => {
+                // A network that can't be planned takes nothing, and is refused below with the reason.
+                let plan = Shapes::new(&self.model().manifest).and_then(|shapes| Plan::new(&shapes, mode));
+                let bytes = plan.map_or(0, |plan| plan.prepared_bytes());
+                Some(self.hold_bytes("the network as this mode needs it", bytes)?)
+            }
+        };
         let make = || Ready::new(self.model(), mode).map_err(|error| refusal(&error));
-        self.encrypted[mode as usize].get_or_init(make).as_ref().map_err(Clone::clone)
+        let known = made.get_or_init(make).as_ref().map_err(Clone::clone)?;
+        if let Some(place) = place {
+            place.stay();
+        }
+        Ok(known)
     }
 
     /// The rest of a session after its first request.
@@ -45,7 +67,8 @@ impl Server {
             Ok(ready) => ready,
             Err(refusal) => return Err(channel.refuse(refusal)),
         };
-        let _place = self.hold_bytes(channel, ready.plan().server_bytes())?;
+        let bytes = ready.plan().server_bytes();
+        let _place = self.hold_bytes("this evaluation", bytes).map_err(|refusal| channel.refuse(refusal))?;
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
         let start = Start::now(channel);
         let keys = receive_keys(channel, ready)?;

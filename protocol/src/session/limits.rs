@@ -89,18 +89,18 @@ impl Server {
     }
 
     /// Counts bytes of the server's memory as held until the place is dropped; refuses what there is no room for.
-    pub(super) fn hold_bytes(&self, channel: &mut Channel, bytes: usize) -> Result<Place<'_>, ProtocolError> {
+    pub(super) fn hold_bytes(&self, what: &str, bytes: usize) -> Result<Place<'_>, Refusal> {
         let place = Place { held: &self.held, taken: [0, bytes] };
         let held = self.held[1].fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
         if held <= self.policy.memory {
             return Ok(place);
         }
         let reason = format!(
-            "this evaluation needs {} MB of this server, which has {} MB for all at once: try later",
-            bytes / 1_000_000,
+            "{what} needs {} MB of this server, which has {} MB for all at once: try later",
+            bytes.div_ceil(1_000_000),
             self.policy.memory / 1_000_000
         );
-        Err(channel.refuse(Refusal { code: RefusalCode::Busy, reason }))
+        Err(Refusal { code: RefusalCode::Busy, reason })
     }
 }
 
@@ -108,6 +108,13 @@ impl Server {
 pub(super) struct Place<'a> {
     held: &'a [AtomicUsize; 2],
     taken: [usize; 2],
+}
+
+impl Place<'_> {
+    /// Counts them as held for as long as there is the server.
+    pub(super) fn stay(mut self) {
+        self.taken = [0; 2];
+    }
 }
 
 impl Drop for Place<'_> {

@@ -8,6 +8,7 @@
 
 mod client;
 mod encrypted;
+mod float;
 mod limits;
 mod material;
 mod options;

@@ -14,6 +14,7 @@ use rand_core::Rng;
 use crate::channel::{Channel, Kind};
 use crate::encrypted::session::Ready;
 use crate::error::{ProtocolError, Refusal, RefusalCode};
+use crate::float::{self, Arithmetic};
 use crate::handshake::{Methods, Offer, Request, Terms, bundle_name, next_request, session, welcome};
 use crate::link;
 use crate::offline::construction::{Material, ServerKeys, bfv, ckks};
@@ -39,18 +40,21 @@ pub struct Policy {
     /// Images of kept bundles in memory, over all clients.
     pub shelf: usize,
     /// Bytes of prepared bundles in memory over all clients, and as many again of kept ones. One-round bundles take some
-    /// ten times the memory of others.
+    /// ten times the memory of others. Of ciphertexts alone: keys, what is being computed, and the prepared weights.
     pub memory: usize,
     /// How long a client may stay silent between requests.
     pub idle: Duration,
     /// Whether clients may ask for inference on ciphertexts alone. It gives them logits, whatever the offer says
     /// ([`crate::encrypted`]), so it is off unless asked for.
     pub encrypted: bool,
+    /// What the server computes on. [`Arithmetic::Float`] is **insecure**, gives clients logits whatever the offer says, and
+    /// goes with nothing else ([`crate::float`]).
+    pub arithmetic: Arithmetic,
 }
 
 impl Default for Policy {
     /// The best label only, bundles of up to 64 images, 256 images in preparation and 256 kept, 4 GiB of either,
-    /// five minutes of silence, nothing on ciphertexts alone.
+    /// five minutes of silence, nothing on ciphertexts alone, rings.
     fn default() -> Self {
         Self {
             offer: Offer {
@@ -66,6 +70,7 @@ impl Default for Policy {
             memory: 4 << 30,
             idle: Duration::from_secs(300),
             encrypted: false,
+            arithmetic: Arithmetic::Ring,
         }
     }
 }
@@ -88,6 +93,10 @@ pub struct Server {
     pub(super) held: [AtomicUsize; 2],
     /// The model made ready for ciphertexts alone, by mode, or why it can't be.
     pub(super) encrypted: [OnceLock<Result<Ready, Refusal>>; 2],
+    /// The model made ready for floating-point shares, where the policy is to compute on them.
+    pub(super) float: Option<float::Ready>,
+    /// Held while that is done.
+    pub(super) making: Mutex<()>,
 }
 
 /// What a session did, for the server's log.
@@ -118,11 +127,12 @@ impl Server {
         }
         let mut policy = policy;
         let methods = &mut policy.offer.methods;
-        if methods.bfv && !model.nodes.iter().all(|node| bfv::has_room_for(&node.weights)) {
+        let by_bfv = methods.bfv || methods.bfv_packed;
+        if by_bfv && !model.nodes.iter().all(|node| bfv::has_room_for(&node.weights)) {
             tracing::warn!(
-                "the model's weights are too large for the preprocessing `bfv`: it is not offered"
+                "the model's weights are too large for the preprocessing `bfv`: it is not offered, packed or not"
             );
-            methods.bfv = false;
+            (methods.bfv, methods.bfv_packed) = (false, false);
         }
         if methods.ckks && !ckks::Scheme::fits(&Params::new(profile), &model) {
             tracing::info!("the model has no room in the preprocessing `ckks`: it is not offered");
@@ -135,6 +145,10 @@ impl Server {
             ));
         }
         let first = methods.preprocessing();
+        let float = match policy.arithmetic {
+            Arithmetic::Ring => None,
+            Arithmetic::Float => Some(float::Ready::new(&model)?),
+        };
         let params = Params::new(profile);
         let tensors = model.manifest.tensors().map_err(|error| caller(&error))?;
         let numbers = tensors
@@ -157,7 +171,12 @@ impl Server {
             asked: Mutex::default(),
             held: Default::default(),
             encrypted: Default::default(),
+            making: Mutex::default(),
+            float,
         };
+        if policy.arithmetic == Arithmetic::Float {
+            return Ok(server);
+        }
         let (manifest, mode, rounds) = (&server.model.manifest, OutputMode::Label, RoundChoice::Three);
         let plan = Plan::with_preprocessing(manifest, 1, mode, rounds, first)
             .map_err(|error| ProtocolError::Caller(format!("this model can't be served: {error}")))?;
@@ -223,6 +242,10 @@ impl Server {
         seed.fork("nonce", &[]).stream().fill_bytes(&mut nonce);
         let nonces = welcome(channel, nonce, &self.epoch, &self.manifest, self.policy.offer)?;
         let first = next_request(channel)?;
+        self.check_arithmetic(channel, &first)?;
+        if let Request::Float { mask_bits, digest } = first {
+            return self.serve_float(channel, who, message, (mask_bits, digest), (&seed, report, start));
+        }
         if let Request::Encrypted { mode, digest } = first {
             return self.serve_encrypted(channel, who, message, (mode, digest), (&seed, report, start));
         }
@@ -238,7 +261,12 @@ impl Server {
             let request = next_request(channel)?;
             channel.set_patience(message);
             match request {
-                Request::Agree { .. } | Request::Encrypted { .. } | Request::Evaluate { .. } => {
+                Request::Agree { .. }
+                | Request::Encrypted { .. }
+                | Request::Evaluate { .. }
+                | Request::Float { .. }
+                | Request::FloatPrepare { .. }
+                | Request::FloatInfer { .. } => {
                     return Err(unexpected("a second agreement"));
                 }
                 Request::Transfers if transfers.is_some() => return Err(unexpected("second base transfers")),

@@ -47,6 +47,22 @@ pub(crate) fn model(profile: Profile, seed: &Seed) -> Model {
     s.finish(last).expect("a valid model")
 }
 
+/// The model as a construction takes it: in `ckks` with weights halved until they are as small as the profile aims at, which
+/// those of merged networks are from the start.
+pub(crate) fn fitting(construction: Preprocessing, mut model: Model) -> Model {
+    if construction == Preprocessing::Ckks {
+        let most = 1 << limits(model.manifest.profile).weight_bits;
+        let weights = model.nodes.iter_mut().flat_map(|node| &mut node.weights);
+        weights.for_each(|w| {
+            while w.abs() > most {
+                *w /= 2;
+            }
+        });
+        model.manifest.weights_commitment = Model::commitment(&model.salt, &model.nodes);
+    }
+    model
+}
+
 /// Elements of the output.
 pub(crate) fn classes(model: &Model) -> usize {
     model.manifest.tensors().expect("a valid model")[model.manifest.output.node as usize].elements()

@@ -3,6 +3,7 @@
 //! One image at a time, or with `--batch` as many together as a ciphertext has slots. Keys are made and sent once per
 //! session.
 
+use nn_merge::model::Manifest;
 use protocol::channel::{TcpOptions, connect};
 use protocol::encrypted::{Encrypted, Mode, Timings};
 use protocol::report::peak_memory_bytes;
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
         None => None,
     };
-    let inputs = inputs(&client, &images)?;
+    let inputs = inputs(client.manifest(), &images)?;
     progress.doing("making keys");
     let mut session = client.encrypted(mode).map_err(failed)?;
     progress.doing("inferring");
@@ -115,8 +116,10 @@ fn out_of_place(arguments: &Infer) -> Option<&'static str> {
 }
 
 /// Network inputs, checked as those of the other mode are.
-fn inputs<State>(client: &Client<State>, images: &[Image]) -> Result<Vec<Vec<f64>>, Failure> {
-    let manifest = client.manifest();
+///
+/// # Errors
+/// [`Failure::Value`] for an image with values that the model does not take.
+pub(super) fn inputs(manifest: &Manifest, images: &[Image]) -> Result<Vec<Vec<f64>>, Failure> {
     quantised(manifest, images)?;
     let wide = |image: &Image| network_input(&manifest.input, image).into_iter().map(f64::from).collect();
     Ok(images.iter().map(wide).collect())

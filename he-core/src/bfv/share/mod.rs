@@ -10,6 +10,7 @@
 //! |---|---|---|---|
 //! | [`ShareRing::encrypt`] | C | symmetric, half of it a seed | Q r/t + v |
 //! | [`ShareRing::dot`] | S | sum of products with weights | Q y/t + sum w v |
+//! | [`ShareRing::join`] | S | by choice: several sums of which few places are read, in one ciphertext (`join`) | the same there, and noise of key switches |
 //! | [`ShareRing::finish`] | S | adds an encryption of zero under C's public key, drops primes | Q' y/t + v' |
 //! | [`ShareRing::mask`] | S | adds R, uniform modulo Q', to the coefficients of c0 that are read; m = -round(R t/Q') | Q' y/t + v' + R |
 //! | [`ShareRing::open`] | C | c = round(t phase/Q') | |
@@ -34,6 +35,9 @@
 //!
 //! Messages, phases, R and both shares are secret; nothing takes a time that depends on them.
 
+mod join;
+#[cfg(test)]
+mod join_tests;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -54,6 +58,8 @@ use crate::sample;
 use crate::seed::Seed;
 use crate::wire::{pack_into, packed_len, unpack};
 
+pub use join::JoinKeys;
+
 /// Numbers modulo t or Q': one vector of residues per prime, all of one length. Wiped on drop.
 pub type Residues = Zeroizing<Vec<Vec<u64>>>;
 
@@ -65,6 +71,7 @@ pub struct ShareRing {
     /// Limbs of Q'.
     kept: usize,
     log2_norm: f64,
+    joins: Option<join::Joins>,
     /// Q modulo the factors of t.
     q_mod_t: Vec<u64>,
     /// -1/t modulo the primes of Q.
@@ -82,7 +89,15 @@ impl ShareRing {
     /// [`HeError::NoRoom`] when no ring below the security caps has room; [`HeError::PrimeChain`] unless there are one or two
     /// distinct factors.
     pub fn new(plain: &[Modulus], log2_norm: f64) -> Result<Self, HeError> {
-        room::choose(plain, log2_norm)
+        room::choose(plain, log2_norm, 0)
+    }
+
+    /// As [`ShareRing::new`], with room for joining 2^`levels` ciphertexts into one ([`ShareRing::join`]).
+    ///
+    /// # Errors
+    /// As [`ShareRing::new`].
+    pub fn for_joining(plain: &[Modulus], log2_norm: f64, levels: u32) -> Result<Self, HeError> {
+        room::choose(plain, log2_norm, levels)
     }
 
     /// A ring with these primes, of which replies keep the first `kept`.
@@ -99,6 +114,7 @@ impl ShareRing {
             plain: plain.to_vec(),
             kept,
             log2_norm,
+            joins: None,
             q_mod_t: plain.iter().map(q_mod).collect(),
             minus_t_inverse: moduli.iter().map(|q| q.neg(q.inv(t_mod(q)))).collect(),
             centre: Converter::new(plain, moduli),

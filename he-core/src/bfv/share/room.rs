@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | sum of w v: fresh errors at most eta, rounding of the message at most 3/2 | A = (eta + 3/2) B | yes |
 //! | e_pk u + e0 + e1 s: sub-Gaussian | parameter d^2 = (2N + 1) eta/2 | |
+//! | key switches of joining k levels, with g digits of at most 2^(w-1): sub-Gaussian | parameter j^2 = g 4^(w-1) N eta/2 (4^k - 1)/3 | |
 //! | rounding of both parts when primes are dropped, in units of Z_Q': sub-Gaussian | parameter d'^2 = (N + 1)/4 | |
 //!
 //! A centred binomial is sub-Gaussian with its variance eta/2 as parameter, a rounding error with 1/4 (Hoeffding; under the
@@ -13,12 +14,15 @@
 //! polynomials of N coefficients with N times as much. The rounding of a message is at most 1/2, and one more where the
 //! conversion between bases errs. Shares are right to one unit where |v'| < Q'/t, so with x = 1/t - A/Q
 //!
-//! > P(failure of some coefficient) <= 2N exp(-x^2 / (2 (d^2/Q^2 + d'^2/Q'^2))),
+//! > P(failure of some coefficient) <= 2N exp(-x^2 / (2 ((d^2 + j^2)/Q^2 + d'^2/Q'^2))),
 //!
-//! without d' where nothing is dropped. The choice takes the smallest degree that has room, gives half of 1/t to d' (so Q'
-//! is as small as that allows) and takes the smallest Q for the rest. Degrees, primes and bounds are public.
+//! without d' where nothing is dropped and without j where nothing is joined (digits do not depend on the keys' errors: the
+//! part that they are cut out of never has them in). The choice takes the smallest degree that has room, gives half of 1/t to d' (so Q'
+//! is as small as that allows) and takes the smallest Q for the rest. A ring for joining is the smallest with room for digits of
+//! [`LEAST_WIDTH`] bits, and its digits as wide as there is room for then. Degrees, primes and bounds are public.
 
 use super::ShareRing;
+use super::join::Joins;
 use crate::bfv::noise::LOG2_FAILURE;
 use crate::error::HeError;
 use crate::modulus::Modulus;
@@ -33,6 +37,9 @@ const DEGREES: [usize; 4] = [2048, 4096, 8192, 16384];
 const WIDEST: u32 = 60;
 /// Bits of the narrowest prime beyond those of 2N: below that there may be none.
 const NARROWEST: u32 = 4;
+/// Bits of the widest and the narrowest digits of a ring for joining: two to a prime of 60 bits, or three.
+const WIDEST_DIGIT: u32 = 36;
+const LEAST_WIDTH: u32 = 20;
 
 /// log2 of the failure bound of a ring.
 pub(super) fn log2_failure(ring: &ShareRing) -> f64 {
@@ -44,14 +51,15 @@ pub(super) fn log2_failure(ring: &ShareRing) -> f64 {
     if margin <= 0.0 {
         return 0.0;
     }
-    let fresh = (log2_t + fresh(ring.n()).log2() - all).exp2();
+    let joins = ring.joins.map_or(0.0, |joins| joins.variance(ring.n(), ring.rlwe.moduli(ring.rlwe.limbs())));
+    let fresh = (log2_t + fresh(ring.n()).hypot(joins.sqrt()).log2() - all).exp2();
     let rounding = if dropped { (log2_t + rounding(ring.n()).log2() - kept).exp2() } else { 0.0 };
     let ratio = margin / fresh.hypot(rounding);
     ((2.0 * ring.n() as f64).log2() - ratio * ratio / 2.0 * core::f64::consts::LOG2_E).min(0.0)
 }
 
-/// The smallest ring with room.
-pub(super) fn choose(plain: &[Modulus], log2_norm: f64) -> Result<ShareRing, HeError> {
+/// The smallest ring with room, that for joining `levels` levels included.
+pub(super) fn choose(plain: &[Modulus], log2_norm: f64, levels: u32) -> Result<ShareRing, HeError> {
     let log2_t = log2(plain);
     for degree in DEGREES {
         let Some(cap) = security::cap(degree) else { continue };
@@ -71,6 +79,10 @@ pub(super) fn choose(plain: &[Modulus], log2_norm: f64) -> Result<ShareRing, HeE
             let literal = literal(degree, &primes, plain)?;
             match ShareRing::over(RlweParams::new(&literal)?, count, plain, log2_norm) {
                 Err(HeError::NoRoom { .. }) => {}
+                Ok(ring) if levels > 0 => match with_joins(ring, levels) {
+                    Err(HeError::NoRoom { .. }) => {}
+                    other => return other,
+                },
                 other => return other,
             }
         }
@@ -80,6 +92,17 @@ pub(super) fn choose(plain: &[Modulus], log2_norm: f64) -> Result<ShareRing, HeE
         log2_q: DEGREES.last().and_then(|&n| security::cap(n)).map_or(0.0, f64::from),
         log2_noise: log2_weighted(log2_norm),
     })
+}
+
+/// The ring with digits for joining, as wide as there is room for.
+pub(super) fn with_joins(mut ring: ShareRing, levels: u32) -> Result<ShareRing, HeError> {
+    for width in (LEAST_WIDTH..=WIDEST_DIGIT).rev() {
+        ring.joins = Some(Joins { levels, width });
+        if log2_failure(&ring) <= LOG2_FAILURE {
+            return Ok(ring);
+        }
+    }
+    Err(ring.no_room())
 }
 
 impl ShareRing {

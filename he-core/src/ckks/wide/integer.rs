@@ -47,6 +47,11 @@ impl Wide {
         Self([x as u64, sign, sign, sign])
     }
 
+    pub(in crate::ckks) fn from_i128(x: i128) -> Self {
+        let sign = (x >> 127) as u64;
+        Self([x as u64, (x >> 64) as u64, sign, sign])
+    }
+
     /// The low 128 bits, which are x where x fits them.
     pub(in crate::ckks) fn to_i128(self) -> i128 {
         (u128::from(self.0[0]) | u128::from(self.0[1]) << 64) as i128
@@ -251,6 +256,8 @@ mod tests {
             let small = rng.next_u64() >> (round % 64);
             let short = number(&mut rng, 180);
             assert!(big(short.mul_small(small)) == big(short).mul(&Big::unsigned(small)));
+            let low = x.to_i128();
+            assert!(big(Wide::from_i128(low)) == Big::new(low));
             let bits = round % 256;
             assert!(big(x.shift_round(bits)) == big(x).round_div(&power(bits)), "by 2^{bits}");
             for q in [3, (1 << 61) - 1, 1_125_899_906_826_241] {

@@ -1,5 +1,7 @@
 //! Wide decoding: slots as integers of up to 126 bits, for polynomials that doubles cannot hold.
 //!
+//! The way back, wide encoding ([`Params::encode_wide`]), has a module of its own, `encode`.
+//!
 //! A polynomial that was hidden under a mask has slots of 90 bits and more, of which the lowest count. The decoding of
 //! [`super::encode`] is right to about 46 bits, and double-doubles leave too little of their 106 where a bound has to hold
 //! for every slot: a transform of 2^12 points bounds them by 2^-98 of the largest. So this twin of it computes in integers of
@@ -26,6 +28,7 @@
 //!
 //! Not promised: speed. One transform for N = 8192 takes some milliseconds.
 
+mod encode;
 pub(super) mod integer;
 mod roots;
 
@@ -95,13 +98,7 @@ impl WideRoots {
     /// Coefficients m_i + i m_(i + n) to slots, in place.
     fn to_slots(&self, values: &mut [[Wide; 2]]) {
         let n = values.len();
-        let shift = usize::BITS - n.trailing_zeros();
-        for i in 0..n {
-            let reversed = i.reverse_bits().checked_shr(shift).unwrap_or(0);
-            if i < reversed {
-                values.swap(i, reversed);
-            }
-        }
+        reverse(values);
         let mut length = 1;
         while length < n {
             let roots = &self.0[length..2 * length];
@@ -114,6 +111,17 @@ impl WideRoots {
                 }
             }
             length *= 2;
+        }
+    }
+}
+
+/// Element i changes places with that of its bits reversed.
+fn reverse<T>(values: &mut [T]) {
+    let shift = usize::BITS - values.len().trailing_zeros();
+    for i in 0..values.len() {
+        let reversed = i.reverse_bits().checked_shr(shift).unwrap_or(0);
+        if i < reversed {
+            values.swap(i, reversed);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|---|---|---|
 //! | [`split`] | key polynomials, deltas | a few products with precomputed hints | noise of some 2^8 units | RLWE samples |
 //! | [`bfv`] | encryptions of r | all products, coefficient encoding | within one unit | a uniform mask modulo the ciphertext modulus, re-randomisation |
+//! | [`bfv`] packed | the same, keys once | the same, key switches | the same | the same |
 //! | [`ckks`] | encryptions of ρ in slots | all products and rotations | within 2^-5 of a unit of Z_2^k | a mask that drowns the message |
 //!
 //! One unit is one of Z_q, as everywhere, where no other ring is named. Who adds what afterwards is common: bias and dither go
@@ -29,6 +30,7 @@
 pub mod bfv;
 pub mod ckks;
 pub mod masks;
+pub mod operations;
 pub mod split;
 
 use std::fmt;
@@ -51,6 +53,7 @@ use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
 
 pub use masks::SlotMasks;
+pub use operations::Operations;
 
 /// Outputs that one stream of dither serves.
 const CHUNK: usize = 1 << 13;
@@ -66,11 +69,14 @@ pub enum Preprocessing {
     Bfv,
     /// Encrypted masks in slots, matrix–vector products by rotations (as the paper does).
     Ckks,
+    /// As `Bfv`, sparse replies joined into fewer ciphertexts by key switching (as Rhombus does).
+    #[serde(rename = "bfv-packed")]
+    BfvPacked,
 }
 
 impl Preprocessing {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Split, Self::Bfv, Self::Ckks];
+    pub const ALL: [Self; 4] = [Self::Split, Self::Bfv, Self::Ckks, Self::BfvPacked];
 
     /// Its word on command lines and in documents.
     #[must_use]
@@ -79,6 +85,7 @@ impl Preprocessing {
             Self::Split => "split",
             Self::Bfv => "bfv",
             Self::Ckks => "ckks",
+            Self::BfvPacked => "bfv-packed",
         }
     }
 
@@ -106,7 +113,7 @@ impl FromStr for Preprocessing {
         Self::ALL
             .into_iter()
             .find(|construction| construction.name() == name)
-            .ok_or_else(|| format!("`{name}` is no preprocessing: it can be split, bfv or ckks"))
+            .ok_or_else(|| format!("`{name}` is no preprocessing: it can be split, bfv, ckks or bfv-packed"))
     }
 }
 
@@ -130,7 +137,7 @@ pub struct RingFacts {
 pub enum Scheme {
     /// The profile's ring is all there is.
     Split,
-    /// A ring for BFV.
+    /// A ring for BFV, packed or not.
     Bfv(Box<bfv::Scheme>),
     /// A ring for CKKS.
     Ckks(ckks::Scheme),
@@ -146,6 +153,7 @@ impl Scheme {
             Preprocessing::Split => Self::Split,
             Preprocessing::Bfv => Self::Bfv(Box::new(bfv::Scheme::new(params, manifest)?)),
             Preprocessing::Ckks => Self::Ckks(ckks::Scheme::new(params, manifest)?),
+            Preprocessing::BfvPacked => Self::Bfv(Box::new(bfv::Scheme::packed(params, manifest)?)),
         })
     }
 
@@ -154,7 +162,7 @@ impl Scheme {
     pub fn preprocessing(&self) -> Preprocessing {
         match self {
             Self::Split => Preprocessing::Split,
-            Self::Bfv(_) => Preprocessing::Bfv,
+            Self::Bfv(scheme) => scheme.preprocessing(),
             Self::Ckks(_) => Preprocessing::Ckks,
         }
     }
@@ -164,17 +172,18 @@ impl Scheme {
         matches!(self, Self::Split)
     }
 
-    /// The ring degree and the costs by which a layer is cut and packed, of which the plan knows p (none in `exact`) and the
-    /// bits of a reply in `split`.
+    /// The ring degree and the costs by which the layer at this node is cut and packed, of which the plan knows p (none in
+    /// `exact`) and the bits of a reply in `split`.
     pub(crate) fn packing(
         &self,
         params: &Params,
+        node: usize,
         masked_bits: Option<u32>,
         reply_bits: u32,
     ) -> (usize, PackingCost) {
         match self {
             Self::Split => split::packing(params, masked_bits, reply_bits),
-            Self::Bfv(scheme) => scheme.packing(),
+            Self::Bfv(scheme) => scheme.packing(node),
             Self::Ckks(scheme) => scheme.packing(),
         }
     }
@@ -245,7 +254,6 @@ pub struct ServerLayer {
 ///
 /// # Errors
 /// [`ProtocolError::Caller`] where the keys can't be made.
-#[allow(unreachable_code, reason = "`ckks` has no keys yet")]
 pub fn client_setup(plan: &Plan, seed: &Seed) -> Result<(Vec<u8>, ClientKeys), ProtocolError> {
     let (message, keys) = match plan.scheme() {
         Scheme::Split => (Vec::new(), ClientKeys::Split),
@@ -420,7 +428,7 @@ pub fn prepared(
     weights: &[i32],
 ) -> Result<Vec<PreparedConv>, ProtocolError> {
     let limb = |q: &Modulus| {
-        PreparedConv::best(geometry.clone(), *q, weights, 1)
+        PreparedConv::fastest::<u64>(geometry.clone(), *q, weights, 1)
             .map_err(|error| ProtocolError::Caller(error.to_string()))
     };
     params.moduli().iter().map(limb).collect()
@@ -467,6 +475,6 @@ mod tests {
             assert_eq!(Preprocessing::from_byte(construction.byte()), Some(construction));
         }
         assert!("Split".parse::<Preprocessing>().is_err());
-        assert_eq!(Preprocessing::from_byte(3), None);
+        assert_eq!(Preprocessing::from_byte(4), None);
     }
 }

@@ -3,7 +3,8 @@
 //! Its abstract claims, against the schemes that it compares itself with: at least 11 % less time of online linear
 //! operations, about 48 % less online computation, 66 % less communication, and accuracies of 99.24 % on MNIST and 90.26 %
 //! on Fashion-MNIST. Its full text is not public, so that each claim is set against the comparison that is nearest in
-//! meaning, and the row says which.
+//! meaning, and the row says which. An accuracy is a share of a sample: the row names the number of images and the interval
+//! that 95 % of such samples have the true share in, and the claim holds, or does not, where that whole interval says so.
 
 use super::figures::{Document, NetworkFigures, Session};
 
@@ -14,7 +15,27 @@ pub(super) struct Claim {
     pub(super) what: &'static str,
     pub(super) claimed: &'static str,
     pub(super) found: String,
-    pub(super) holds: bool,
+    pub(super) verdict: Verdict,
+}
+
+/// What the figures say of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Holds,
+    Fails,
+    /// The sample does not tell.
+    Open,
+}
+
+impl Verdict {
+    /// For tables.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Fails => "does NOT hold",
+            Self::Open => "too few images to tell",
+        }
+    }
 }
 
 /// Every claim that the figures say something about.
@@ -29,7 +50,8 @@ fn of_network(network: &NetworkFigures) -> Vec<Claim> {
             let less = 100.0 * (1.0 - ours / other);
             let found =
                 if less >= 0.0 { format!("{less:.1} % less") } else { format!("{:.1} % more", -less) };
-            claims.push(Claim { network: network.name.clone(), what, claimed, found, holds: less >= least });
+            let verdict = if less >= least { Verdict::Holds } else { Verdict::Fails };
+            claims.push(Claim { network: network.name.clone(), what, claimed, found, verdict });
         }
     };
     let linear = |merging, algorithm| network.linear(merging, algorithm);
@@ -82,13 +104,27 @@ fn accuracy(network: &NetworkFigures) -> Option<Claim> {
     };
     let measured = network.session("ours")?.accuracy.as_ref()?;
     let accuracy = measured.accuracy?;
-    Some(Claim {
-        network: network.name.clone(),
-        what: "accuracy under the protocol",
-        claimed,
-        found: format!("{:.2} % of {} images", 100.0 * accuracy, measured.images),
-        holds: accuracy >= least,
-    })
+    let interval = wilson(accuracy, measured.images);
+    let [low, high] = interval.map(|share| 100.0 * share);
+    // An image more or less is not what decides: only what the sample shows with the confidence stated.
+    let verdict = match (interval[0] >= least, interval[1] < least) {
+        (true, _) => Verdict::Holds,
+        (_, true) => Verdict::Fails,
+        _ => Verdict::Open,
+    };
+    let found =
+        format!("{:.2} % of {} images, 95 %: {low:.2}–{high:.2} %", 100.0 * accuracy, measured.images);
+    let network = network.name.clone();
+    Some(Claim { network, what: "accuracy under the protocol", claimed, found, verdict })
+}
+
+/// The interval of E. B. Wilson (*Probable inference, the law of succession, and statistical inference*, JASA 22, 1927) for a
+/// share of so many trials, at 95 %.
+fn wilson(share: f64, trials: usize) -> [f64; 2] {
+    let (n, z) = (trials.max(1) as f64, 1.959_964);
+    let middle = share + z * z / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    [middle - half, middle + half].map(|end| (end / (1.0 + z * z / n)).clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -116,15 +152,38 @@ mod tests {
             ],
             sessions: Vec::new(),
             encrypted: Vec::new(),
+            arithmetics: Vec::new(),
         }
     }
 
     #[test]
     fn a_claim_holds_from_its_figure_on() {
-        let found: Vec<bool> = of_network(&network(0.85)).iter().map(|claim| claim.holds).collect();
-        assert_eq!(found, [true, true]);
+        let found: Vec<Verdict> = of_network(&network(0.85)).iter().map(|claim| claim.verdict).collect();
+        assert_eq!(found, [Verdict::Holds; 2]);
         let worse = of_network(&network(1.5));
-        assert_eq!((worse[0].holds, worse[1].holds), (true, false));
+        assert_eq!((worse[0].verdict, worse[1].verdict), (Verdict::Holds, Verdict::Fails));
         assert_eq!(worse[1].found, "50.0 % more");
+    }
+
+    #[test]
+    fn a_sample_shows_no_more_than_it_can() {
+        // From the formula by hand: 9 of 10, and the ends.
+        let [low, high] = wilson(0.9, 10);
+        assert!((low - 0.5958).abs() < 1e-4 && (high - 0.9821).abs() < 1e-4, "{low} {high}");
+        assert!(wilson(1.0, 40)[1] > 1.0 - 1e-12 && wilson(0.0, 40)[0] < 1e-12);
+        for (right, images, verdict) in [
+            // All of 300 leave room for 99.24 % being wrong by more than the claim allows.
+            (1.0, 300, Verdict::Open),
+            (1.0, 5000, Verdict::Holds),
+            (0.9924, 5000, Verdict::Open),
+            (0.98, 5000, Verdict::Fails),
+            (0.98, 50, Verdict::Open),
+        ] {
+            let mut network = network(1.0);
+            network.sessions.push(Session::with_accuracy("ours", right, images));
+            let claim = accuracy(&network).unwrap();
+            assert_eq!(claim.verdict, verdict, "{}", claim.found);
+            assert!(claim.found.contains(&format!("of {images} images")), "{}", claim.found);
+        }
     }
 }

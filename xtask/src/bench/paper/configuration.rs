@@ -36,6 +36,9 @@ const OURS: Configuration = Configuration {
     bundle: 32,
 };
 
+/// Test images of the others: enough for an interval of about one percent.
+const OTHERS: usize = 1000;
+
 /// In the order of the tables; the first is what the others are compared with.
 const ALL: &[Configuration] = &[
     OURS,
@@ -43,12 +46,21 @@ const ALL: &[Configuration] = &[
         name: "unmerged",
         what: "as `ours`, the network as it was written: every normalisation and every pool a step of its own",
         merging: false,
+        most_images: OTHERS,
         ..OURS
     },
     Configuration {
         name: "bfv",
         what: "as `ours`, masks' products under BFV: exact, client's ciphertexts up, masked products down",
         preprocessing: Preprocessing::Bfv,
+        most_images: OTHERS,
+        ..OURS
+    },
+    Configuration {
+        name: "bfv-packed",
+        what: "as `bfv`, sparse replies joined by key switching where that pays within a session",
+        preprocessing: Preprocessing::BfvPacked,
+        most_images: OTHERS,
         ..OURS
     },
     Configuration {
@@ -56,8 +68,9 @@ const ALL: &[Configuration] = &[
         what: "as `ours`, masks' products under CKKS in slots, matrices by rotations: the paper's preprocessing",
         preprocessing: Preprocessing::Ckks,
         most_bundles: 2,
-        most_images: 16,
-        bundle: 1,
+        most_images: 200,
+        // As many as share a ciphertext.
+        bundle: 2,
         ..OURS
     },
     Configuration {
@@ -66,7 +79,7 @@ const ALL: &[Configuration] = &[
         merging: false,
         preprocessing: Preprocessing::Bfv,
         rounds: Rounds::One,
-        most_images: 64,
+        most_images: OTHERS,
         bundle: 8,
         ..OURS
     },
@@ -77,7 +90,7 @@ const ALL: &[Configuration] = &[
         preprocessing: Preprocessing::Bfv,
         rounds: Rounds::Three,
         precomputed: false,
-        most_images: 64,
+        most_images: OTHERS,
         ..OURS
     },
 ];

@@ -1,9 +1,11 @@
 //! What `bench paper` measured, as JSON has it.
 
 use nn_merge::pass::Cost;
+use protocol::offline::construction::Operations;
 use serde::Serialize;
 
 use super::configuration::Configuration;
+use super::float;
 use crate::accuracy::Row;
 use crate::bench::he_mode;
 use crate::bench::machine::Machine;
@@ -36,6 +38,8 @@ pub(super) struct NetworkFigures {
     pub(super) sessions: Vec<Session>,
     /// On ciphertexts alone, where the network has squares only.
     pub(super) encrypted: Vec<he_mode::Row>,
+    /// Shares in a ring and of floating-point numbers side by side, likewise.
+    pub(super) arithmetics: Vec<float::Row>,
 }
 
 /// The online products of all linear layers by one algorithm, seconds per image.
@@ -71,7 +75,36 @@ pub(super) struct Session {
     pub(super) online_rounds: u64,
     pub(super) client_peak_bytes: u64,
     pub(super) server_peak_bytes: u64,
+    /// The server's, on ciphertexts, for all linear layers.
+    pub(super) operations: PerImage,
     pub(super) accuracy: Option<Accuracy>,
+}
+
+/// [`Operations`] of a bundle by its images.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct PerImage {
+    pub(super) products: f64,
+    pub(super) additions: f64,
+    pub(super) rotations: f64,
+    /// Ciphertexts to the server and back.
+    pub(super) up: f64,
+    pub(super) down: f64,
+    /// Primes used up, at most.
+    pub(super) levels: usize,
+}
+
+impl PerImage {
+    pub(super) fn new(bundle: Operations, images: usize) -> Self {
+        let per = |count: usize| count as f64 / images as f64;
+        Self {
+            products: per(bundle.products),
+            additions: per(bundle.additions),
+            rotations: per(bundle.rotations),
+            up: per(bundle.received),
+            down: per(bundle.sent),
+            levels: bundle.levels,
+        }
+    }
 }
 
 /// Labels under the protocol, in shares of 1.
@@ -102,6 +135,7 @@ impl Session {
         configuration: &Configuration,
         images: usize,
         measured: Measured,
+        operations: Operations,
         accuracy: Option<Accuracy>,
     ) -> Self {
         let per = |seconds: f64| seconds / images as f64;
@@ -123,6 +157,7 @@ impl Session {
             online_rounds: measured.online.rounds,
             client_peak_bytes: measured.client_peak_bytes,
             server_peak_bytes: measured.server.peak_bytes,
+            operations: PerImage::new(operations, images),
             accuracy,
         };
         if !configuration.precomputed {
@@ -131,6 +166,27 @@ impl Session {
             session.online_rounds += std::mem::take(&mut session.preprocessing_rounds);
         }
         session
+    }
+
+    /// A session of which only the labels count.
+    #[cfg(test)]
+    pub(super) fn with_accuracy(name: &'static str, accuracy: f64, images: usize) -> Self {
+        let flow = Flow::default();
+        let measured = Measured {
+            setup_seconds: 0.0,
+            setup_bytes: 0,
+            preprocessing_seconds: 0.0,
+            online_seconds: 0.0,
+            preprocessing: flow,
+            online: flow,
+            client_peak_bytes: 0,
+            server: Default::default(),
+            layers: Vec::new(),
+        };
+        let accuracy = Accuracy { images, accuracy: Some(accuracy), float_accuracy: None, agree: images };
+        let configuration = super::configuration::all(false).next().expect("there is ours");
+        let own = Self::new(configuration, 1, measured, Operations::default(), Some(accuracy));
+        Self { name, ..own }
     }
 
     pub(super) fn total_seconds(&self) -> f64 {

@@ -10,6 +10,7 @@
 //! | convolution ([`linear`]) | direct, im2col, Winograd, NTT, the planner's choice | the online products of all layers, in this process |
 //! | configurations ([`configuration`]) | merging, construction of the preprocessing, activations, what is prepared | whole sessions, two processes |
 //! | ciphertexts alone | one image, a batch in the manner of CryptoNets | whole sessions in this process |
+//! | arithmetic ([`mod@float`]) | shares in a ring, floating-point shares (insecure) | sessions in this process |
 //! | accuracy | configurations | labelled test images under the protocol, in this process |
 //!
 //! Rivals are configurations of our own parts "in the manner of" the published systems: the same lattice library,
@@ -19,6 +20,7 @@
 mod claims;
 mod configuration;
 mod figures;
+mod float;
 mod linear;
 mod report;
 mod svg;
@@ -29,6 +31,7 @@ use he_core::{Profile, Seed};
 use nn_merge::build;
 use nn_merge::model::Model;
 use nn_merge::pass::Cost;
+use protocol::offline::construction::Operations;
 use protocol::{ClientOptions, OutputMode, Plan, ProtocolError, RoundChoice};
 
 use super::party::{Setting, measure};
@@ -44,12 +47,15 @@ const NETWORKS: [&str; 4] = ["mnist_poly", "mnist_cnn", "fashion_poly", "fashion
 /// Images on ciphertexts alone: one by one, and in a batch.
 const ENCRYPTED: [usize; 2] = [16, 5000];
 
+/// Single images in either arithmetic.
+const ARITHMETICS: usize = 30;
+
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Networks by name; the four of MNIST and Fashion-MNIST with squares and ReLU if none is named
     names: Vec<String>,
-    /// Only configurations whose name contains this
+    /// Only configurations whose name contains this; `float` for the arithmetics side by side
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Profile: tiny, narrow, wide or exact
@@ -61,8 +67,9 @@ pub(crate) struct Args {
     /// Measured bundles per configuration
     #[arg(long, default_value_t = 5)]
     bundles: usize,
-    /// Test images per configuration; 0 measures no accuracy
-    #[arg(long, default_value_t = 1000)]
+    /// Test images, as far as there are any; all of them for the default configuration, fewer for some of the others. 0
+    /// measures no accuracy
+    #[arg(long, default_value_t = 5000)]
     test_images: usize,
     /// The link: loopback, lan, wan, or like 100mbit/40ms
     #[arg(long, default_value = "loopback")]
@@ -108,7 +115,9 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     } else {
         table::print(&document);
     }
-    Ok(document.networks.iter().any(|network| !network.sessions.is_empty()))
+    let is_measured =
+        |network: &NetworkFigures| !(network.sessions.is_empty() && network.arithmetics.is_empty());
+    Ok(document.networks.iter().any(is_measured))
 }
 
 fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<NetworkFigures> {
@@ -128,19 +137,27 @@ fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<Networ
         }
         eprintln!("{}, {}", network.name, configuration.name);
         let model = if configuration.merging { &merged.0 } else { &written.0 };
-        if let Err(reason) = room(model, configuration, args.images) {
-            eprintln!("{}, {}: LEFT OUT ({reason})", network.name, configuration.name);
-            continue;
+        match room(model, configuration, args.images) {
+            Ok(plan) => {
+                sessions.push(session(network, model, &plan, examples.as_ref(), configuration, args)?);
+            }
+            Err(reason) => eprintln!("{}, {}: LEFT OUT ({reason})", network.name, configuration.name),
         }
-        sessions.push(session(network, model, examples.as_ref(), configuration, args)?);
     }
     let wanted = args.only.is_none() && he_mode::NETWORKS.contains(&network.name) && !smoke;
     let encrypted = match wanted {
         true => he_mode::measure(network, ENCRYPTED[0], ENCRYPTED[1].min(args.test_images))?,
         false => Vec::new(),
     };
+    let named = args.only.as_deref().map_or(!smoke, |only| "float".contains(only));
+    let arithmetics = match named && he_mode::NETWORKS.contains(&network.name) {
+        true if smoke => float::measure(network, 1, 8)?,
+        true => float::measure(network, ARITHMETICS, args.test_images)?,
+        false => Vec::new(),
+    };
     Ok(NetworkFigures {
         encrypted,
+        arithmetics,
         name: network.name.to_owned(),
         origin: loaded.origin.clone(),
         written: written.1,
@@ -159,7 +176,7 @@ fn model(network: &Network, loaded: &Loaded, profile: Profile, merging: bool) ->
     Ok((model, report.after))
 }
 
-/// Whether the network is one for the configuration's construction.
+/// The plan, if the network is one for the configuration's construction.
 fn room(model: &Model, configuration: &Configuration, images: usize) -> Result<Plan, ProtocolError> {
     let (mode, rounds) = (OutputMode::Label, RoundChoice::Three);
     Plan::with_preprocessing(&model.manifest, images, mode, rounds, configuration.preprocessing)
@@ -168,6 +185,7 @@ fn room(model: &Model, configuration: &Configuration, images: usize) -> Result<P
 fn session(
     network: &Network,
     model: &Model,
+    plan: &Plan,
     examples: Option<&Examples>,
     configuration: &'static Configuration,
     args: &Args,
@@ -189,5 +207,6 @@ fn session(
     };
     let accuracy = examples.map(|examples| attempt(network, model.clone(), examples, &trial)).transpose()?;
     let accuracy = accuracy.map(Accuracy::new);
-    Ok(Session::new(configuration, args.images, measured, accuracy))
+    let operations = Operations::of_bundle(plan)?;
+    Ok(Session::new(configuration, args.images, measured, operations, accuracy))
 }

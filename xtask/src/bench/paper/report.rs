@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::figures::{Document, NetworkFigures, Session};
+use super::float;
 use super::svg::{Bars, Points};
 use super::table::{
-    CLAIM_HEADS, COUNT_HEADS, ENCRYPTED_HEADS, LINEAR_HEADS, SESSION_HEADS, claim_rows, counts, encrypted,
-    linear, sessions,
+    CLAIM_HEADS, COUNT_HEADS, ENCRYPTED_HEADS, LINEAR_HEADS, OPERATION_HEADS, SESSION_HEADS, claim_rows,
+    counts, encrypted, linear, operations, sessions,
 };
 
 /// Writes `paper.md`, `paper.json` and the pictures into `folder`.
@@ -36,7 +37,7 @@ fn markdown(document: &Document) -> String {
         out,
         "Written by `cargo xtask {}`; do not edit. Machine: {}. Commit `{}`. Profile `{}`, {} image(s) per bundle, link: \
          {}. Secrets, masks and random inputs come from the system's randomness and are not kept, so that times vary from run \
-         to run; test images are the first of the test sets, in order. All figures in one file: [paper.json](paper.json).\n",
+         to run; test images are the first of the test sets, in order, of which 5,000 of 10,000 are there. All figures in one file: [paper.json](paper.json).\n",
         document.command, document.machine, document.commit, document.profile, document.images, document.link
     );
     out += "Rivals are configurations of this project's own parts, in the manner of the published systems; they are not \
@@ -56,10 +57,19 @@ fn markdown(document: &Document) -> String {
         for (name, _) in pictures(network) {
             let _ = writeln!(out, "![{}]({name})\n", name.trim_end_matches(".svg"));
         }
+        out += "The server's operations on ciphertexts in the preprocessing, per image (products with plaintexts; in `split` \
+                those with weights are made once per model, ahead of all images, and not counted; levels: primes of the \
+                modulus used up):\n\n";
+        grid(&mut out, &OPERATION_HEADS, operations(network));
         if !network.encrypted.is_empty() {
             out += "One round trip of CKKS ciphertexts, no shares (see [encrypted](../encrypted.md)); both parties in one \
                     process:\n\n";
             grid(&mut out, &ENCRYPTED_HEADS, encrypted(network));
+        }
+        if !network.arithmetics.is_empty() {
+            out += "Shares in a ring beside floating-point shares as the paper has them, which are insecure (see \
+                    [float](../float.md)); both parties in one process, medians of single images:\n\n";
+            grid(&mut out, &float::HEADS, float::table(&network.arithmetics));
         }
         out += "Counts of the graph for one image, before and after merging:\n\n";
         grid(&mut out, &COUNT_HEADS, counts(network));

@@ -4,6 +4,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, presets::UTF8_HORIZONTAL_ONLY
 
 use super::claims::claims;
 use super::figures::{Document, NetworkFigures, Session};
+use super::float;
 
 /// Heads of the configurations' table; the report has the same.
 pub(super) const SESSION_HEADS: [&str; 12] = [
@@ -19,6 +20,18 @@ pub(super) const SESSION_HEADS: [&str; 12] = [
     "setup KB",
     "server MB",
     "accuracy",
+];
+
+/// Heads of the table of operations on ciphertexts.
+pub(super) const OPERATION_HEADS: [&str; 8] = [
+    "configuration",
+    "preprocessing",
+    "products",
+    "additions",
+    "rotations",
+    "ciphertexts up",
+    "ciphertexts down",
+    "levels",
 ];
 
 /// Heads of the convolutions' table.
@@ -62,7 +75,9 @@ pub(super) fn print(document: &Document) {
         show(&COUNT_HEADS, counts(network), 1);
         show(&LINEAR_HEADS, linear(network), 2);
         show(&SESSION_HEADS, sessions(network), 1);
+        show(&OPERATION_HEADS, operations(network), 2);
         show(&ENCRYPTED_HEADS, encrypted(network), 1);
+        show(&float::HEADS, float::table(&network.arithmetics), 1);
     }
     println!("claims");
     show(&CLAIM_HEADS, claim_rows(document), 5);
@@ -132,6 +147,20 @@ fn session(session: &Session) -> Vec<String> {
     ]
 }
 
+/// The server's operations on ciphertexts, per image.
+pub(super) fn operations(network: &NetworkFigures) -> Vec<Vec<String>> {
+    // Whole numbers unless a bundle's ciphertexts are shared by its images.
+    let number =
+        |count: f64| if count.fract() == 0.0 { format!("{count:.0}") } else { format!("{count:.1}") };
+    let row = |session: &Session| {
+        let own = &session.operations;
+        let counts = [own.products, own.additions, own.rotations, own.up, own.down].map(number);
+        let names = [session.name.to_owned(), session.preprocessing.clone()];
+        names.into_iter().chain(counts).chain([own.levels.to_string()]).collect()
+    };
+    network.sessions.iter().map(row).collect()
+}
+
 /// On ciphertexts alone, per image but for the keys.
 pub(super) fn encrypted(network: &NetworkFigures) -> Vec<Vec<String>> {
     let percent = |count: usize, of: usize| format!("{:.2} %", 100.0 * count as f64 / of.max(1) as f64);
@@ -155,8 +184,8 @@ pub(super) fn encrypted(network: &NetworkFigures) -> Vec<Vec<String>> {
 /// Claims.
 pub(super) fn claim_rows(document: &Document) -> Vec<Vec<String>> {
     let row = |claim: super::claims::Claim| {
-        let holds = if claim.holds { "holds" } else { "does NOT hold" };
-        vec![claim.network, claim.what.to_owned(), claim.claimed.to_owned(), claim.found, holds.to_owned()]
+        let words = claim.verdict.words().to_owned();
+        vec![claim.network, claim.what.to_owned(), claim.claimed.to_owned(), claim.found, words]
     };
     claims(document).into_iter().map(row).collect()
 }

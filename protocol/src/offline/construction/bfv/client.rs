@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::super::masks::{SlotMasks, lifted, sums};
-use super::{ClientKeys, Scheme, keys_bytes, read_polys, used};
+use super::{ClientKeys, Scheme, keys_bytes, levels, read_polys, used};
 use crate::error::{PeerResult, ProtocolError};
 use crate::offline::rho::Rho;
 use crate::plan::{LinearPlan, Plan, UNREAD};
@@ -77,7 +77,7 @@ pub fn client_open(
     replies: &[u8],
 ) -> Result<Raw, ProtocolError> {
     let (ring, secret) = (&scheme.ring, &keys.secrets[scheme.number(layer)?]);
-    let length = layer.geometry().output_len();
+    let (length, levels) = (layer.geometry().output_len(), levels(scheme, layer));
     let outputs = plan.images() * length;
     let (parts, values) = replies.split_at(replies.len() - ring.packed_len(outputs));
     let key_parts: Vec<RnsPoly<Coeff>> = parts
@@ -87,8 +87,9 @@ pub fn client_open(
     let values = ring.unpack(values, outputs).or_malformed("layer replies")?;
     let open = |image: usize| {
         let limbs = ring.reply_moduli().len();
-        let mut phases =
-            Zeroizing::new(used(layer, image, limbs, |poly, limb| key_parts[poly].limb(limb).coefficients()));
+        let mut phases = Zeroizing::new(used(layer, levels, image, limbs, |reply, limb| {
+            key_parts[reply].limb(limb).coefficients()
+        }));
         for ((phases, values), q) in phases.iter_mut().zip(&values).zip(ring.reply_moduli()) {
             let values = &values[image * length..][..length];
             phases.iter_mut().zip(values).for_each(|(phase, &value)| *phase = q.add(*phase, value));

@@ -1,4 +1,4 @@
-//! Server: prepared weight polynomials, sums of products, replies.
+//! Server: prepared weight polynomials, sums of products, joined where the layer's replies are, replies.
 
 use he_core::bfv::share::Residues;
 use he_core::rlwe::{Ciphertext, SeededCiphertext};
@@ -6,7 +6,7 @@ use he_core::seed::Seed;
 use he_core::{Coeff, Ntt, RnsPoly};
 use rayon::prelude::*;
 
-use super::{Scheme, ServerKeys, has_room_for, read_polys, replies_bytes, used};
+use super::{Scheme, ServerKeys, has_room_for, levels, read_polys, replies_bytes, residue, used};
 use crate::error::{PeerResult, ProtocolError};
 use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
@@ -17,7 +17,7 @@ const MOST_BYTES: usize = 4 << 30;
 /// The weight polynomials of one layer in one layout, in the form for products.
 pub struct Weights {
     /// Per output polynomial: input polynomials and what they are multiplied with.
-    outputs: Vec<Vec<(usize, RnsPoly<Ntt>)>>,
+    pub(in super::super) outputs: Vec<Vec<(usize, RnsPoly<Ntt>)>>,
 }
 
 impl Weights {
@@ -42,8 +42,14 @@ impl Weights {
                 MOST_BYTES / 1_000_000
             ));
         }
+        let levels = levels(scheme, layer);
+        let residue = residue(layer, levels);
+        let polynomial = |terms: &[(usize, i64)]| match levels {
+            0 => scheme.ring.weights(terms),
+            levels => scheme.ring.weights_to_join(terms, levels, residue),
+        };
         let prepare = |o: usize| {
-            let pair = |j: usize| (j, scheme.ring.weights(&packing.weight_terms(o, j, weights)));
+            let pair = |j: usize| (j, polynomial(&packing.weight_terms(o, j, weights)));
             packing.pairs(o).into_iter().map(pair).collect()
         };
         Ok(Self { outputs: (0..packing.output_polys()).into_par_iter().map(prepare).collect() })
@@ -64,7 +70,8 @@ pub fn server_reply(
     seed: &Seed,
 ) -> Result<(Vec<u8>, Raw), ProtocolError> {
     let (ring, rlwe) = (&scheme.ring, scheme.ring.rlwe());
-    let public = &keys.publics[scheme.number(layer)?];
+    let number = scheme.number(layer)?;
+    let (public, joining, levels) = (&keys.publics[number], &keys.joining[number], levels(scheme, layer));
     let ciphertexts: Vec<Ciphertext> = message
         .par_chunks(scheme.ciphertext_bytes())
         .map(|bytes| {
@@ -76,20 +83,32 @@ pub fn server_reply(
     let mut places = vec![0; layer.packing().input_polys()];
     let read = read_polys(layer).zip(0..).map(|(poly, place)| places[poly] = place).count();
     let polys = layer.packing().output_polys();
-    let reply = |at: usize| {
+    let sum = |at: usize| {
         let (group, o) = (at / polys, at % polys);
         let terms: Vec<_> =
             weights.outputs[o].iter().map(|(j, w)| (w, &ciphertexts[group * read + places[*j]])).collect();
-        let fresh = seed.fork("bfv reply", &[group as u64, o as u64]);
-        ring.finish(ring.dot(&terms), public, fresh)
+        ring.dot(&terms)
+    };
+    // What is added to a reply is named by the first output polynomial in it.
+    let (all, joined) = (layer.groups * polys, 1 << levels);
+    let reply = |first: usize| {
+        let sum = match levels {
+            0 => sum(first),
+            levels => {
+                let sums = (first..all.min(first + joined)).into_par_iter().map(sum).collect();
+                ring.join(joining, levels, sums)
+            }
+        };
+        ring.finish(sum, public, seed.fork("bfv reply", &[(first / polys) as u64, (first % polys) as u64]))
     };
     let parts: Vec<(RnsPoly<Coeff>, RnsPoly<Ntt>)> =
-        (0..layer.groups * polys).into_par_iter().map(reply).collect();
+        (0..all).into_par_iter().step_by(joined).map(reply).collect();
     drop(ciphertexts);
 
     let limbs = ring.reply_moduli().len();
     let mask = |image: usize| {
-        let mut values = used(layer, image, limbs, |poly, limb| parts[poly].0.limb(limb).coefficients());
+        let mut values =
+            used(layer, levels, image, limbs, |reply, limb| parts[reply].0.limb(limb).coefficients());
         let share = ring.mask(&mut values, &mut seed.fork("bfv mask", &[image as u64]).stream());
         (values, share)
     };

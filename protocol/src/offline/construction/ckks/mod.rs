@@ -51,7 +51,7 @@ use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
 use crate::slots::SlotMap;
 
-pub use operations::Operations;
+pub use operations::operations;
 use scheme::LayerScheme;
 pub use scheme::Scheme;
 
@@ -76,14 +76,14 @@ pub struct ServerKeys {
 pub struct ClientLayer;
 
 /// The prepared matrix of a layer, one for every pair of ciphertexts; none where it is zero.
-pub struct Matrix(Vec<Option<LinearTransform>>);
+pub struct Matrix(pub(super) Vec<Option<LinearTransform>>);
 
 impl Scheme {
     /// The ring degree and costs by which a layer is laid out for the online convolution: as few tiles as can be, since
     /// nothing is sent that depends on them.
     #[must_use]
     pub fn packing(&self) -> (usize, PackingCost) {
-        (1 << 20, PackingCost { reply_bits: 1, zero_bits: 0, key_bits: 0, input_bits: 0 })
+        (1 << 20, PackingCost { reply_bits: 1, zero_bits: 0, key_bits: 0, input_bits: 0, joining: None })
     }
 
     /// Bytes of the client's message per session.
@@ -182,7 +182,8 @@ pub fn client_keys(
                 }
             }
         }
-        let plaintext = scheme.he.encode_at(&slots, scheme.he.limbs(), scheme.he.scale()).map_err(caller)?;
+        let plaintext =
+            scheme.he.encode_wide(&slots, scheme.he.limbs(), &scheme.mask_scale).map_err(caller)?;
         let seed = seed.fork("encrypted mask", &[pair as u64, input as u64]);
         Ok(scheme.he.encrypt(&keys.secret, &plaintext, seed).as_rlwe().to_bytes(scheme.he.rlwe()))
     };
@@ -221,7 +222,7 @@ impl Matrix {
                     let steps = scheme.baby_steps;
                     scheme
                         .he
-                        .linear_transform_at(diagonals, limbs, scheme.weight_scale, steps)
+                        .linear_transform_wide(diagonals, limbs, &scheme.weight_scale, steps)
                         .map_err(caller)
                 })
                 .transpose()
@@ -295,7 +296,8 @@ fn multiply(
         // Weights that are all zero: an encryption of nothing, so that the reply tells nothing of it.
         None => {
             let zero = keys.public.encrypt_zero(he.limbs(), seed.fork("zero", &[]));
-            Ciphertext::from_rlwe(he, zero, he.scale() * scheme.weight_scale).map_err(caller)?
+            Ciphertext::from_rlwe(he, zero, he.scale() * scheme::product(&scheme.weight_scale))
+                .map_err(caller)?
         }
     };
     while sum.limbs() > own.noise.limbs() {

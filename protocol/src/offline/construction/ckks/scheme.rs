@@ -10,6 +10,7 @@
 //! | u | six bits more than the finest ring in which a linear result is read, and log2 of a layer's parts |
 //! | scale of the masks | above the noise of rotations through the weights, times 2^u |
 //! | scale of the weights | above the rounding of encoded weights times masks, times 2^u; divided out by rescaling |
+//! | encodings | in integers ([`ckks::wide`]): a sum of a thousand products of what doubles encode would not be right to 2^-u |
 //! | primes that stay | scale, result, 40 bits of statistical security, sqrt(N) |
 //!
 //! The formulas below find scales of about the right size; what holds is then decided by [`NoiseEstimate`]s of every layer's
@@ -39,7 +40,7 @@ use crate::slots::{SlotLayout, products};
 /// How well replies are masked: each is within 2^-40 of a random polynomial.
 pub const MASKING: Masking = Masking { statistical_bits: 40, ciphertexts: 1 };
 /// Most bytes of encoded diagonals of a network.
-pub const MOST_BYTES: u64 = 1 << 29;
+pub const MOST_BYTES: u64 = 640 << 20;
 /// Bits of a share beyond the finest ring in which results are read.
 const EXTRA_BITS: u32 = 6;
 /// A bound on the error of a slot, in steps of its share: two roundings, half a step of noise.
@@ -51,8 +52,6 @@ const FAST_BITS: f64 = 49.0;
 /// What a giant step costs in baby steps, and a key in rotations.
 const GIANT_COST: usize = 2;
 const KEY_COST: usize = 2;
-/// Bits that are tried beyond the formulas for scales, which are a little too small for some networks.
-const MOST_SLACK: u32 = 2;
 /// Ring degrees, the cheapest first.
 const DEGREES: [usize; 2] = [8192, 16384];
 /// Bounds of [`NoiseEstimate`] fail with at most this probability, as a power of two, under its model.
@@ -66,8 +65,10 @@ pub struct Scheme {
     pub(super) he: ckks::Params,
     /// Limbs of a reply.
     pub(super) last_limbs: usize,
-    /// Scale of encoded weights: the product of the primes that are divided out.
-    pub(super) weight_scale: f64,
+    /// Whole numbers whose product is the scale of masks.
+    pub(super) mask_scale: [u64; 2],
+    /// The same of encoded weights: the primes that are divided out.
+    pub(super) weight_scale: Vec<u64>,
     /// The largest weight.
     pub(super) most_weight: u32,
     pub(super) baby_steps: usize,
@@ -115,37 +116,38 @@ impl Scheme {
         debug_assert_eq!(params.profile(), Some(manifest.profile));
         let mut refused = ProtocolError::Caller("a network without linear layers needs no ckks".into());
         for degree in DEGREES {
-            for slack in 0..=MOST_SLACK {
-                match Self::of_degree(degree, f64::from(slack), manifest, bits) {
-                    Ok(scheme) => return Ok(scheme),
-                    Err(error) => refused = error,
-                }
+            match Self::of_degree(degree, manifest, bits) {
+                Ok(scheme) => return Ok(scheme),
+                Err(error) => refused = error,
             }
         }
         Err(refused)
     }
 
-    fn of_degree(
-        degree: usize,
-        slack: f64,
-        manifest: &Manifest,
-        weight_bits: u32,
-    ) -> Result<Self, ProtocolError> {
+    fn of_degree(degree: usize, manifest: &Manifest, weight_bits: u32) -> Result<Self, ProtocolError> {
         let slots = degree / 2;
         let shapes = shapes(manifest, slots)?;
         let baby_steps = baby_steps(&shapes, slots);
-        let sizes = Sizes::new(degree, &shapes, f64::from(weight_bits).exp2(), slack);
+        let sizes = Sizes::new(degree, &shapes, f64::from(weight_bits).exp2());
         let (he, dropped) = ring(degree, &sizes)?;
         let last_limbs = he.limbs() - dropped;
-        let weight_scale = (last_limbs + 1..=he.limbs()).map(|limbs| he.last_prime(limbs)).product();
+        let weight_scale: Vec<u64> =
+            he.rlwe().moduli(he.limbs())[last_limbs..].iter().map(he_core::Modulus::value).collect();
         let scale = sizes.mask.round() as u32;
+        let mask_scale = [1 << (scale / 2), 1 << scale.div_ceil(2)];
         let mut bytes = 0;
         let mut layers = BTreeMap::new();
         for shape in shapes {
             let diagonals: usize = shape.distances.iter().map(BTreeSet::len).sum();
             bytes += (diagonals * he.limbs() * degree * size_of::<u64>()) as u64;
-            let noise =
-                noise(&he, &shape, f64::from(weight_bits).exp2(), weight_scale, last_limbs, baby_steps);
+            let noise = noise(
+                &he,
+                &shape,
+                f64::from(weight_bits).exp2(),
+                product(&weight_scale),
+                last_limbs,
+                baby_steps,
+            );
             let step = scale.saturating_sub(shape.fraction_bits);
             let error = MASKING.error(&noise, step);
             // A NaN fails the comparison.
@@ -170,7 +172,7 @@ impl Scheme {
         let exponents: BTreeSet<usize> =
             steps.into_iter().filter(|&k| k > 0).map(|k| rotation(degree, k as i64)).collect();
         let (most_weight, exponents) = (1 << weight_bits, exponents.into_iter().collect());
-        Ok(Self { he, last_limbs, weight_scale, most_weight, baby_steps, exponents, layers })
+        Ok(Self { he, last_limbs, mask_scale, weight_scale, most_weight, baby_steps, exponents, layers })
     }
 
     /// Whether a model can be served: its network has a ring, and its weights are as small as that was made for.
@@ -221,6 +223,11 @@ impl Scheme {
             ProtocolError::Caller(format!("layer {} is not of the network that this ring is for", layer.name))
         })
     }
+}
+
+/// The product, to a double's precision.
+pub(super) fn product(factors: &[u64]) -> f64 {
+    factors.iter().map(|&factor| factor as f64).product()
 }
 
 fn too_much(layer: &str, why: &str) -> ProtocolError {
@@ -310,8 +317,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    /// With `slack` bits more of both scales than the formulas say.
-    fn new(degree: usize, shapes: &[Shape], weight: f64, slack: f64) -> Self {
+    fn new(degree: usize, shapes: &[Shape], weight: f64) -> Self {
         let n = degree as f64;
         let mut sizes = Self { mask: 20.0, weight: 20.0, last: 0.0 };
         for shape in shapes {
@@ -329,7 +335,6 @@ impl Sizes {
             let result = (terms * weight).log2() - 0.5;
             sizes.last = sizes.last.max(result);
         }
-        (sizes.mask, sizes.weight) = (sizes.mask + slack, sizes.weight + slack);
         // One bit for rounding up the width of the mask, a little for primes just below powers of two.
         sizes.last += sizes.mask + f64::from(MASKING.statistical_bits) + n.log2() / 2.0 + 1.1;
         sizes
@@ -338,9 +343,10 @@ impl Sizes {
 
 /// The ring of these sizes, and how many of its primes are divided out.
 fn ring(degree: usize, sizes: &Sizes) -> Result<(ckks::Params, usize), ProtocolError> {
-    let split = |bits: f64| {
-        let count = (bits / FAST_BITS).ceil().max(1.0);
-        vec![(bits / count).ceil() as u32; count as usize]
+    // As few primes as can be, together of the bits asked for and none more.
+    let split = |bits: f64| -> Vec<u32> {
+        let count = (bits / FAST_BITS).ceil().max(1.0) as u32;
+        (0..count).map(|at| (bits.ceil() as u32 + at) / count).rev().collect()
     };
     let (last, dropped) = (split(sizes.last), split(sizes.weight));
     let primes = [last, dropped.clone()].concat();
@@ -386,8 +392,8 @@ fn noise(
     baby_steps: usize,
 ) -> NoiseEstimate {
     let limbs = he.limbs();
-    let mask = NoiseEstimate::secret_key(he, 0.5_f64.sqrt(), limbs, he.scale()).key_switched();
-    let term = mask.product(&NoiseEstimate::plaintext(he, weight, limbs, weight_scale));
+    let mask = NoiseEstimate::secret_key_wide(he, 0.5_f64.sqrt(), limbs, he.scale()).key_switched();
+    let term = mask.product(&NoiseEstimate::plaintext_wide(he, weight, limbs, weight_scale));
     let mut sum = (1..terms(shape)).fold(term.clone(), |sum, _| sum.sum_independent(&term));
     // One giant step for every group of diagonals of every input's ciphertext.
     let giants =

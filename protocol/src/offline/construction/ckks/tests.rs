@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use conv_fast::direct;
 use he_core::Profile;
+use he_core::ckks::NoiseEstimate;
 use nn_merge::fixed_point::networks::{Conv, Sketch};
 use nn_merge::model::{LocalOp, Model, limits};
 use rand_core::Rng;
@@ -176,7 +177,7 @@ fn add_up(session: Session, images: usize, seed: &Seed) -> usize {
         let bound = (1.5 + 2.0_f64.powi(-10)) * (-k - 6.0).exp2() + unit;
         assert!(worst <= bound, "{profile} {}: {worst:e} against {bound:e}", layer.name);
         assert!(scheme.log2_distance(layer).unwrap() <= -40.0);
-        let operations = Operations::new(plan, scheme, layer).unwrap();
+        let operations = operations(plan, scheme, layer).unwrap();
         println!("{}: {:.3} of the bound, {operations:?}", layer.name, worst / bound);
         assert_eq!(operations.sent, images.div_ceil(2) * own.output.ciphertexts());
         assert!(operations.products >= operations.rotations / 2);
@@ -330,4 +331,29 @@ fn what_is_too_much_is_refused_in_one_sentence() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A layer so wide that encodings in doubles would not be right to the last bit of its shares: thousands of slots in parts,
+/// as the first fully connected layer of a network for images has them.
+#[test]
+fn a_wide_fully_connected_layer_is_right_to_its_last_bit() {
+    let seed = fresh();
+    let mut rng = seed.fork("wide", &[]).stream();
+    let profile = Profile::Wide;
+    let mut net = Sketch::new(profile, [16, 14, 14], limits(profile).max_width.min(26), 1e6, &mut rng);
+    let last = net.dense(0, 100).unwrap();
+    let model = small(net.finish(last).unwrap());
+    let session = Session::new(model, 2, &seed);
+    let own = session.scheme().layer(&session.plan.layers()[0]).unwrap();
+    // What doubles would add to the error, of which half a step is left for all there is.
+    let he = session.scheme().params();
+    let terms = own.distances[0].len() as f64;
+    let weight = f64::from(session.scheme().most_weight);
+    let [mask, matrix] = [0.5_f64.sqrt(), weight]
+        .map(|size| NoiseEstimate::plaintext(he, size, he.limbs(), 100.0_f64.exp2()).error_bound());
+    let doubles = terms.sqrt() * (weight * mask + 0.5_f64.sqrt() * matrix);
+    let steps = doubles * f64::from(own.fraction_bits).exp2();
+    println!("doubles would add {steps:.2} steps");
+    assert!(steps > 0.5, "the layer is not wide enough to show it: {steps} steps");
+    add_up(session, 2, &seed);
 }

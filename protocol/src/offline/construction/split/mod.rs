@@ -14,6 +14,9 @@ mod server;
 use conv_fast::PackingCost;
 use he_core::Params;
 
+use super::Operations;
+use crate::plan::LinearPlan;
+
 pub use client::{ClientLayer, client_keys, client_open, keys_bytes, replies_bytes};
 pub use server::{Deltas, LayerHints, ZeroProducts, server_reply};
 
@@ -25,6 +28,15 @@ pub(super) fn packing(params: &Params, masked_bits: Option<u32>, reply_bits: u32
         zero_bits: masked_bits.unwrap_or(key_bits),
         key_bits: params.n() as u64 * u64::from(key_bits),
         input_bits: 0,
+        joining: None,
     };
     (params.n(), cost)
+}
+
+/// The server's operations for one layer of one bundle: per reply the client's key pair times a fresh polynomial, and the
+/// hint.
+pub(super) fn operations(layer: &LinearPlan) -> Operations {
+    let replies = layer.packing().output_polys();
+    Operations { products: replies, additions: replies, sent: replies, received: 1, ..Operations::default() }
+        .times(layer.groups)
 }

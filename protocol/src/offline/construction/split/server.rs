@@ -31,7 +31,7 @@ pub type ZeroProducts = (ZeroCorrection, Arc<Vec<PreparedConv>>);
 /// The server's hints of one layer in one layout; serves all clients of an epoch.
 pub struct LayerHints {
     /// Per output polynomial.
-    hints: Vec<Hint>,
+    pub(in super::super) hints: Vec<Hint>,
     /// None where no known zero is read.
     zeros: Option<ZeroProducts>,
     /// Public half of the clients' keys.

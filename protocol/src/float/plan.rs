@@ -1,0 +1,362 @@
+//! What both parties know: magnitudes of masks, grids, statistical distances, sizes of messages.
+//!
+//! Layouts follow from the public shapes ([`Layouts`]); magnitudes from the client's mask bits g and from one number
+//! per layer that the server tells, its *reach*: a bound 2^(e/4) on how much larger than an input vector's entries a
+//! result's entry gets. **It shows how large the rows of weights are**, to a factor of 2^(1/4).
+//!
+//! | quantity | value | |
+//! |---|---|---|
+//! | scale of r, of weights | 2^45, the last prime | one rescaling |
+//! | scale of c, d | 2^44, 2^36 | no rescaling |
+//! | X_1 | the least power of two that is no less than the input's limit | |
+//! | X_l, l > 1; U_l; U_L | 4; 2; 1/2 | [`BOUND`] |
+//! | R_l, S_l, D_l: masks r, s, d | 2^g X_l, 2^g U_l, 2^g U_l | uniform in \[-M, M) |
+//! | C_l: bound on c | 2^(e/4) R_l + S_l | but for a chance below 2^-50 an element |
+//! | T_l: mask t | 2^(g+1) U_l C_l | |
+//! | V_l: bound on what the client sends back | (D_l + U_l)^2 + 2 D_l C_l + T_l + R_(l+1) | |
+//! | grid of x_1; of D, a; of x_(l+1) | 2^-20 or coarser | sums below 2^52 steps |
+//!
+//! A network whose hidden values would be on a grid coarser than 2^-[`LEAST_GRID`] is refused for these mask bits: doubles
+//! have no room for them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use conv_fast::ConvGeometry;
+use he_core::ckks::Params;
+use he_core::rlwe;
+
+use super::layout::Layouts;
+use crate::encrypted::network::BOUND;
+use crate::error::ProtocolError;
+
+/// Mask bits that exist.
+pub const MASK_BITS: std::ops::RangeInclusive<u32> = 4..=24;
+/// Mask bits that are asked for if nothing else is said.
+pub const DEFAULT_MASK_BITS: u32 = 16;
+/// Bits behind the point that a grid has at most.
+const MOST_GRID: i32 = 20;
+/// Bits behind the point that hidden values have at least.
+pub const LEAST_GRID: i32 = 6;
+/// Steps of a grid that a sum may have, as a power of two.
+const EXACT: f64 = 52.0;
+/// Steps of a reach's exponent in a factor of two.
+const REACH_STEPS: f64 = 4.0;
+/// Reaches that are believed, in steps.
+const MOST_REACH: i8 = 80;
+/// Scale of encrypted masks r.
+pub(super) const MASK_SCALE: f64 = (1_u64 << 45) as f64;
+/// Scale of encrypted shares c.
+pub(super) const SHARE_SCALE: f64 = (1_u64 << 44) as f64;
+/// log2 of the scale of d, and of what c times d has.
+pub(super) const FACTOR_BITS: u32 = 36;
+/// See [`FACTOR_BITS`].
+pub(super) const PRODUCT_BITS: u32 = 80;
+/// Limbs of an encryption that is sent, and of c_l's when it comes back.
+const LIMBS: usize = 3;
+/// See [`LIMBS`].
+const REPLY_LIMBS: usize = 2;
+
+/// Magnitudes of one layer, all about values of one element; see the module essay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Magnitudes {
+    /// log2 R_l: masks of the input are uniform in ±2^this.
+    pub input_mask: i32,
+    /// j: the input is a multiple of 2^-j.
+    pub input_grid: i32,
+    /// log2 S_l = log2 D_l.
+    pub own_mask: i32,
+    /// j of D_l or a_L.
+    pub opened_grid: i32,
+    /// A bound on D_l or a_L.
+    pub opened: f64,
+    /// C_l.
+    pub share: f64,
+    /// T_l.
+    pub product_mask: f64,
+    /// V_l; 0 for the last layer.
+    pub back: f64,
+}
+
+/// Statistical distances of what a party sees for two inputs (or models), per image, summed over all elements; 1 says
+/// nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Distance {
+    /// The server's view of two images.
+    pub images: f64,
+    /// The client's view of two sets of hidden values behind the same shares c.
+    pub hidden_values: f64,
+    /// The client's view of two models of the same reaches.
+    pub weights: f64,
+}
+
+impl fmt::Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "statistical distance per image {:.3e} for the client's values, {:.3e} for hidden values, {:.3e} for weights",
+            self.images, self.hidden_values, self.weights
+        )
+    }
+}
+
+/// A session's plan: the same for both parties.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    layouts: Arc<Layouts>,
+    mask_bits: u32,
+    reaches: Vec<i8>,
+    limit: f64,
+    magnitudes: Vec<Magnitudes>,
+}
+
+impl Plan {
+    /// The plan for mask bits, the reaches that the server tells (one per layer), and the limit of the manifest's input.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] for mask bits or reaches that do not exist, a limit that is not positive, or values that
+    /// doubles have no room for.
+    pub fn new(
+        layouts: Arc<Layouts>,
+        mask_bits: u32,
+        reaches: &[i8],
+        limit: f64,
+    ) -> Result<Self, ProtocolError> {
+        if !MASK_BITS.contains(&mask_bits) {
+            return Err(ProtocolError::Caller(format!(
+                "masks of {mask_bits} bits were asked for: it can be {} to {}",
+                MASK_BITS.start(),
+                MASK_BITS.end()
+            )));
+        }
+        let believable = |reach: &i8| (-MOST_REACH..=MOST_REACH).contains(reach);
+        if reaches.len() != layouts.layers().len() || !reaches.iter().all(believable) {
+            return Err(ProtocolError::Caller("impossible magnitudes of a network's layers".into()));
+        }
+        if !(1e-6..=1e6).contains(&limit) {
+            return Err(ProtocolError::Caller(format!("inputs up to {limit}: out of any sensible range")));
+        }
+        let mut plan = Self { layouts, mask_bits, reaches: reaches.to_vec(), limit, magnitudes: Vec::new() };
+        let mut input_grid = None;
+        for at in 0..plan.layers() {
+            let own = plan.magnitude(at, input_grid);
+            let next = grid(own.back.max(f64::MIN_POSITIVE));
+            if at + 1 < plan.layers() && next < LEAST_GRID {
+                return Err(ProtocolError::Caller(format!(
+                    "with masks of {mask_bits} bits the values behind linear map {} would have {next} bits behind the \
+                     point: doubles have no room for more, take fewer mask bits",
+                    at + 1
+                )));
+            }
+            plan.magnitudes.push(own);
+            input_grid = Some(next);
+        }
+        Ok(plan)
+    }
+
+    fn magnitude(&self, at: usize, input_grid: Option<i32>) -> Magnitudes {
+        let bits = self.mask_bits as i32;
+        let power = |bits: i32| f64::from(bits).exp2();
+        let is_last = at + 1 == self.layers();
+        let input_bits = self.input_bits(at);
+        let bound = if is_last { 0.5 } else { BOUND };
+        let (input_mask, own_mask) = (input_bits + bits, bound.log2() as i32 + bits);
+        let share = reach(self.reaches[at]) * power(input_mask) + power(own_mask);
+        let product_mask = power(bits + 1) * bound * share;
+        // a = u − c, and d beside it.
+        let opened = bound + share + if is_last { 0.0 } else { power(own_mask) } + 1.0;
+        let back = match is_last {
+            true => 0.0,
+            false => {
+                let next = power(self.input_bits(at + 1) + bits);
+                (power(own_mask) + bound).powi(2) + 2.0 * power(own_mask) * share + product_mask + next + 1.0
+            }
+        };
+        let own = grid(power(input_mask) + power(input_bits));
+        Magnitudes {
+            input_mask,
+            input_grid: input_grid.map_or(own, |before| own.min(before)),
+            own_mask,
+            opened_grid: grid(opened),
+            opened,
+            share,
+            product_mask,
+            back,
+        }
+    }
+
+    /// log2 X_l.
+    fn input_bits(&self, at: usize) -> i32 {
+        if at == 0 { self.limit.log2().ceil() as i32 } else { (BOUND * BOUND).log2() as i32 }
+    }
+
+    /// The layouts.
+    #[must_use]
+    pub fn layouts(&self) -> &Layouts {
+        &self.layouts
+    }
+
+    /// The scheme's parameters.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        self.layouts.params()
+    }
+
+    /// g.
+    #[must_use]
+    pub fn mask_bits(&self) -> u32 {
+        self.mask_bits
+    }
+
+    /// Largest |value| of an input.
+    #[must_use]
+    pub fn limit(&self) -> f64 {
+        self.limit
+    }
+
+    /// Linear maps.
+    #[must_use]
+    pub fn layers(&self) -> usize {
+        self.layouts.layers().len()
+    }
+
+    /// Squares.
+    #[must_use]
+    pub fn squares(&self) -> usize {
+        self.layers() - 1
+    }
+
+    /// The shape of a linear map.
+    ///
+    /// # Panics
+    /// Beyond the last one.
+    #[must_use]
+    pub fn geometry(&self, at: usize) -> &ConvGeometry {
+        &self.layouts.shapes().layers[at]
+    }
+
+    /// The magnitudes of a layer.
+    ///
+    /// # Panics
+    /// Beyond the last one.
+    #[must_use]
+    pub fn magnitudes(&self, at: usize) -> &Magnitudes {
+        &self.magnitudes[at]
+    }
+
+    /// The distances; see the essay of [`super`].
+    #[must_use]
+    pub fn distance(&self) -> Distance {
+        let (mut images, mut hidden_values, mut weights) = (0.0, 0.0, 0.0);
+        for at in 0..self.layers() {
+            let own = &self.magnitudes[at];
+            let (inputs, outputs) = (self.geometry(at).input_len(), self.geometry(at).output_len());
+            let power = |bits: i32| f64::from(bits).exp2();
+            // A shift by delta of a number that is uniform in ±M: delta / 2M. Inputs are of either sign, squares are not.
+            let spread = if at == 0 { 2.0 * self.limit } else { BOUND * BOUND } + power(-own.input_grid);
+            images += inputs as f64 * spread / (2.0 * power(own.input_mask));
+            if at < self.squares() {
+                let (d, t) = (power(own.own_mask), own.product_mask);
+                let spread = 2.0 * BOUND + power(-own.opened_grid);
+                hidden_values += outputs as f64 * (spread / (2.0 * d) + spread * 2.0 * own.share / (2.0 * t));
+            }
+            let product = reach(self.reaches[at]) * power(own.input_mask);
+            weights += outputs as f64 * (product / power(own.own_mask)).min(1.0);
+        }
+        Distance {
+            images: f64::min(images, 1.0),
+            hidden_values: f64::min(hidden_values, 1.0),
+            weights: f64::min(weights, 1.0),
+        }
+    }
+
+    /// Bytes of the client's encryptions of a layer's masks.
+    #[must_use]
+    pub fn mask_bytes(&self, at: usize, images: usize) -> usize {
+        pairs(images) * self.layouts.layers()[at].input.ciphertexts() * self.seeded_bytes()
+    }
+
+    /// Bytes of the server's answer.
+    #[must_use]
+    pub fn share_bytes(&self, at: usize, images: usize) -> usize {
+        let one = rlwe::Ciphertext::wire_len(self.params().rlwe(), REPLY_LIMBS, 1);
+        pairs(images) * self.layouts.layers()[at].output.ciphertexts() * one
+    }
+
+    /// Ciphertexts of a square, slots filled one by one with the elements of all images.
+    #[must_use]
+    pub fn square_ciphertexts(&self, at: usize, images: usize) -> usize {
+        (images * self.geometry(at).output_len()).div_ceil(self.params().slots())
+    }
+
+    /// Bytes of the client's encryptions for a square.
+    #[must_use]
+    pub fn factor_bytes(&self, at: usize, images: usize) -> usize {
+        self.square_ciphertexts(at, images) * self.seeded_bytes()
+    }
+
+    /// Bytes of the server's answer.
+    #[must_use]
+    pub fn product_bytes(&self, at: usize, images: usize) -> usize {
+        self.square_ciphertexts(at, images) * rlwe::Ciphertext::wire_len(self.params().rlwe(), LIMBS, 1)
+    }
+
+    /// Bytes of one seeded ciphertext.
+    pub(super) fn seeded_bytes(&self) -> usize {
+        rlwe::SeededCiphertext::wire_len(self.params().rlwe(), LIMBS)
+    }
+
+    /// The scale of c_l when it comes back: the weights' is the prime that is divided out.
+    pub(super) fn share_scale(&self) -> f64 {
+        let last = self.params().last_prime(LIMBS);
+        MASK_SCALE * last / last
+    }
+
+    /// A bound on the bytes that the server holds for one client with a bundle of this many images: keys, messages,
+    /// ciphertexts on the way, masks. Its prepared weights are not counted.
+    #[must_use]
+    pub fn server_bytes(&self, images: usize) -> usize {
+        let polynomial = 8 * self.params().n() * (LIMBS + 1);
+        let keys = (self.layouts.exponents().len() + 1) * 2 * LIMBS * polynomial;
+        let layer = |at: usize| {
+            let layout = &self.layouts.layers()[at];
+            let ciphertexts = pairs(images) * (layout.input.ciphertexts() + layout.output.ciphertexts())
+                + 2 * self.square_ciphertexts(at, images);
+            // Read and expanded; masks as doubles.
+            ciphertexts * 4 * polynomial + 32 * images * self.geometry(at).output_len()
+        };
+        // Turned ciphertexts of the pairs that are worked on at a time.
+        keys + 256 * polynomial + (0..self.layers()).map(layer).sum::<usize>()
+    }
+}
+
+/// Pairs of images: real and imaginary parts.
+pub(super) fn pairs(images: usize) -> usize {
+    images.div_ceil(2)
+}
+
+/// 2^(e/4).
+fn reach(exponent: i8) -> f64 {
+    (f64::from(exponent) / REACH_STEPS).exp2()
+}
+
+/// The least e with 2^(e/4) at least this; the least that is believed for less.
+pub(super) fn reach_exponent(value: f64) -> Result<i8, ProtocolError> {
+    let exponent = (REACH_STEPS * value.log2()).ceil().max(-f64::from(MOST_REACH));
+    if value.is_finite() && exponent <= f64::from(MOST_REACH) {
+        return Ok(exponent as i8);
+    }
+    Err(ProtocolError::Caller("weights too large for floating-point shares".into()))
+}
+
+/// j of the finest grid on which sums up to `most` are exact.
+fn grid(most: f64) -> i32 {
+    ((EXACT - most.log2()).floor() as i32).min(MOST_GRID)
+}
+
+pub(super) fn caller(error: impl core::fmt::Display) -> ProtocolError {
+    ProtocolError::Caller(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
