@@ -70,7 +70,7 @@ impl PreparedConv {
     ) -> Result<Self, ConvError> {
         let ring = ring.into();
         // Weights can be too large for an algorithm that takes the shape.
-        let candidates = planner(weights, batch).candidates(&geometry, ring);
+        let candidates = Planner::default().weights(weights).batch(batch).candidates(&geometry, ring);
         let algorithms = candidates.iter().map(|candidate| candidate.algorithm);
         for algorithm in algorithms {
             if let Ok(layer) = Self::new(geometry.clone(), ring, weights, algorithm) {
@@ -218,14 +218,6 @@ impl PreparedConv {
             }),
         }
     }
-}
-
-/// The model for these weights.
-fn planner(weights: &[i32], batch: usize) -> Planner {
-    let greatest = weights.iter().map(|weight| weight.unsigned_abs()).max().unwrap_or(0).max(1);
-    // |w| ≤ 2^(bits−1)
-    let bits = greatest.next_power_of_two().ilog2() + 1;
-    Planner::default().weight_bits(bits).batch(batch)
 }
 
 /// Runs `body` on the same elements in 64-bit words.

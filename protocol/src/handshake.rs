@@ -29,7 +29,7 @@ use crate::plan::OutputMode;
 use crate::rounds::RoundChoice;
 
 /// Version of everything on the wire. Equal or refused.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 const MAGIC: &[u8; 8] = b"hushnet\0";
 const HELLO_BYTES: usize = 44;
 const REQUEST_CAP: usize = 1024;

@@ -100,7 +100,7 @@ mod tests {
     fn the_borders_of_the_choice_are_part_of_the_wire() {
         let border = |milliseconds, rate| (1..1 << 16).find(|&n| choice(milliseconds, rate, n) == 3).unwrap();
         let borders = [border(1, 1e9), border(10, 1e8), border(40, 1e8), border(100, 2e7)];
-        assert_eq!((crate::handshake::PROTOCOL_VERSION, borders), (4, [569, 591, 2364, 1186]));
+        assert_eq!((crate::handshake::PROTOCOL_VERSION, borders), (5, [569, 591, 2364, 1186]));
     }
 
     #[test]

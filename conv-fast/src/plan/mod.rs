@@ -5,8 +5,8 @@
 //! fitted to measurements on one core of a machine with AVX-512; [`Speed::measured`] rescales them in a fraction of a
 //! second on any other. They need not be right, only their ratios roughly so: every choice computes the same values.
 //!
-//! [`choose`] answers for single images on the machine's best kernel with 12-bit weights, which is what the protocol asks;
-//! [`Planner`] answers any other question. [`explain`] prints the candidates with where their time goes, for reports and
+//! [`choose`] answers for single images on the machine's best kernel with 12-bit weights; [`Planner`] answers any other
+//! question. Where the model's first few are close, [`crate::PreparedConv::fastest`] asks the clock, as the protocol does. [`explain`] prints the candidates with where their time goes, for reports and
 //! for arguing with the model.
 
 mod algorithm;
@@ -61,6 +61,13 @@ impl Planner {
     /// For weights of `bits` bits with their sign, |w| ≤ 2^(bits−1).
     pub fn weight_bits(self, bits: u32) -> Self {
         Self { weight_bits: bits.clamp(2, 32), ..self }
+    }
+
+    /// For weights of which none is larger than the largest of these.
+    pub fn weights(self, weights: &[i32]) -> Self {
+        let greatest = weights.iter().map(|weight| weight.unsigned_abs()).max().unwrap_or(0).max(1);
+        // |w| ≤ 2^(bits−1)
+        self.weight_bits(greatest.next_power_of_two().ilog2() + 1)
     }
 
     /// For as many images per call (one to 2^20).

@@ -10,8 +10,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use super::{PreparedConv, planner};
-use crate::plan::Candidate;
+use super::PreparedConv;
+use crate::plan::{Candidate, Planner};
 use crate::{ConvError, ConvGeometry, Ring, Word};
 
 /// How much slower than the best by the model an algorithm may be that is tried.
@@ -37,7 +37,7 @@ impl PreparedConv {
         batch: usize,
     ) -> Result<Self, ConvError> {
         let ring = ring.into();
-        let candidates = planner(weights, batch).candidates(&geometry, ring);
+        let candidates = Planner::default().weights(weights).batch(batch).candidates(&geometry, ring);
         let first = candidates.first().map_or(0.0, |best| best.nanoseconds);
         let close = |candidate: &&Candidate| candidate.nanoseconds <= WITHIN * first;
         let mut tried: Vec<Self> = candidates
@@ -97,7 +97,7 @@ mod tests {
         let modulus = Modulus::new(1_125_899_906_826_241).unwrap();
         let mut random = Random::new("trial");
         let weights = random.weights(geometry.weights_len(), 1 << 11);
-        let candidates = planner(&weights, 1).candidates(&geometry, modulus);
+        let candidates = Planner::default().weights(&weights).candidates(&geometry, modulus);
         assert!(
             candidates[0].nanoseconds > WORTH
                 && candidates[1].nanoseconds < WITHIN * candidates[0].nanoseconds

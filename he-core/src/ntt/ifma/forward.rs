@@ -33,11 +33,11 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Nodes, Prime, canonical, factor, factor_of, load, load_twice, nodes, prime, product, splat,
-    store, store_all, tame,
+    Factor, Nodes, Prime, canonical, factor, factor_of, load, load_pairs, load_twice, nodes, prime, product,
+    splat, store, store_all, store_pairs, tame,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, SPARSE, Tables};
-use super::{PART, chunks, quarters};
+use super::{PART, chunks, pairs_of_quarters, quarters};
 
 /// In place; [0, q) natural order to [0, q) bit-reversed order.
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -93,40 +93,43 @@ fn butterfly(x: &mut __m512i, b: &mut __m512i, w: Factor, p: Prime) {
     (*x, *b) = (_mm512_add_epi64(*x, r), _mm512_sub_epi64(*x, r));
 }
 
-/// Two levels of the quarters of a part; `TAMED`: the values may be too large for them.
+/// Two levels of the quarters of two parts, or of a part in two places; `TAMED`: the values may be too large for them. Two at
+/// a time, because a level waits long for the one before.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn two_levels<const MODE: u8, const TAMED: bool>(
-    x: &mut [__m512i; 4],
-    [w1, w2, w3]: Nodes,
+    x: &mut [[__m512i; 4]; 2],
+    nodes: [Nodes; 2],
     context: Context,
 ) {
     let Context { prime: p, table, .. } = context;
-    let [x0, x1, x2, x3] = x;
-    if TAMED {
-        (*x0, *x1) = (tame(*x0, table), tame(*x1, table));
+    for ([x0, x1, x2, x3], [w1, ..]) in x.iter_mut().zip(nodes) {
+        if TAMED {
+            (*x0, *x1) = (tame(*x0, table), tame(*x1, table));
+        }
+        butterfly(x0, x2, w1, p);
+        butterfly(x1, x3, w1, p);
     }
-    butterfly(x0, x2, w1, p);
-    butterfly(x1, x3, w1, p);
-    if MODE == DENSE {
-        (*x0, *x2) = (tame(*x0, table), tame(*x2, table));
+    for ([x0, x1, x2, x3], [_, w2, w3]) in x.iter_mut().zip(nodes) {
+        if MODE == DENSE {
+            (*x0, *x2) = (tame(*x0, table), tame(*x2, table));
+        }
+        butterfly(x0, x1, w2, p);
+        butterfly(x2, x3, w3, p);
     }
-    butterfly(x0, x1, w2, p);
-    butterfly(x2, x3, w3, p);
 }
 
 /// The first two levels of all.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
     let nodes = nodes(pairs, 1);
-    let [a, b, c, d] = quarters(words);
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let mut x = [load(a), load(b), load(c), load(d)];
-        for x in &mut x[..2] {
-            *x = _mm512_add_epi64(*x, context.bias);
+    for places in pairs_of_quarters(words) {
+        let mut x = load_pairs(&places);
+        for [x0, x1, ..] in &mut x {
+            (*x0, *x1) = (_mm512_add_epi64(*x0, context.bias), _mm512_add_epi64(*x1, context.bias));
         }
-        two_levels::<MODE, false>(&mut x, nodes, context);
-        store_all([a, b, c, d], x);
+        two_levels::<MODE, false>(&mut x, [nodes; 2], context);
+        store_pairs(places, x);
     }
 }
 
@@ -139,20 +142,19 @@ fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: C
     let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
     let high = e.iter_mut().zip(f).zip(g).zip(h);
     for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
-        let (mut x, mut y) = ([load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]);
-        for (x, y) in x.iter_mut().zip(&mut y) {
+        let mut x = [[load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]];
+        let [low, high] = &mut x;
+        for (x, y) in low.iter_mut().zip(high) {
             *x = _mm512_add_epi64(*x, context.bias);
             butterfly(x, y, top, context.prime);
         }
         if MODE == DENSE {
-            two_levels::<MODE, true>(&mut x, nodes[0], context);
-            two_levels::<MODE, true>(&mut y, nodes[1], context);
+            two_levels::<MODE, true>(&mut x, nodes, context);
         } else {
-            two_levels::<MODE, false>(&mut x, nodes[0], context);
-            two_levels::<MODE, false>(&mut y, nodes[1], context);
+            two_levels::<MODE, false>(&mut x, nodes, context);
         }
-        store_all([a, b, c, d], x);
-        store_all([e, f, g, h], y);
+        store_all([a, b, c, d], x[0]);
+        store_all([e, f, g, h], x[1]);
     }
 }
 
@@ -161,15 +163,14 @@ fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: C
 fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], node: usize, context: Context) {
     for (i, part) in words.chunks_exact_mut(size).enumerate() {
         let nodes = nodes(pairs, node + i);
-        let [a, b, c, d] = quarters(part);
-        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-            let mut x = [load(a), load(b), load(c), load(d)];
+        for places in pairs_of_quarters(part) {
+            let mut x = load_pairs(&places);
             if MODE == FREE {
-                two_levels::<MODE, false>(&mut x, nodes, context);
+                two_levels::<MODE, false>(&mut x, [nodes; 2], context);
             } else {
-                two_levels::<MODE, true>(&mut x, nodes, context);
+                two_levels::<MODE, true>(&mut x, [nodes; 2], context);
             }
-            store_all([a, b, c, d], x);
+            store_pairs(places, x);
         }
     }
 }

@@ -38,11 +38,11 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Nodes, Prime, factor, factor_of, finish, load, load_twice, nodes, prime, product, splat, store,
-    store_all, tame, tame_negated,
+    Factor, Nodes, Prime, factor, factor_of, finish, load, load_pairs, load_twice, nodes, prime, product,
+    splat, store, store_all, store_pairs, tame, tame_negated,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, Role, SPARSE, Tables};
-use super::{PART, chunks, quarters};
+use super::{PART, chunks, pairs_of_quarters, quarters};
 
 /// In place; [0, q) bit-reversed order to [0, q) natural order, divided by N.
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -152,32 +152,40 @@ fn signed_butterfly<const NEGATED: bool>(x: &mut __m512i, y: &mut __m512i, w: Fa
     *y = product(_mm512_setzero_si512(), difference, w, context.prime);
 }
 
-/// Two levels of the quarters of a part, whose words shall have a bias; `NEGATED` counts in DENSE.
+/// Two levels of the quarters of two parts, or of a part in two places, whose words shall have a bias each; in DENSE those
+/// of `FIRST` and `SECOND` are negated. Two at a time, because a level waits long for the one before.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn two_levels<const MODE: u8, const NEGATED: bool>(
-    x: &mut [__m512i; 4],
-    [w1, w2, w3]: Nodes,
-    bias: Bias,
+fn two_levels<const MODE: u8, const FIRST: bool, const SECOND: bool>(
+    [[x0, x1, x2, x3], [y0, y1, y2, y3]]: &mut [[__m512i; 4]; 2],
+    [[u1, u2, u3], [v1, v2, v3]]: [Nodes; 2],
+    [u, v]: [Bias; 2],
     context: &Context,
 ) {
-    let [x0, x1, x2, x3] = x;
     if MODE == DENSE {
-        signed_butterfly::<false>(x0, x1, w2, context);
-        signed_butterfly::<true>(x2, x3, w3, context);
-        signed_butterfly::<NEGATED>(x0, x2, w1, context);
-        signed_butterfly::<NEGATED>(x1, x3, w1, context);
+        signed_butterfly::<false>(x0, x1, u2, context);
+        signed_butterfly::<false>(y0, y1, v2, context);
+        signed_butterfly::<true>(x2, x3, u3, context);
+        signed_butterfly::<true>(y2, y3, v3, context);
+        signed_butterfly::<FIRST>(x0, x2, u1, context);
+        signed_butterfly::<SECOND>(y0, y2, v1, context);
+        signed_butterfly::<FIRST>(x1, x3, u1, context);
+        signed_butterfly::<SECOND>(y1, y3, v1, context);
         return;
     }
     let (p, zero) = (context.prime, _mm512_setzero_si512());
-    let starts = if MODE == FREE { bias.starts } else { context.roles[1].starts };
-    butterfly(x0, x1, w2, zero, starts[0], p);
-    butterfly(x2, x3, w3, zero, starts[1], p);
-    butterfly(x0, x2, w1, zero, bias.value, p);
-    butterfly(x1, x3, w1, zero, bias.value, p);
-    *x0 = tame(*x0, bias.table);
+    let [u_starts, v_starts] = if MODE == FREE { [u.starts, v.starts] } else { [context.roles[1].starts; 2] };
+    butterfly(x0, x1, u2, zero, u_starts[0], p);
+    butterfly(y0, y1, v2, zero, v_starts[0], p);
+    butterfly(x2, x3, u3, zero, u_starts[1], p);
+    butterfly(y2, y3, v3, zero, v_starts[1], p);
+    butterfly(x0, x2, u1, zero, u.value, p);
+    butterfly(y0, y2, v1, zero, v.value, p);
+    butterfly(x1, x3, u1, zero, u.value, p);
+    butterfly(y1, y3, v1, zero, v.value, p);
+    (*x0, *y0) = (tame(*x0, u.table), tame(*y0, v.table));
     if MODE == SPARSE {
-        *x1 = tame(*x1, bias.table);
+        (*x1, *y1) = (tame(*x1, u.table), tame(*y1, v.table));
     }
 }
 
@@ -198,11 +206,10 @@ fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], no
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn pass<const MODE: u8, const NEGATED: bool>(part: &mut [u64], nodes: Nodes, bias: Bias, context: &Context) {
-    let [a, b, c, d] = quarters(part);
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let mut x = [load(a), load(b), load(c), load(d)];
-        two_levels::<MODE, NEGATED>(&mut x, nodes, bias, context);
-        store_all([a, b, c, d], x);
+    for places in pairs_of_quarters(part) {
+        let mut x = load_pairs(&places);
+        two_levels::<MODE, NEGATED, NEGATED>(&mut x, [nodes; 2], [bias; 2], context);
+        store_pairs(places, x);
     }
 }
 
@@ -228,20 +235,22 @@ fn last_two<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Cont
     let (p, zero) = (context.prime, _mm512_setzero_si512());
     let [w1, w2, w3] = nodes(pairs, 1);
     let starts = context.roles[1].starts;
-    let [a, b, c, d] = quarters(words);
-    for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
-        let mut x = [load(a), load(b), load(c), load(d)];
-        let [x0, x1, x2, x3] = &mut x;
-        if MODE == DENSE {
-            signed_butterfly::<false>(x0, x1, w2, &context);
-            signed_butterfly::<true>(x2, x3, w3, &context);
-        } else {
-            butterfly(x0, x1, w2, zero, starts[0], p);
-            butterfly(x2, x3, w3, zero, starts[1], p);
+    for places in pairs_of_quarters(words) {
+        let mut x = load_pairs(&places);
+        for [x0, x1, x2, x3] in &mut x {
+            if MODE == DENSE {
+                signed_butterfly::<false>(x0, x1, w2, &context);
+                signed_butterfly::<true>(x2, x3, w3, &context);
+            } else {
+                butterfly(x0, x1, w2, zero, starts[0], p);
+                butterfly(x2, x3, w3, zero, starts[1], p);
+            }
         }
-        last_level::<MODE>(x0, x2, w1, &context);
-        last_level::<MODE>(x1, x3, w1, &context);
-        store_all([a, b, c, d], x);
+        for [x0, x1, x2, x3] in &mut x {
+            last_level::<MODE>(x0, x2, w1, &context);
+            last_level::<MODE>(x1, x3, w1, &context);
+        }
+        store_pairs(places, x);
     }
 }
 
@@ -254,14 +263,14 @@ fn last_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Co
     let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
     let high = e.iter_mut().zip(f).zip(g).zip(h);
     for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
-        let (mut x, mut y) = ([load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]);
-        two_levels::<MODE, false>(&mut x, nodes[0], context.roles[0], &context);
-        two_levels::<MODE, true>(&mut y, nodes[1], context.roles[1], &context);
-        for (x, y) in x.iter_mut().zip(&mut y) {
+        let mut x = [[load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]];
+        two_levels::<MODE, false, true>(&mut x, nodes, [context.roles[0], context.roles[1]], &context);
+        let [x, y] = &mut x;
+        for (x, y) in x.iter_mut().zip(&mut *y) {
             last_level::<MODE>(x, y, top, &context);
         }
-        store_all([a, b, c, d], x);
-        store_all([e, f, g, h], y);
+        store_all([a, b, c, d], *x);
+        store_all([e, f, g, h], *y);
     }
 }
 
@@ -333,11 +342,9 @@ fn thirty_two<const MODE: u8, const NEGATED: bool>(
     bias: Bias,
     context: &Context,
 ) {
-    for k in 0..2 {
-        let mut own = [x[k], x[k + 2], x[k + 4], x[k + 6]];
-        two_levels::<MODE, NEGATED>(&mut own, nodes, bias, context);
-        for (j, own) in own.into_iter().enumerate() {
-            x[k + 2 * j] = own;
-        }
+    let mut own = [0, 1].map(|k| [x[k], x[k + 2], x[k + 4], x[k + 6]]);
+    two_levels::<MODE, NEGATED, NEGATED>(&mut own, [nodes; 2], [bias; 2], context);
+    for (k, own) in own.into_iter().enumerate() {
+        own.into_iter().enumerate().for_each(|(j, own)| x[k + 2 * j] = own);
     }
 }

@@ -83,6 +83,27 @@ pub(super) fn store_all(words: [&mut [u64; LANES]; 4], x: [__m512i; 4]) {
     }
 }
 
+/// Two registers of each quarter.
+pub(super) type Places<'a> = [&'a mut [[u64; LANES]; 2]; 4];
+
+/// The first of each, and the second.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn load_pairs([a, b, c, d]: &Places<'_>) -> [[__m512i; 4]; 2] {
+    [
+        [load(&a[0]), load(&b[0]), load(&c[0]), load(&d[0])],
+        [load(&a[1]), load(&b[1]), load(&c[1]), load(&d[1])],
+    ]
+}
+
+/// The inverse of [`load_pairs`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn store_pairs([a, b, c, d]: Places<'_>, [x, y]: [[__m512i; 4]; 2]) {
+    store_all([&mut a[0], &mut b[0], &mut c[0], &mut d[0]], x);
+    store_all([&mut a[1], &mut b[1], &mut c[1], &mut d[1]], y);
+}
+
 /// Four words, twice over.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]

@@ -104,3 +104,10 @@ fn quarters(words: &mut [u64]) -> [&mut [[u64; LANES]]; 4] {
     let (c, d) = high.split_at_mut(half / 2);
     [a, b, c, d]
 }
+
+/// The four quarters of a part, two registers' worth of words of each at a time. Quarters have at least two: parts have 256
+/// words at least.
+fn pairs_of_quarters(words: &mut [u64]) -> impl Iterator<Item = lanes::Places<'_>> {
+    let [a, b, c, d] = quarters(words).map(|quarter| quarter.as_chunks_mut::<2>().0);
+    a.iter_mut().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| [a, b, c, d])
+}
