@@ -14,8 +14,6 @@ use crate::{ConvError, ConvGeometry, Kernel, Ring, Word, direct};
 use std::borrow::Cow;
 use std::fmt;
 
-mod trial;
-
 /// Prepared weights of one layer. `Debug` prints the shape only: weights are the server's secret.
 pub struct PreparedConv {
     geometry: ConvGeometry,
@@ -57,8 +55,7 @@ impl PreparedConv {
         Self::with_kernel(geometry, ring, weights, algorithm, Kernel::best())
     }
 
-    /// Prepares `weights` by the algorithm with the least estimated time for these very weights, `batch` images per call;
-    /// [`PreparedConv::fastest`] asks the clock.
+    /// Prepares `weights` by the algorithm with the least estimated time for these very weights, `batch` images per call.
     ///
     /// # Errors
     /// [`ConvError::Length`].

@@ -6,7 +6,7 @@
 //! second on any other. They need not be right, only their ratios roughly so: every choice computes the same values.
 //!
 //! [`choose`] answers for single images on the machine's best kernel with 12-bit weights; [`Planner`] answers any other
-//! question. Where the model's first few are close, [`crate::PreparedConv::fastest`] asks the clock, as the protocol does. [`explain`] prints the candidates with where their time goes, for reports and
+//! question. [`explain`] prints the candidates with where their time goes, for reports and
 //! for arguing with the model.
 
 mod algorithm;

@@ -428,7 +428,7 @@ pub fn prepared(
     weights: &[i32],
 ) -> Result<Vec<PreparedConv>, ProtocolError> {
     let limb = |q: &Modulus| {
-        PreparedConv::fastest::<u64>(geometry.clone(), *q, weights, 1)
+        PreparedConv::best(geometry.clone(), *q, weights, 1)
             .map_err(|error| ProtocolError::Caller(error.to_string()))
     };
     params.moduli().iter().map(limb).collect()

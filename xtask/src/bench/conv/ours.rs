@@ -128,24 +128,14 @@ impl Arithmetic {
         Ok(Prepared { convolutions, algorithm, seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// Prepares a layer by the algorithm that a trial of the planner's first ones chooses, as servers do; the trial is part of
-    /// its time.
+    /// Prepares a layer as the planner chooses.
     pub(super) fn prepare_chosen(
         &self,
         geometry: &ConvGeometry,
         weights: &[i32],
         batch: usize,
     ) -> Result<Prepared> {
-        let start = Instant::now();
-        let (own, modulus) = (geometry.clone(), self.moduli[0]);
-        let fastest = match self.word_bits() {
-            u32::BITS => PreparedConv::fastest::<u32>(own, modulus, weights, batch)?,
-            _ => PreparedConv::fastest::<u64>(own, modulus, weights, batch)?,
-        };
-        let algorithm = fastest.algorithm();
-        drop(fastest);
-        let prepared = self.prepare(geometry, weights, algorithm)?;
-        Ok(Prepared { seconds: start.elapsed().as_secs_f64(), ..prepared })
+        self.prepare(geometry, weights, self.planner(batch).choose(geometry, self.moduli[0]))
     }
 
     /// The other algorithms that could be the best, each with the model's seconds of a batch.

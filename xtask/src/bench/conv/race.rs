@@ -91,20 +91,16 @@ impl<'a> Bench<'a> {
             self.progress.tick();
             let count = if self.args.only.is_some() { 1 } else { layer.count };
             let mut rng = self.seed.fork("weights", &[ready.len() as u64]).stream();
-            let geometry = &layer.geometry;
-            let mut chosen = |arithmetic: &Arithmetic| {
-                arithmetic.prepare_chosen(geometry, &arithmetic.weights(geometry, &mut rng), batch)
+            let mut one = |arithmetic: &Arithmetic| {
+                arithmetic.prepare_chosen(
+                    &layer.geometry,
+                    &arithmetic.weights(&layer.geometry, &mut rng),
+                    batch,
+                )
             };
-            let first: Vec<Prepared> = self.arithmetics.iter().map(&mut chosen).collect::<Result<_>>()?;
-            let mut instances = vec![first];
-            for _ in 1..count {
-                let again = |(arithmetic, first): (&Arithmetic, &Prepared)| -> Result<Prepared> {
-                    arithmetic.prepare(geometry, &arithmetic.weights(geometry, &mut rng), first.algorithm)
-                };
-                let next =
-                    self.arithmetics.iter().zip(&instances[0]).map(again).collect::<Result<Vec<_>>>()?;
-                instances.push(next);
-            }
+            let instances = (0..count)
+                .map(|_| self.arithmetics.iter().map(&mut one).collect::<Result<_>>())
+                .collect::<Result<_>>()?;
             ready.push(Ready { layer, instances });
         }
         Ok(ready)

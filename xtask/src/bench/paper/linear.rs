@@ -23,7 +23,7 @@ enum Family {
     Im2col,
     Winograd,
     Ntt,
-    /// What servers take: the fastest of the planner's first ones.
+    /// What servers take: the planner's choice for the very weights.
     Planned,
 }
 
@@ -96,7 +96,7 @@ fn prepare(
     batch: usize,
 ) -> Result<(PreparedConv, bool)> {
     if family == Family::Planned {
-        return Ok((PreparedConv::fastest::<u64>(geometry.clone(), modulus, weights, batch)?, true));
+        return Ok((PreparedConv::best(geometry.clone(), modulus, weights, batch)?, true));
     }
     let prepare = |algorithm| PreparedConv::new(geometry.clone(), modulus, weights, algorithm).ok();
     let candidates = Planner::default().weights(weights).batch(batch).candidates(geometry, modulus);
