@@ -61,7 +61,11 @@ fn tiles_match_direct_convolution() {
     let mut random = Random::new("tiles");
     let modulus = Modulus::new(Q).unwrap();
     let mut seen = [0; 6];
-    for _ in 0..400 {
+    // The rarest kind comes once in forty draws: as many as it takes, within a bound.
+    let mut rounds = 0;
+    while rounds < 300 || seen.iter().any(|&count| count < 4) {
+        rounds += 1;
+        assert!(rounds < 4000, "a kind of tiling is hardly ever drawn: {seen:?}");
         let tiling = random_tiling(&mut random);
         let geometry = tiling.whole().clone();
         let (s, tile) = (geometry.shape(), tiling.tile().shape());
@@ -81,7 +85,7 @@ fn tiles_match_direct_convolution() {
             "{s:?} in tiles {tile:?}"
         );
     }
-    assert!(seen.iter().all(|&count| count >= 4), "{seen:?}");
+    println!("{rounds} rounds: {seen:?}");
 }
 
 /// `read` is exact: a change of any slot that is read changes a used output (all weights are positive here).
@@ -155,8 +159,10 @@ fn multiply_add(modulus: &Modulus, terms: &[(usize, i64)], dense: &[u64], sum: &
 fn products_of_packed_tiles_match_direct_convolution() {
     let mut random = Random::new("packed tiles");
     let modulus = Modulus::new(Q).unwrap();
-    let mut several = 0;
-    for _ in 0..80 {
+    let (mut rounds, mut several) = (0, 0);
+    while rounds < 80 || several < 3 {
+        rounds += 1;
+        assert!(rounds < 2000, "sets of several tiles are hardly ever drawn: {several}");
         let tiling = random_tiling(&mut random);
         let (geometry, packing) = (tiling.whole(), tiling.packing());
         several += usize::from(tiling.tiles() > packing.images() && packing.images() > 1);
@@ -197,7 +203,7 @@ fn products_of_packed_tiles_match_direct_convolution() {
         let result: Vec<u64> = tiling.outputs().into_iter().map(|at| tiles[at as usize]).collect();
         assert_eq!(result, direct(geometry, modulus, &wide, &image), "{geometry:?}");
     }
-    assert!(several >= 2, "{several} tilings with sets of several tiles");
+    println!("{rounds} rounds, {several} with sets of several tiles");
 }
 
 fn square(size: usize, channels: [usize; 2], kernel: usize, stride: usize, groups: usize) -> ConvGeometry {
