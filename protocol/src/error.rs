@@ -151,9 +151,26 @@ impl From<PeerFault> for ProtocolError {
     }
 }
 
-/// Turns an error of a checked decoder into the peer's fault.
-pub(crate) fn malformed(what: &'static str) -> impl FnOnce(Box<dyn std::error::Error>) -> ProtocolError {
-    move |error| ProtocolError::Peer(PeerFault::Malformed { what, reason: error.to_string() })
+/// The peer's fault: a message that can't be what it says it is.
+pub(crate) fn malformed(what: &'static str, reason: impl fmt::Display) -> ProtocolError {
+    PeerFault::Malformed { what, reason: reason.to_string() }.into()
+}
+
+/// The caller's fault, in the words of a layer below.
+pub(crate) fn caller(error: impl fmt::Display) -> ProtocolError {
+    ProtocolError::Caller(error.to_string())
+}
+
+/// Refuses a message of another length than was agreed.
+///
+/// # Errors
+/// [`PeerFault::Length`].
+pub(crate) fn check_length(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), ProtocolError> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    let (expected, got) = (expected as u64, bytes.len() as u64);
+    Err(PeerFault::Length { what, expected, got }.into())
 }
 
 /// Shorthand for `result.map_err(…)` on what a peer's bytes decode to.
@@ -162,8 +179,8 @@ pub(crate) trait PeerResult<T> {
     fn or_malformed(self, what: &'static str) -> Result<T, ProtocolError>;
 }
 
-impl<T, E: std::error::Error + 'static> PeerResult<T> for Result<T, E> {
+impl<T, E: std::error::Error> PeerResult<T> for Result<T, E> {
     fn or_malformed(self, what: &'static str) -> Result<T, ProtocolError> {
-        self.map_err(|error| malformed(what)(Box::new(error)))
+        self.map_err(|error| malformed(what, error))
     }
 }

@@ -29,6 +29,8 @@
 pub mod channel;
 pub mod encrypted;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod float;
 pub mod handshake;
 pub mod link;

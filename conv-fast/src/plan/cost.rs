@@ -184,7 +184,7 @@ impl Job<'_> {
             (Unit::Decode, columns * 2.0),
             (Unit::Call, 1.0),
         ];
-        stream(&mut work, bytes, 1.0, pixels);
+        stream(&mut work, bytes, 1.0, pixels, &BY_DIGITS);
         Some((Algorithm::Im2col, work, bytes as u64))
     }
 
@@ -208,7 +208,7 @@ impl Job<'_> {
             (Unit::Decode, work.stores * batch * decode),
             (Unit::Call, 0.5),
         ];
-        stream(&mut list, bytes, 1.0, work.stores / g.shape().out_channels as f64 * batch);
+        stream(&mut list, bytes, 1.0, work.stores / g.shape().out_channels as f64 * batch, &BY_DIGITS);
         Some((Algorithm::Im2col, list, bytes as u64))
     }
 
@@ -257,13 +257,15 @@ impl Job<'_> {
     fn transforms(&self, g: &ConvGeometry, tile: [usize; 2]) -> ([f64; 4], Vec<(Unit, f64)>) {
         let s = g.shape();
         let size = [0, 1].map(|axis| if s.kernel[axis] == 1 { 1 } else { tile[axis] });
-        let positions = ((size[0] + s.kernel[0] - 1) * (size[1] + s.kernel[1] - 1)) as f64;
+        let ends = [0, 1].map(|axis| (size[axis] + s.kernel[axis] - 1) as f64);
+        // A value of a larger tile is a sum of more terms.
+        let (positions, points) = (ends[0] * ends[1], (ends[0] + ends[1]) / 2.0);
         let tiles = (g.out_height().div_ceil(size[0]) * g.out_width().div_ceil(size[1]) * self.batch) as f64;
         let blocks = |channels: usize| (channels.div_ceil(8) * s.groups) as f64;
         let (ins, outs) = (blocks(g.group_inputs()), blocks(g.group_outputs()));
         let work = vec![
-            (Unit::TileIn, tiles * positions * ins),
-            (Unit::TileOut, tiles * positions * outs),
+            (Unit::TileIn, tiles * positions * ins * (1.0 + 0.087 * points)),
+            (Unit::TileOut, tiles * positions * outs * (1.0 + 0.138 * points)),
             (Unit::Move, ((g.input_len() + g.output_len()) * self.batch) as f64 / 8.0),
             (Unit::Gather, if g == self.geometry { 0.0 } else { (g.input_len() * self.batch) as f64 / 8.0 }),
             (Unit::Call, 2.0),
@@ -292,7 +294,7 @@ impl Job<'_> {
         }
         work.push((Unit::Words, tiles * inputs * outs * sums));
         work.push((Unit::WordSums, tiles * outs * sums));
-        stream(&mut work, bytes, Self::passes(sizes), tiles);
+        stream(&mut work, bytes, Self::passes(sizes), tiles, &BY_WORDS);
         (Algorithm::Winograd { tile, products }, work, bytes as u64)
     }
 
@@ -305,7 +307,8 @@ impl Job<'_> {
             let (cut, spills) = self.cut(greatest, pairs)?;
             let digits = cut.digits as f64;
             let vectors = (g.shape().groups * (g.group_outputs() * cut.parts).div_ceil(16)) as f64;
-            products += tiles * vectors * digits * pairs as f64;
+            // A position has few columns: the product's ends weigh more than in im2col.
+            products += 1.11 * tiles * vectors * digits * pairs as f64;
             moved += tiles * vectors * digits * spills;
             encoded += tiles * ins * digits;
             decoded += tiles * outs * digits * cut.parts as f64;
@@ -317,7 +320,7 @@ impl Job<'_> {
             (Unit::TileEncode, encoded),
             (Unit::TileDecode, decoded),
         ]);
-        stream(&mut work, bytes, Self::passes(sizes), tiles);
+        stream(&mut work, bytes, Self::passes(sizes), tiles, &BY_DIGITS);
         Some((Algorithm::Winograd { tile, products: Products::Digits }, work, bytes as u64))
     }
 
@@ -330,7 +333,7 @@ impl Job<'_> {
             (Unit::Coefficient, cost.moves as f64),
             (Unit::Call, 2.0),
         ];
-        stream(&mut work, bytes as f64, 1.0, cost.products as f64 / cost.weights.max(1) as f64);
+        stream(&mut work, bytes as f64, 1.0, cost.products as f64 / cost.weights.max(1) as f64, &BY_DIGITS);
         Some((Algorithm::Ntt, work, bytes))
     }
 }
@@ -341,16 +344,31 @@ fn fits(geometry: &ConvGeometry, tile: [usize; 2]) -> bool {
     (0..2).all(|axis| tile[axis] <= 2 || tile[axis] < 2 * plane[axis] || geometry.shape().kernel[axis] == 1)
 }
 
+/// How a product reads weights that come from memory at every call.
+struct Far {
+    /// From so many bytes they do.
+    from: f64,
+    /// The share of [`Unit::FarWeights`] that a kilobyte then costs.
+    share: f64,
+    /// Columns behind which half of that hides.
+    hides: f64,
+}
+
+/// Few loads, far apart, which the machine foresees.
+const BY_WORDS: Far = Far { from: 25e6, share: 0.65, hides: 1e3 };
+/// Products of digits wait for nearly all of it.
+const BY_DIGITS: Far = Far { from: 10.5e6, share: 1.0, hides: 137.0 };
+
 /// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
 /// of it hides behind the products.
-fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64) {
-    let (unit, hides) = match bytes {
+fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64, far: &Far) {
+    let (unit, share, hides) = match bytes {
         ..700e3 => return,
-        ..20e6 => (Unit::Weights, 4.0),
-        _ => (Unit::FarWeights, 16.0),
+        _ if bytes < far.from => (Unit::Weights, 1.0, 3.0),
+        _ => (Unit::FarWeights, far.share, far.hides),
     };
     let shown: f64 = hides / (hides + columns / passes);
-    work.push((unit, bytes * passes / 1024.0 * shown * shown));
+    work.push((unit, bytes * passes / 1024.0 * share * shown * shown));
 }
 
 /// The tiles that are considered; others can be asked for by name. Over an axis with one tap tiles are one output.

@@ -36,8 +36,8 @@ use rayon::prelude::*;
 
 use super::Plan;
 use super::network::{BOUND, Layer, Network};
-use super::plan::{Mode, caller};
-use crate::error::ProtocolError;
+use super::plan::Mode;
+use crate::error::{ProtocolError, caller};
 
 /// Bits of a weight, sign not counted.
 pub const WEIGHT_BITS: u32 = 12;

@@ -16,9 +16,8 @@ use nn_merge::fixed_point::first_largest;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use super::plan::caller;
 use super::{Mode, Plan};
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, caller};
 
 /// The keys of a session; the secret one is wiped on drop.
 pub struct ClientKeys {

@@ -26,8 +26,7 @@ use he_core::rns::RnsPoly;
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use super::plan::caller;
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, caller};
 
 /// The flooding's deviation in a slot, as a share of A: 2^-12.
 pub const SHARE: f64 = 1.0 / 4096.0;

@@ -42,4 +42,4 @@ pub use plan::{Mode, Plan};
 pub use session::{Encrypted, Timings};
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

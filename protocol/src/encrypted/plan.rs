@@ -25,11 +25,9 @@ use he_core::rlwe::{RlweLiteral, RlweParams};
 use serde::{Deserialize, Serialize};
 
 use super::network::Shapes;
-use crate::error::ProtocolError;
-use crate::slots::{SlotLayout, distances};
+use crate::error::{ProtocolError, caller};
+use crate::slots::{SlotLayout, distances, rotation_steps};
 
-/// What a rotation costs that shares no decomposition, in those that do; for the choice of baby steps.
-const GIANT_COST: usize = 3;
 /// Most squares.
 const MOST_SQUARES: usize = 8;
 /// Most ciphertexts of a message: frames number them with 16 bits.
@@ -131,12 +129,9 @@ impl Plan {
             let input = &self.layouts[self.layouts.len() - 1];
             let output = input.after(geometry, true)?;
             let map = distances(geometry, input, &output)?;
-            // One number of baby steps for all pairs of ciphertexts: that of the fullest.
-            let fullest = map.matrices().max_by_key(|matrix| matrix.indices().count());
-            let baby_steps = fullest.map_or(1, |matrix| matrix.baby_steps(GIANT_COST));
-            map.matrices().for_each(|matrix| rotations.extend(matrix.chained_rotations(baby_steps)));
-            rotations.extend(map.folds());
-            self.diagonals.push(map.matrices().map(|matrix| matrix.indices().count()).sum());
+            let (baby_steps, own) = rotation_steps(&map);
+            rotations.extend(own);
+            self.diagonals.push(map.diagonals());
             self.baby_steps.push(baby_steps);
             self.layouts.push(output);
         }
@@ -275,8 +270,4 @@ impl Plan {
         };
         keys + held
     }
-}
-
-pub(super) fn caller(error: impl core::fmt::Display) -> ProtocolError {
-    ProtocolError::Caller(error.to_string())
 }

@@ -5,7 +5,7 @@
 //! | greeting | both | hello, welcome | as in every session ([`crate::handshake`]) |
 //! | request | C | request | [`Request::Encrypted`]: the mode, the manifest's digest |
 //! | terms | S | agreed | e, for the scale 2^(e/8) of the input (0 in single mode): 4 bytes; or a refusal |
-//! | keys | C | keys 0, 1, 2 | public key; relinearisation key; Galois keys, none in batch mode |
+//! | keys | C | keys 0, 1, 2 | public key; relinearisation key; rotation keys, none in batch mode |
 //! | request | C | request | [`Request::Evaluate`]: how many images |
 //! | | S | agreed | nothing, or a refusal |
 //! | input | C | input 0, 1, .. | the seeded ciphertexts |
@@ -19,11 +19,13 @@
 //! of one prime whose scale leaves room for a value of 1/2. Hostile keys or ciphertexts give wrong answers to their owner,
 //! in the same time; nothing of the server's is decided by them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use he_core::Seed;
 use he_core::ckks::{Ciphertext, SeededCiphertext};
-use he_core::rlwe::{GaloisKeys, PublicKey, RelinKey};
+use he_core::galois::rotation;
+use he_core::rlwe::{PublicKey, RelinKey};
 use nn_merge::model::{Manifest, Model};
 use serde::Serialize;
 
@@ -31,9 +33,10 @@ use super::client::{ClientKeys, Decrypted, EvaluationKeys};
 use super::network::{Network, Shapes};
 use super::{Mode, Plan, batch, hide, single};
 use crate::channel::{Channel, Kind, Traffic};
-use crate::error::{PeerFault, PeerResult, ProtocolError, Refusal, RefusalCode};
+use crate::error::{PeerResult, ProtocolError, Refusal, RefusalCode, malformed};
 use crate::handshake::{Greeting, Request, ask};
 use crate::online::Progress;
+use crate::slots::wire;
 
 /// How long a client waits for an evaluation: batches on small machines take minutes.
 const EVALUATION: Duration = Duration::from_secs(1800);
@@ -145,10 +148,9 @@ pub(crate) fn receive_keys(channel: &mut Channel, ready: &Ready) -> Result<Evalu
     let relin = RelinKey::from_bytes(rlwe, &relin).or_malformed("relinearisation key")?;
     let cap = plan.message_cap(plan.rotations().len() * plan.digits(), all) + 64 * plan.rotations().len();
     let galois = channel.receive_up_to_at(Kind::Keys, 2, cap)?;
-    let galois = GaloisKeys::from_bytes(rlwe, &galois).or_malformed("Galois keys")?;
-    if galois.keys().len() != plan.rotations().len() {
-        return Err(malformed("Galois keys", "not one for each rotation"));
-    }
+    let exponents: BTreeSet<usize> =
+        plan.rotations().iter().map(|&step| rotation(plan.params().n(), step)).collect();
+    let galois = wire::rotation_keys(rlwe, &galois, &Vec::from_iter(exponents))?;
     Ok(EvaluationKeys { public, relin, galois })
 }
 
@@ -332,10 +334,6 @@ impl Encrypted {
 
 fn bytes(traffic: Traffic) -> Timings {
     Timings { sent: traffic.sent, received: traffic.received, ..Timings::default() }
-}
-
-fn malformed(what: &'static str, reason: &str) -> ProtocolError {
-    PeerFault::Malformed { what, reason: reason.into() }.into()
 }
 
 /// The refusal of a mode that this server does not serve, with the sentence that says why.

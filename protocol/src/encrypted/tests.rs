@@ -3,74 +3,18 @@
 use std::time::Instant;
 
 use conv_fast::{ConvGeometry, ConvShape};
-use he_core::{Profile, Seed};
+use he_core::Seed;
+use nn_merge::Model;
 use nn_merge::evaluate::run_f64;
-use nn_merge::graph::{Function, Linear, Op};
-use nn_merge::{BuildOptions, Graph, Model, build};
-use rand_core::Rng;
+use nn_merge::graph::{Function, Op};
 
 use super::session::Ready;
 use super::*;
+use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
 use crate::testing::in_process;
 use crate::{Policy, ProtocolError, RefusalCode, Server};
 
 mod hostile;
-
-/// A number in (-1, 1).
-pub(crate) fn number(rng: &mut impl Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 * (-52_f64).exp2() - 1.0
-}
-
-/// A convolution of random weights that keep the size of values.
-pub(crate) fn linear(rng: &mut impl Rng, shape: ConvShape) -> Op {
-    let geometry = ConvGeometry::new(shape).unwrap();
-    let size = (3.0 / geometry.terms() as f64).sqrt();
-    let weights = (0..geometry.weights_len()).map(|_| size * number(rng)).collect();
-    let bias = (0..shape.out_channels).map(|_| 0.3 * number(rng)).collect();
-    Op::Linear(Linear::new("linear", geometry, weights, bias).unwrap())
-}
-
-/// A quadratic, one for each of `rows` channels.
-pub(crate) fn quadratic(rng: &mut impl Rng, rows: usize) -> Op {
-    let row = |_| vec![0.3 * number(rng), 0.5 * number(rng), 0.6 + 0.3 * number(rng)];
-    Op::Activation(Function::Polynomial { coefficients: (0..rows).map(row).collect() })
-}
-
-/// Linear maps and squares on 2 x 9 x 8 images: strides, groups, padding, a pool, channels with quadratics of their own.
-pub(crate) fn network(rng: &mut impl Rng) -> Graph {
-    let mut graph = Graph::new("image", &[1, 2, 9, 8]).unwrap();
-    let stride = ConvShape { stride: [2; 2], ..ConvShape::same([2, 6], [9, 8], 3) };
-    let first = graph.push("conv1", linear(rng, stride), &[0]).unwrap();
-    let square = graph.push("square1", quadratic(rng, 6), &[first]).unwrap();
-    let groups = ConvShape { groups: 2, ..ConvShape::same([6, 4], [5, 4], 3) };
-    let second = graph.push("conv2", linear(rng, groups), &[square]).unwrap();
-    let square = graph.push("square2", quadratic(rng, 1), &[second]).unwrap();
-    let flat = graph.push("flat", Op::Reshape(vec![1, 80]), &[square]).unwrap();
-    let dense = ConvShape { padding: [0; 4], ..ConvShape::same([80, 5], [1, 1], 1) };
-    graph.push("dense", linear(rng, dense), &[flat]).unwrap();
-    graph
-}
-
-pub(crate) fn images(rng: &mut impl Rng, count: usize, elements: usize) -> Vec<Vec<f64>> {
-    (0..count).map(|_| (0..elements).map(|_| 0.5 + 0.5 * number(rng)).collect()).collect()
-}
-
-pub(crate) fn model(graph: &Graph, rng: &mut impl Rng) -> Model {
-    let calibration: Vec<Vec<f32>> = images(rng, 32, graph.input_len())
-        .into_iter()
-        .map(|image| image.into_iter().map(|v| v as f32).collect())
-        .collect();
-    build(graph, &calibration, &BuildOptions::new(Profile::Wide, "random"), rng).unwrap().0
-}
-
-pub(crate) fn seed(at: u8) -> Seed {
-    Seed::from_bytes([at; 32])
-}
-
-pub(crate) fn worst(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
 
 #[test]
 fn the_network_is_the_one_that_was_merged() {
@@ -188,7 +132,7 @@ fn whole_sessions_in_both_modes() {
         assert_eq!((first.labels.len(), second.labels.len()), (count, 1));
         let worst = |answers: &Decrypted| {
             let errors = images.iter().zip(&answers.logits);
-            let errors = errors.map(|(image, found)| super::tests::worst(found, &network.evaluate(image)));
+            let errors = errors.map(|(image, found)| crate::fixtures::worst(found, &network.evaluate(image)));
             errors.fold(0.0, f64::max) / network.logit_unit()
         };
         for answers in [&first, &second] {
@@ -310,32 +254,8 @@ fn what_a_client_gets_wrong_is_told() {
 #[test]
 #[ignore = "a minute, gigabytes, and data that are not in the repository"]
 fn trained_networks_under_encryption() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let data = std::env::var_os("HUSHNET_DATA").map_or_else(|| root.join("../shared/data"), Into::into);
-    for (name, set) in [("mnist_poly", "mnist"), ("fashion_poly", "fashion-mnist")] {
-        let unzip = |file: &str| {
-            let file = std::fs::File::open(data.join(set).join(file)).unwrap();
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut bytes).unwrap();
-            bytes
-        };
-        let pixels = |bytes: &[u8], count: usize| -> Vec<Vec<f64>> {
-            let images = bytes[16..].chunks_exact(784).take(count);
-            images.map(|image| image.iter().map(|&p| f64::from(p) / 255.0).collect()).collect()
-        };
-        let images = pixels(&unzip("t10k-first5000-images-idx3-ubyte.gz"), 5000);
-        let labels: Vec<u8> = unzip("t10k-first5000-labels-idx1-ubyte.gz")[8..].to_vec();
-        let calibration: Vec<Vec<f32>> = pixels(&unzip("train-images-idx3-ubyte.gz"), 256)
-            .iter()
-            .map(|image| image.iter().map(|&v| v as f32).collect())
-            .collect();
-        let file = root.join("training/networks").join(format!("{name}.onnx"));
-        let graph = nn_merge::onnx::import(&std::fs::read(file).unwrap()).unwrap();
-        let options = BuildOptions::new(Profile::Wide, name);
-        let model = build(&graph, &calibration, &options, &mut seed(11).stream()).unwrap().0;
+    for Trained { name, model, images, labels, expected } in trained(5000) {
         let network = Network::new(&model).unwrap();
-        let evaluator = nn_merge::evaluate::Evaluator::<f64>::new(&graph).unwrap();
-        let expected = evaluator.run_all(&images).unwrap();
         for (mode, count) in [(Mode::Single, 4), (Mode::Batch, images.len())] {
             let clock = Instant::now();
             let ready = Ready::new(&model, mode).unwrap();

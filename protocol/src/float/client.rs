@@ -13,7 +13,6 @@
 //! back to the server of them goes rounded to a grid and masked on the same grid.
 
 use he_core::Seed;
-use he_core::ckks::Ciphertext;
 use he_core::ckks::complex::Complex;
 use he_core::rlwe::{self, PublicKey, SecretKey};
 use nn_merge::fixed_point::first_largest;
@@ -22,11 +21,9 @@ use zeroize::Zeroizing;
 
 use super::layout::Layouts;
 use super::masks::{Exact, rounded, vector, wide};
-use super::plan::{MASK_SCALE, PRODUCT_BITS, Plan, SHARE_SCALE, caller, pairs};
-use crate::error::{PeerFault, PeerResult, ProtocolError};
-
-/// log2 of [`SHARE_SCALE`].
-const SHARE_BITS: u32 = 44;
+use super::plan::{MASK_SCALE, PRODUCT_BITS, Plan, SHARE_BITS};
+use crate::error::{ProtocolError, caller, check_length, malformed};
+use crate::slots::{pairs, wire};
 
 /// The keys of a session; the secret one is wiped on drop.
 pub struct ClientKeys {
@@ -83,26 +80,17 @@ impl ClientKeys {
         seed: &Seed,
     ) -> Result<(Zeroizing<Vec<f64>>, Vec<u8>), ProtocolError> {
         let (own, layout) = (plan.magnitudes(at), &plan.layouts().layers()[at].input);
-        let (params, length, inputs) = (plan.params(), layout.elements(), layout.ciphertexts());
+        let (params, length) = (plan.params(), layout.elements());
         let masks = vector(&seed.fork("r", &[]), images * length, own.input_mask, own.input_grid);
         let encrypt = |index: usize| {
-            let (pair, input) = (index / inputs, index % inputs);
-            let mut slots = Zeroizing::new(vec![Complex::ZERO; params.slots()]);
-            for image in 2 * pair..images.min(2 * pair + 2) {
-                for (element, &r) in masks[image * length..][..length].iter().enumerate() {
-                    let (ciphertext, first) = layout.place(element);
-                    if ciphertext == input {
-                        let copies = slots[first..].iter_mut().step_by(layout.period());
-                        copies.for_each(|slot| if image % 2 == 0 { slot.re = r } else { slot.im = r });
-                    }
-                }
-            }
+            let slots = pairs::fill(layout, images, index, |image, element| masks[image * length + element]);
             let plaintext = params.encode_at(&slots, params.limbs(), MASK_SCALE).map_err(caller)?;
             let seed = seed.fork("encrypted", &[index as u64]);
             Ok(params.encrypt(&self.secret, &plaintext, seed).as_rlwe().to_bytes(params.rlwe()))
         };
+        let count = pairs::count(images) * layout.ciphertexts();
         let parts: Vec<Vec<u8>> =
-            (0..pairs(images) * inputs).into_par_iter().map(encrypt).collect::<Result<_, ProtocolError>>()?;
+            (0..count).into_par_iter().map(encrypt).collect::<Result<_, ProtocolError>>()?;
         Ok((masks, parts.concat()))
     }
 
@@ -119,21 +107,15 @@ impl ClientKeys {
     ) -> Result<Zeroizing<Vec<f64>>, ProtocolError> {
         const WHAT: &str = "encrypted shares";
         let (params, layout) = (plan.params(), &plan.layouts().layers()[at].output);
-        let (length, outputs) = (layout.elements(), layout.ciphertexts());
         let one = rlwe::Ciphertext::wire_len(params.rlwe(), params.limbs() - 1, 1);
         check_length(WHAT, answer, plan.share_bytes(at, images))?;
         let open = |bytes: &[u8]| {
-            let ciphertext = read(plan, bytes, params.limbs() - 1, plan.share_scale(), WHAT)?;
+            let ciphertext = wire::ciphertext(params, bytes, params.limbs() - 1, plan.share_scale(), WHAT)?;
             Ok(Zeroizing::new(params.decode(&params.decrypt(&self.secret, &ciphertext))))
         };
         let slots: Vec<Zeroizing<Vec<Complex>>> =
             answer.par_chunks(one).map(open).collect::<Result<_, ProtocolError>>()?;
-        let value = |index: usize| {
-            let (image, (ciphertext, slot)) = (index / length, layout.place(index % length));
-            let value = slots[image / 2 * outputs + ciphertext][slot];
-            if image % 2 == 0 { value.re } else { value.im }
-        };
-        let shares: Zeroizing<Vec<f64>> = Zeroizing::new((0..images * length).map(value).collect());
+        let shares = pairs::read(layout, images, &slots);
         within(&shares, plan.magnitudes(at).share, WHAT)?;
         Ok(shares)
     }
@@ -148,7 +130,6 @@ impl ClientKeys {
         shares: &mut Zeroizing<Vec<f64>>,
         seed: &Seed,
     ) -> Result<Vec<u8>, ProtocolError> {
-        debug_assert_eq!(f64::from(SHARE_BITS).exp2(), SHARE_SCALE);
         let params = plan.params();
         let encrypt = |(index, values): (usize, &mut [f64])| {
             let exact = Exact::new(params, values, SHARE_BITS)?;
@@ -181,7 +162,7 @@ impl ClientKeys {
         let one = rlwe::Ciphertext::wire_len(params.rlwe(), params.limbs(), 1);
         let scale = f64::from(PRODUCT_BITS).exp2();
         let open = |(index, bytes): (usize, &[u8])| {
-            let ciphertext = read(plan, bytes, params.limbs(), scale, WHAT)?;
+            let ciphertext = wire::ciphertext(params, bytes, params.limbs(), scale, WHAT)?;
             let count = params.slots().min(total - index * params.slots());
             wide(params, &params.decrypt(&self.secret, &ciphertext), PRODUCT_BITS, count)
         };
@@ -261,31 +242,5 @@ pub(super) fn within(values: &[f64], most: f64, what: &'static str) -> Result<()
     if values.iter().all(|value| value.abs() <= most) {
         return Ok(());
     }
-    let reason = "a number beyond the bound that was agreed".to_owned();
-    Err(PeerFault::Malformed { what, reason }.into())
-}
-
-fn check_length(what: &'static str, bytes: &[u8], expected: usize) -> Result<(), ProtocolError> {
-    if bytes.len() == expected {
-        return Ok(());
-    }
-    let (expected, got) = (expected as u64, bytes.len() as u64);
-    Err(PeerFault::Length { what, expected, got }.into())
-}
-
-/// A ciphertext of so many limbs, with the agreed scale.
-fn read(
-    plan: &Plan,
-    bytes: &[u8],
-    limbs: usize,
-    scale: f64,
-    what: &'static str,
-) -> Result<Ciphertext, ProtocolError> {
-    let params = plan.params();
-    let inner = rlwe::Ciphertext::from_bytes(params.rlwe(), bytes).or_malformed(what)?;
-    if inner.limbs() != limbs || inner.degree() != 1 {
-        let reason = format!("{} limbs of degree {}", inner.limbs(), inner.degree());
-        return Err(PeerFault::Malformed { what, reason }.into());
-    }
-    Ciphertext::from_rlwe(params, inner, scale).or_malformed(what)
+    Err(malformed(what, "a number beyond the bound that was agreed"))
 }

@@ -15,17 +15,15 @@ use he_core::ckks::Params;
 use he_core::galois::rotation;
 use he_core::rlwe::{self, GaloisKeys, RlweLiteral, RlweParams};
 
-use super::plan::{MASK_SCALE, caller};
+use super::plan::MASK_SCALE;
 use crate::encrypted::network::Shapes;
-use crate::error::ProtocolError;
-use crate::slots::{SlotLayout, distances};
+use crate::error::{ProtocolError, caller};
+use crate::slots::{SlotLayout, distances, rotation_steps};
 
 /// Most linear maps.
 const MOST_LAYERS: usize = 32;
 /// Most ciphertexts of a layer.
 const MOST_CIPHERTEXTS: usize = 1 << 12;
-/// What a rotation costs that shares no decomposition, in those that do.
-const GIANT_COST: usize = 3;
 
 /// Slots and rotations of a network's layers, whatever is in them.
 #[derive(Debug)]
@@ -75,11 +73,8 @@ impl Layouts {
                     "a layer of more than {MOST_CIPHERTEXTS} ciphertexts"
                 )));
             }
-            let map = distances(geometry, &input, &output)?;
-            let fullest = map.matrices().max_by_key(|matrix| matrix.indices().count());
-            let baby_steps = fullest.map_or(1, |matrix| matrix.baby_steps(GIANT_COST));
-            map.matrices().for_each(|matrix| rotations.extend(matrix.chained_rotations(baby_steps)));
-            rotations.extend(map.folds());
+            let (baby_steps, own) = rotation_steps(&distances(geometry, &input, &output)?);
+            rotations.extend(own);
             layers.push(LayerLayout { input, output, baby_steps });
         }
         let exponents: BTreeSet<usize> = rotations.iter().map(|&step| rotation(params.n(), step)).collect();

@@ -19,8 +19,7 @@ use he_core::ckks::{Params, Plaintext};
 use rand_core::Rng;
 use zeroize::Zeroizing;
 
-use super::plan::caller;
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, caller};
 
 /// High bits of t.
 const HIGH_BITS: u32 = 27;

@@ -29,6 +29,7 @@ use he_core::rlwe;
 use super::layout::Layouts;
 use crate::encrypted::network::BOUND;
 use crate::error::ProtocolError;
+use crate::slots::pairs;
 
 /// Mask bits that exist.
 pub const MASK_BITS: std::ops::RangeInclusive<u32> = 4..=24;
@@ -46,8 +47,10 @@ const REACH_STEPS: f64 = 4.0;
 const MOST_REACH: i8 = 80;
 /// Scale of encrypted masks r.
 pub(super) const MASK_SCALE: f64 = (1_u64 << 45) as f64;
-/// Scale of encrypted shares c.
-pub(super) const SHARE_SCALE: f64 = (1_u64 << 44) as f64;
+/// log2 of the scale of encrypted shares c.
+pub(super) const SHARE_BITS: u32 = 44;
+/// See [`SHARE_BITS`].
+pub(super) const SHARE_SCALE: f64 = (1_u64 << SHARE_BITS) as f64;
 /// log2 of the scale of d, and of what c times d has.
 pub(super) const FACTOR_BITS: u32 = 36;
 /// See [`FACTOR_BITS`].
@@ -273,14 +276,14 @@ impl Plan {
     /// Bytes of the client's encryptions of a layer's masks.
     #[must_use]
     pub fn mask_bytes(&self, at: usize, images: usize) -> usize {
-        pairs(images) * self.layouts.layers()[at].input.ciphertexts() * self.seeded_bytes()
+        pairs::count(images) * self.layouts.layers()[at].input.ciphertexts() * self.seeded_bytes()
     }
 
     /// Bytes of the server's answer.
     #[must_use]
     pub fn share_bytes(&self, at: usize, images: usize) -> usize {
         let one = rlwe::Ciphertext::wire_len(self.params().rlwe(), REPLY_LIMBS, 1);
-        pairs(images) * self.layouts.layers()[at].output.ciphertexts() * one
+        pairs::count(images) * self.layouts.layers()[at].output.ciphertexts() * one
     }
 
     /// Ciphertexts of a square, slots filled one by one with the elements of all images.
@@ -320,7 +323,8 @@ impl Plan {
         let keys = (self.layouts.exponents().len() + 1) * 2 * LIMBS * polynomial;
         let layer = |at: usize| {
             let layout = &self.layouts.layers()[at];
-            let ciphertexts = pairs(images) * (layout.input.ciphertexts() + layout.output.ciphertexts())
+            let ciphertexts = pairs::count(images)
+                * (layout.input.ciphertexts() + layout.output.ciphertexts())
                 + 2 * self.square_ciphertexts(at, images);
             // Read and expanded; masks as doubles.
             ciphertexts * 4 * polynomial + 32 * images * self.geometry(at).output_len()
@@ -328,11 +332,6 @@ impl Plan {
         // Turned ciphertexts of the pairs that are worked on at a time.
         keys + 256 * polynomial + (0..self.layers()).map(layer).sum::<usize>()
     }
-}
-
-/// Pairs of images: real and imaginary parts.
-pub(super) fn pairs(images: usize) -> usize {
-    images.div_ceil(2)
 }
 
 /// 2^(e/4).
@@ -352,10 +351,6 @@ pub(super) fn reach_exponent(value: f64) -> Result<i8, ProtocolError> {
 /// j of the finest grid on which sums up to `most` are exact.
 fn grid(most: f64) -> i32 {
     ((EXACT - most.log2()).floor() as i32).min(MOST_GRID)
-}
-
-pub(super) fn caller(error: impl core::fmt::Display) -> ProtocolError {
-    ProtocolError::Caller(error.to_string())
 }
 
 #[cfg(test)]

@@ -18,24 +18,24 @@ use std::sync::Arc;
 use conv_fast::FloatConv;
 use he_core::Seed;
 use he_core::ckks::complex::Complex;
-use he_core::ckks::{Ciphertext, Diagonals, LinearTransform, Params, SeededCiphertext};
-use he_core::rlwe::{self, GaloisKeys, PublicKey};
+use he_core::ckks::{Ciphertext, Params};
+use he_core::rlwe::{GaloisKeys, PublicKey};
 use nn_merge::model::Model;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::layout::Layouts;
 use super::masks::{Exact, even, rounded, vector};
-use super::plan::{FACTOR_BITS, MASK_SCALE, PRODUCT_BITS, Plan, SHARE_SCALE, caller, pairs, reach_exponent};
+use super::plan::{FACTOR_BITS, MASK_SCALE, PRODUCT_BITS, Plan, SHARE_SCALE, reach_exponent};
 use crate::encrypted::Network;
 use crate::encrypted::network::Layer;
-use crate::error::{PeerFault, PeerResult, ProtocolError};
-use crate::slots::SlotMap;
+use crate::error::{PeerResult, ProtocolError, caller};
+use crate::slots::{EncodedMap, Room, pairs, wire};
 
 /// Most bytes of prepared matrices.
 const MOST_BYTES: usize = 2_000_000_000;
-/// Stands for a weight that is zero, so that its diagonal is kept: encoded as zero.
-const NOTHING: f64 = 1e-200;
+/// What clients send to be computed on, in errors.
+const WHAT: &str = "encrypted shares";
 /// Standard deviations of a sum of masks, times sqrt(3), that are not exceeded; see the module essay.
 const TAIL: f64 = 5.0;
 
@@ -49,9 +49,7 @@ pub struct Ready {
 }
 
 struct Stage {
-    /// Row by row, for each pair of an output's and an input's ciphertext.
-    maps: Vec<Option<LinearTransform>>,
-    folds: Vec<i64>,
+    map: EncodedMap,
     conv: FloatConv<f64>,
     bias: Vec<f64>,
 }
@@ -95,50 +93,23 @@ impl Ready {
     pub fn new(model: &Model) -> Result<Self, ProtocolError> {
         let network = Network::new(model)?;
         let layouts = Arc::new(Layouts::new(network.shapes())?);
-        let mut ready = Self {
-            stages: Vec::new(),
-            reaches: network.layers().iter().map(reach).collect::<Result<_, _>>()?,
-            limit: model.manifest.input.limit,
-            bytes: 0,
-            layouts,
-        };
-        for at in 0..network.layers().len() {
-            let stage = ready.stage(at, &network.layers()[at])?;
-            ready.stages.push(stage);
+        let params = layouts.params();
+        let reaches = network.layers().iter().map(reach).collect::<Result<_, _>>()?;
+        let (mut stages, mut room) = (Vec::new(), Room::new(MOST_BYTES));
+        for (layer, layout) in network.layers().iter().zip(layouts.layers()) {
+            let (geometry, weights, limbs) = (&layer.geometry, &layer.weights, params.limbs());
+            let (between, baby_steps) = ([&layout.input, &layout.output], layout.baby_steps);
+            stages.push(Stage {
+                map: EncodedMap::new(params, geometry, weights, between, baby_steps, limbs, &mut room)?,
+                conv: FloatConv::best(geometry.clone(), weights).map_err(caller)?,
+                bias: layer.bias.clone(),
+            });
         }
+        let limit = model.manifest.input.limit;
+        let ready = Self { layouts, stages, reaches, limit, bytes: room.taken() };
         // A network that no masks fit is none for this.
         ready.plan(*super::MASK_BITS.start())?;
         Ok(ready)
-    }
-
-    fn stage(&mut self, at: usize, layer: &Layer) -> Result<Stage, ProtocolError> {
-        let (params, layout) = (self.layouts.params(), &self.layouts.layers()[at]);
-        let weights: Vec<f64> = layer.weights.iter().map(|&w| if w == 0.0 { NOTHING } else { w }).collect();
-        let map = SlotMap::new(&layer.geometry, &weights, &layout.input, &layout.output)?;
-        let polynomials: usize = map.matrices().map(|matrix| matrix.indices().count()).sum();
-        self.bytes += polynomials * params.limbs() * params.n() * size_of::<u64>();
-        if self.bytes > MOST_BYTES {
-            return Err(ProtocolError::Caller(format!(
-                "this network's matrices take more than {} GB as polynomials",
-                MOST_BYTES / 1_000_000_000
-            )));
-        }
-        let encode = |matrix: &Diagonals| {
-            let scale = params.last_prime(params.limbs());
-            params.linear_transform_at(matrix, params.limbs(), scale, layout.baby_steps).map_err(caller)
-        };
-        let mut maps = Vec::new();
-        for to in 0..layout.output.ciphertexts() {
-            for from in 0..layout.input.ciphertexts() {
-                maps.push(map.matrix(to, from).map(encode).transpose()?);
-            }
-        }
-        Ok(Stage {
-            maps,
-            folds: map.folds().to_vec(),
-            conv: FloatConv::best(layer.geometry.clone(), &layer.weights).map_err(caller)?,
-            bias: layer.bias.clone(),
-        })
     }
 
     /// The layouts.
@@ -185,14 +156,22 @@ impl Ready {
     ) -> Result<(Vec<u8>, Zeroizing<Vec<f64>>), ProtocolError> {
         assert_eq!(message.len(), plan.mask_bytes(at, images), "bytes of encrypted masks");
         let (layout, stage, params) = (&self.layouts.layers()[at], &self.stages[at], plan.params());
-        let masks = read(plan, message, MASK_SCALE)?;
+        let masks = wire::seeded(params, message, MASK_SCALE, WHAT)?;
         let (inputs, outputs) = (layout.input.ciphertexts(), layout.output.ciphertexts());
         let most = f64::from(plan.magnitudes(at).own_mask).exp2();
         let answer = |index: usize| {
             let (pair, output) = (index / outputs, index % outputs);
             let seed = seed.fork("share", &[index as u64]);
-            let row = &stage.maps[output * inputs..][..inputs];
-            let mut product = stage.product(params, &masks[pair * inputs..][..inputs], row, keys, &seed)?;
+            let own_masks = &masks[pair * inputs..][..inputs];
+            let mut product = match stage.map.product(params, own_masks, output, &keys.galois)? {
+                Some(product) => product,
+                // Outputs that read nothing but padding.
+                None => {
+                    let scale = MASK_SCALE * params.last_prime(params.limbs());
+                    keys.zero(params, params.limbs(), scale, seed.fork("empty", &[]))?
+                }
+            };
+            params.rescale(&mut product).map_err(caller)?;
             // One period of masks, repeated as the elements are.
             let mut rng = seed.fork("s", &[]).stream();
             let mut number = || even(&mut rng, most);
@@ -203,23 +182,17 @@ impl Ready {
                 Zeroizing::new(slots.iter().copied().cycle().take(params.slots()).collect());
             let mask = params.encode_at(&repeated, product.limbs(), product.scale()).map_err(caller)?;
             product.sub_plain(&mask).map_err(caller)?;
-            refresh(params, keys, &mut product, &seed)?;
+            keys.refresh(params, &mut product, &seed)?;
             Ok((product.as_rlwe().to_bytes(params.rlwe()), slots))
         };
-        let count = pairs(images) * outputs;
+        let count = pairs::count(images) * outputs;
         let (answers, slots): (Vec<Vec<u8>>, Vec<Zeroizing<Vec<Complex>>>) = (0..count)
             .into_par_iter()
             .map(answer)
             .collect::<Result<Vec<_>, ProtocolError>>()?
             .into_iter()
             .unzip();
-        let length = layout.output.elements();
-        let value = |index: usize| {
-            let (image, (ciphertext, slot)) = (index / length, layout.output.place(index % length));
-            let value = slots[image / 2 * outputs + ciphertext][slot];
-            if image % 2 == 0 { value.re } else { value.im }
-        };
-        Ok((answers.concat(), Zeroizing::new((0..images * length).map(value).collect())))
+        Ok((answers.concat(), pairs::read(&layout.output, images, &slots)))
     }
 
     /// The square behind layer `at`: the answer to encrypted shares, and d and t. The seed is used up.
@@ -241,7 +214,7 @@ impl Ready {
         assert_eq!(message.len(), plan.factor_bytes(at, images), "bytes of encrypted shares");
         let (params, own) = (plan.params(), plan.magnitudes(at));
         let (slots, total) = (params.slots(), images * plan.geometry(at).output_len());
-        let shares = read(plan, message, SHARE_SCALE)?;
+        let shares = wire::seeded(params, message, SHARE_SCALE, WHAT)?;
         let answer = |(index, share): (usize, &Ciphertext)| {
             let seed = seed.fork("product", &[index as u64]);
             let count = slots.min(total - index * slots);
@@ -252,7 +225,7 @@ impl Ready {
             let mask = Exact::mask(params, &mut rng, own.product_mask, PRODUCT_BITS, count)?;
             let mut product = params.multiply_plain(share, &factor.plaintext).map_err(caller)?;
             product.sub_plain(&mask.plaintext).map_err(caller)?;
-            refresh(params, keys, &mut product, &seed)?;
+            keys.refresh(params, &mut product, &seed)?;
             factor.values.iter_mut().for_each(|d| *d *= 0.5);
             Ok((product.as_rlwe().to_bytes(params.rlwe()), factor.values, mask.values))
         };
@@ -293,49 +266,25 @@ impl ServerKeys {
     pub fn read(layouts: &Layouts, public: &[u8], galois: &[u8]) -> Result<Self, ProtocolError> {
         let rlwe = layouts.params().rlwe();
         let public = PublicKey::from_bytes(rlwe, public).or_malformed("public key")?;
-        let galois = GaloisKeys::from_bytes(rlwe, galois).or_malformed("rotation keys")?;
-        if !galois.exponents().eq(layouts.exponents().iter().copied()) {
-            let reason = "they are for other rotations than this network's".to_owned();
-            return Err(PeerFault::Malformed { what: "rotation keys", reason }.into());
-        }
+        let galois = wire::rotation_keys(rlwe, galois, layouts.exponents())?;
         Ok(Self { public, galois })
     }
-}
 
-impl Stage {
-    /// One ciphertext of W r, rescaled.
-    fn product(
+    /// An encryption of zero under the client's key; the seed is used up.
+    fn zero(
         &self,
         params: &Params,
-        masks: &[Ciphertext],
-        row: &[Option<LinearTransform>],
-        keys: &ServerKeys,
-        seed: &Seed,
+        limbs: usize,
+        scale: f64,
+        seed: Seed,
     ) -> Result<Ciphertext, ProtocolError> {
-        let mut sum: Option<Ciphertext> = None;
-        for (mask, map) in masks.iter().zip(row) {
-            let Some(map) = map else { continue };
-            let product = params.transform_chained(mask, map, &keys.galois).map_err(caller)?;
-            match &mut sum {
-                Some(sum) => sum.add(&product).map_err(caller)?,
-                None => sum = Some(product),
-            }
-        }
-        let mut sum = match sum {
-            Some(sum) => sum,
-            // Outputs that read nothing but padding.
-            None => {
-                let zero = keys.public.encrypt_zero(params.limbs(), seed.fork("empty", &[]));
-                let scale = MASK_SCALE * params.last_prime(params.limbs());
-                Ciphertext::from_rlwe(params, zero, scale).map_err(caller)?
-            }
-        };
-        for &step in &self.folds {
-            let turned = params.rotate(&sum, step, &keys.galois).map_err(caller)?;
-            sum.add(&turned).map_err(caller)?;
-        }
-        params.rescale(&mut sum).map_err(caller)?;
-        Ok(sum)
+        Ciphertext::from_rlwe(params, self.public.encrypt_zero(limbs, seed), scale).map_err(caller)
+    }
+
+    /// Adds an encryption of zero to an answer.
+    fn refresh(&self, params: &Params, answer: &mut Ciphertext, seed: &Seed) -> Result<(), ProtocolError> {
+        let zero = self.zero(params, answer.limbs(), answer.scale(), seed.fork("zero", &[]))?;
+        answer.add(&zero).map_err(caller)
     }
 }
 
@@ -352,34 +301,6 @@ pub fn squared(back: &[f64], opened: &[f64], factors: &Factors) -> Zeroizing<Vec
     let own = factors.own.iter().zip(factors.product.iter());
     let one = |((v, big), (d, t)): ((&f64, &f64), (&f64, &f64))| d.mul_add(2.0 * big + d, *t) + v;
     Zeroizing::new(back.iter().zip(opened).zip(own).map(one).collect())
-}
-
-/// Seeded encryptions with this scale, of all limbs.
-fn read(plan: &Plan, message: &[u8], scale: f64) -> Result<Vec<Ciphertext>, ProtocolError> {
-    const WHAT: &str = "encrypted shares";
-    let params = plan.params();
-    let one = |bytes: &[u8]| {
-        let inner = rlwe::SeededCiphertext::from_bytes(params.rlwe(), bytes).or_malformed(WHAT)?;
-        let seeded = SeededCiphertext::from_rlwe(params, inner, scale).or_malformed(WHAT)?;
-        if seeded.limbs() != params.limbs() {
-            let reason = format!("{} limbs", seeded.limbs());
-            return Err(PeerFault::Malformed { what: WHAT, reason }.into());
-        }
-        Ok(seeded.expand(params))
-    };
-    message.par_chunks(plan.seeded_bytes()).map(one).collect()
-}
-
-/// Adds an encryption of zero under the client's key.
-fn refresh(
-    params: &Params,
-    keys: &ServerKeys,
-    answer: &mut Ciphertext,
-    seed: &Seed,
-) -> Result<(), ProtocolError> {
-    let zero = keys.public.encrypt_zero(answer.limbs(), seed.fork("zero", &[]));
-    let zero = Ciphertext::from_rlwe(params, zero, answer.scale()).map_err(caller)?;
-    answer.add(&zero).map_err(caller)
 }
 
 /// The reach of a layer, as its exponent.

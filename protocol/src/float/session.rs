@@ -34,7 +34,7 @@ use super::plan::Plan;
 use super::server::{Ready, ServerBundle, ServerKeys, opened, squared};
 use crate::channel::{Channel, Kind};
 use crate::encrypted::network::Shapes;
-use crate::error::ProtocolError;
+use crate::error::{PeerResult, ProtocolError};
 use crate::handshake::{Greeting, Request, ask};
 use crate::online::Progress;
 use crate::report::{Report, Stage, Start};
@@ -70,8 +70,7 @@ impl FloatSession {
         let layouts = Arc::new(Layouts::new(&Shapes::new(&greeting.manifest)?)?);
         let reaches: Vec<i8> = terms.iter().map(|&byte| byte as i8).collect();
         let limit = greeting.manifest.input.limit;
-        let plan = Plan::new(layouts, mask_bits, &reaches, limit)
-            .map_err(|error| malformed("terms", &error.to_string()))?;
+        let plan = Plan::new(layouts, mask_bits, &reaches, limit).or_malformed("terms")?;
         report.add(Stage::Setup, "handshake", "handshake", &start, &channel);
         let start = Start::now(&channel);
         let keys = ClientKeys::new(plan.layouts(), seed.fork("float", &[]));
@@ -319,8 +318,4 @@ fn bytes(values: &[f64]) -> Vec<u8> {
 fn numbers(bytes: &[u8]) -> zeroize::Zeroizing<Vec<f64>> {
     let number = |bytes: &[u8]| bytes.first_chunk().copied().map_or(f64::NAN, f64::from_le_bytes);
     zeroize::Zeroizing::new(bytes.chunks_exact(8).map(number).collect())
-}
-
-fn malformed(what: &'static str, reason: &str) -> ProtocolError {
-    crate::PeerFault::Malformed { what, reason: reason.into() }.into()
 }

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use conv_fast::ConvShape;
-use he_core::{Profile, Seed};
-use nn_merge::evaluate::Evaluator;
+use he_core::Seed;
+use nn_merge::Model;
 use nn_merge::graph::{Function, Op};
-use nn_merge::{BuildOptions, Model, build};
 
 use super::*;
-use crate::encrypted::tests::{images, linear, model, network, seed, worst};
 use crate::encrypted::{Mode, Network};
+use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
 use crate::testing::in_process;
 use crate::{Client, Policy, ProtocolError, Server};
 
@@ -194,30 +193,7 @@ fn other_networks_are_refused_with_the_layer_named() {
 #[test]
 #[ignore = "data that are not in the repository"]
 fn trained_networks_on_floating_point_shares() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let data = std::env::var_os("HUSHNET_DATA").map_or_else(|| root.join("../shared/data"), Into::into);
-    for (name, set) in [("mnist_poly", "mnist"), ("fashion_poly", "fashion-mnist")] {
-        let unzip = |file: &str| {
-            let file = std::fs::File::open(data.join(set).join(file)).unwrap();
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(file), &mut bytes).unwrap();
-            bytes
-        };
-        let pixels = |bytes: &[u8], count: usize| -> Vec<Vec<f64>> {
-            let images = bytes[16..].chunks_exact(784).take(count);
-            images.map(|image| image.iter().map(|&p| f64::from(p) / 255.0).collect()).collect()
-        };
-        let images = pixels(&unzip("t10k-first5000-images-idx3-ubyte.gz"), 256);
-        let labels: Vec<u8> = unzip("t10k-first5000-labels-idx1-ubyte.gz")[8..].to_vec();
-        let calibration: Vec<Vec<f32>> = pixels(&unzip("train-images-idx3-ubyte.gz"), 256)
-            .iter()
-            .map(|image| image.iter().map(|&v| v as f32).collect())
-            .collect();
-        let file = root.join("training/networks").join(format!("{name}.onnx"));
-        let graph = nn_merge::onnx::import(&std::fs::read(file).unwrap()).unwrap();
-        let options = BuildOptions::new(Profile::Wide, name);
-        let model = build(&graph, &calibration, &options, &mut seed(11).stream()).unwrap().0;
-        let expected = Evaluator::<f64>::new(&graph).unwrap().run_all(&images).unwrap();
+    for Trained { name, model, images, labels, expected } in trained(256) {
         let clock = Instant::now();
         let server = server(model, policy());
         let ready = server.float().unwrap();

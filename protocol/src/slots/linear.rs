@@ -26,7 +26,7 @@ use he_core::ckks::Diagonals;
 use he_core::ckks::complex::Complex;
 
 use super::SlotLayout;
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, caller};
 
 /// Most diagonals of one layer, times slots: 2^26 complex numbers are a gibibyte.
 const MOST_NUMBERS: usize = 1 << 26;
@@ -94,8 +94,7 @@ impl SlotMap {
             for from in 0..input.ciphertexts() {
                 let diagonals = all.remove(&(to, from)).unwrap_or_default();
                 let diagonals = diagonals.into_iter().map(|(k, d)| (k as i64, d));
-                let matrix = Diagonals::new(slots, diagonals)
-                    .map_err(|error| ProtocolError::Caller(error.to_string()))?;
+                let matrix = Diagonals::new(slots, diagonals).map_err(caller)?;
                 let is_empty = matrix.indices().next().is_none();
                 matrices.push((!is_empty).then_some(matrix));
             }
@@ -117,6 +116,20 @@ impl SlotMap {
     /// All matrices that are not zero, row by row.
     pub fn matrices(&self) -> impl Iterator<Item = &Diagonals> {
         self.matrices.iter().flatten()
+    }
+
+    /// Diagonals of all matrices together.
+    #[must_use]
+    pub fn diagonals(&self) -> usize {
+        self.matrices().map(|matrix| matrix.indices().count()).sum()
+    }
+
+    /// What `encode` makes of each matrix, row by row; `None` for those that are zero.
+    ///
+    /// # Errors
+    /// What `encode` says.
+    pub fn encoded<T, E>(&self, encode: impl Fn(&Diagonals) -> Result<T, E>) -> Result<Vec<Option<T>>, E> {
+        self.matrices.iter().map(|matrix| matrix.as_ref().map(&encode).transpose()).collect()
     }
 
     /// Rotations to be added to each output ciphertext, one after the other: y becomes y + rot(y).

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `layout` | [`SlotLayout`]: which slot of which ciphertext holds an element |
 //! | `linear` | [`SlotMap`]: a convolution or fully connected layer as [`he_core::ckks::Diagonals`] |
+//! | `encoded` | `EncodedMap`: the same encoded for ciphertexts, and its products with them |
+//! | `pairs` | two images in the parts of complex slots |
+//! | `wire` | keys and ciphertexts of a peer, read and checked |
 //!
 //! Layers with a stride keep positions: the element (o, y, x) of a convolution with stride s stays where the input has
 //! (y s, x s), and further channels fill the places between, as in *multiplexed packing* (E. Lee, J.-W. Lee, J. Lee, Y.-S.
@@ -17,11 +20,15 @@
 //! USENIX Security 2018, section 4, for convolutions too). A layer thus has at most as many diagonals as the smaller
 //! period.
 //!
-//! Everything here is in the clear and public but for the weights, which are the caller's; nothing is encrypted.
+//! Layouts and distances are public; weights, images and ciphertexts are the caller's. Nothing is encrypted here.
 
+mod encoded;
 mod layout;
 mod linear;
+pub(crate) mod pairs;
+pub(crate) mod wire;
 
+pub(crate) use encoded::{EncodedMap, Room, rotation_steps, row_product};
 pub use layout::SlotLayout;
 pub(crate) use linear::products;
 pub use linear::{SlotMap, distances};

@@ -24,8 +24,6 @@ use ss_core::SsError;
 use ss_core::step::{ClientStep, ServerStep, StepSpec};
 use zeroize::Zeroizing;
 
-use crate::error::ProtocolError;
-
 /// Elements of a chunk: its material stays in the cache. A multiple of eight, so that packed messages join without padding.
 pub const CHUNK_ELEMENTS: usize = 2048;
 
@@ -119,8 +117,4 @@ impl std::fmt::Debug for ServerSteps {
 /// Chunks that go through the arithmetic side by side.
 fn side_by_side() -> usize {
     rayon::current_num_threads().clamp(1, IN_FLIGHT)
-}
-
-fn caller(error: SsError) -> ProtocolError {
-    ProtocolError::Caller(error.to_string())
 }

@@ -26,9 +26,9 @@ use ss_core::activation::Operands;
 use ss_core::gate::ClientInputs;
 use ss_core::step::{ClientStep, ServerStep, ServerWaiting, StepSpec};
 
-use super::{ClientSteps, IN_FLIGHT, ServerSteps, caller, chunks, side_by_side};
+use super::{ClientSteps, IN_FLIGHT, ServerSteps, chunks, side_by_side};
 use crate::channel::{Channel, Duplex, Kind, Traffic};
-use crate::error::{PeerResult, ProtocolError};
+use crate::error::{PeerResult, ProtocolError, caller};
 use crate::transfers::{Demand, Transfers};
 
 /// Called when a step's material is ready, or a part of it: place, seconds and traffic that it took.

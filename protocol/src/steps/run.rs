@@ -5,9 +5,9 @@ use ss_core::SsError;
 use ss_core::step::{ClientRun, ServerRun, ServerTurn};
 use zeroize::Zeroizing;
 
-use super::{ClientSteps, ServerSteps, caller, chunks, side_by_side};
+use super::{ClientSteps, ServerSteps, chunks, side_by_side};
 use crate::channel::{Channel, Kind};
-use crate::error::{PeerResult, ProtocolError};
+use crate::error::{PeerResult, ProtocolError, caller};
 
 /// Client: answers the server's messages. `at` is the step's place in the walk, on every frame.
 ///

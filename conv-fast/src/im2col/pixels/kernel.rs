@@ -2,7 +2,8 @@
 //!
 //! One step takes M outputs × D digits, 24 vectors of 32-bit sums at most. A term costs D loads of sixteen words, M broadcasts
 //! of a pair of weights and M·D multiply-adds, of which the machine does two a cycle: the loads are fewer than it can do meanwhile.
-//! A call takes panel after panel past the same piece, so that the results of one are stored while the next is multiplied.
+//! A call takes some pieces past each panel, as many as the first-level cache holds the words of: the results of one are stored
+//! while the next is multiplied, and each output's plane is written several cache lines at a time.
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
@@ -41,20 +42,20 @@ pub(super) struct Call<'a, W> {
 }
 
 impl<W: Word> Call<'_, W> {
-    /// Computes the panels at one piece.
+    /// Computes the panels at some pieces, whose words the first-level cache should hold.
     ///
     /// # Safety
     /// The machine has the features of [`Kernel::Avx512`](crate::Kernel::Avx512). Panels are of a size that there is (below), `outputs`
-    /// weights for each offset, and D starts for each output; the start of the piece, plus any offset, plus (D − 1)·plane + 16
-    /// is at most the length of `words`; and `out` points to all places that the piece names, in as many planes, where nobody
+    /// weights for each offset, and D starts for each output; the start of each piece, plus any offset, plus (D − 1)·plane + 16
+    /// is at most the length of `words`; and `out` points to all places that the pieces name, in as many planes, where nobody
     /// else writes.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    pub(super) unsafe fn run<const D: usize>(&self, piece: Piece) {
+    pub(super) unsafe fn run<const D: usize>(&self, pieces: &[Piece]) {
         macro_rules! outputs {
             ($($m:literal)*) => {
                 match self.outputs {
                     // SAFETY: the caller's promises.
-                    $($m => unsafe { self.sums::<D, $m>(piece) },)*
+                    $($m => unsafe { self.sums::<D, $m>(pieces) },)*
                     m => unreachable!("{m} outputs in a panel"),
                 }
             };
@@ -69,53 +70,70 @@ impl<W: Word> Call<'_, W> {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn sums<const D: usize, const M: usize>(&self, piece: Piece) {
+    unsafe fn sums<const D: usize, const M: usize>(&self, pieces: &[Piece]) {
         let plane = self.plane;
-        let (mut weights, mut start, mut out) = (self.weights.as_ptr(), self.start.as_ptr(), self.out);
-        for _ in 0..self.panels {
-            // SAFETY: the caller's promises: every load is of a word that exists.
-            unsafe {
-                let mut sums = [[_mm512_setzero_si512(); D]; M];
-                for sum in sums.as_flattened_mut() {
-                    *sum = _mm512_set1_epi32(*start);
-                    start = start.add(1);
-                }
-                let column = self.words.as_ptr().add(piece.start as usize);
-                let mut from = 0;
-                let mut folds = self.folds.iter();
-                loop {
-                    let fold = folds.next();
-                    let to = fold.copied().unwrap_or(self.offsets.len());
-                    for &offset in self.offsets.get_unchecked(from..to) {
-                        let mut x = [_mm512_setzero_si512(); D];
-                        for (d, x) in x.iter_mut().enumerate() {
-                            *x = _mm512_loadu_si512(column.add(offset as usize + d * plane).cast());
-                        }
-                        for sums in &mut sums {
-                            let weight = _mm512_set1_epi32(*weights);
-                            weights = weights.add(1);
-                            for (sum, &x) in sums.iter_mut().zip(&x) {
-                                *sum = multiply_add(*sum, x, weight);
-                            }
-                        }
-                    }
-                    if fold.is_none() {
-                        break;
-                    }
-                    from = to;
-                    // No loop: it would keep the sums in memory.
-                    macro_rules! fold {
-                        ($($i:literal)*) => {
-                            $(if let Some(sums) = sums.get_mut($i) {
-                                *sums = self.fold(*sums);
-                            })*
-                        };
-                    }
-                    fold!(0 1 2 3 4 5 6 7 8 9 10 11);
-                }
-                self.decode.store(sums, piece, out, self.out_plane);
-                out = out.wrapping_add(M * self.out_plane);
+        let outputs = self.weights.chunks_exact(M * self.offsets.len()).zip(self.start.chunks_exact(M * D));
+        for (panel, (weights, start)) in outputs.take(self.panels).enumerate() {
+            let out = self.out.wrapping_add(panel * M * self.out_plane);
+            for &piece in pieces {
+                // SAFETY: the caller's promises.
+                unsafe { self.panel::<D, M>(piece, weights.as_ptr(), start, out) };
             }
+        }
+    }
+
+    /// One panel at one piece.
+    ///
+    /// # Safety
+    /// As [`Call::run`]; `weights`, `start` and `out` are the panel's.
+    #[inline(always)]
+    unsafe fn panel<const D: usize, const M: usize>(
+        &self,
+        piece: Piece,
+        mut weights: *const i32,
+        start: &[i32],
+        out: *mut W,
+    ) {
+        // SAFETY: the caller's promises: every load is of a word that exists.
+        unsafe {
+            let mut sums = [[_mm512_setzero_si512(); D]; M];
+            for (sum, &start) in sums.as_flattened_mut().iter_mut().zip(start) {
+                *sum = _mm512_set1_epi32(start);
+            }
+            let column = self.words.as_ptr().add(piece.start as usize);
+            let mut from = 0;
+            let mut folds = self.folds.iter();
+            loop {
+                let fold = folds.next();
+                let to = fold.copied().unwrap_or(self.offsets.len());
+                for &offset in self.offsets.get_unchecked(from..to) {
+                    let mut x = [_mm512_setzero_si512(); D];
+                    for (d, x) in x.iter_mut().enumerate() {
+                        *x = _mm512_loadu_si512(column.add(offset as usize + d * self.plane).cast());
+                    }
+                    for sums in &mut sums {
+                        let weight = _mm512_set1_epi32(*weights);
+                        weights = weights.add(1);
+                        for (sum, &x) in sums.iter_mut().zip(&x) {
+                            *sum = multiply_add(*sum, x, weight);
+                        }
+                    }
+                }
+                if fold.is_none() {
+                    break;
+                }
+                from = to;
+                // No loop: it would keep the sums in memory.
+                macro_rules! fold {
+                    ($($i:literal)*) => {
+                        $(if let Some(sums) = sums.get_mut($i) {
+                            *sums = self.fold(*sums);
+                        })*
+                    };
+                }
+                fold!(0 1 2 3 4 5 6 7 8 9 10 11);
+            }
+            self.decode.store(sums, piece, out, self.out_plane);
         }
     }
 

@@ -47,6 +47,8 @@ use std::ops::Range;
 
 /// Most words of digits of a job.
 const MOST: usize = 1 << 22;
+/// Words that are multiplied again and again while the first-level cache holds them.
+const NEAR: usize = 2 << 10;
 /// Multiply-adds (sixteen lanes) that are worth a task of their own: about 30 µs.
 const ENOUGH_WORK: usize = 200_000;
 
@@ -260,9 +262,11 @@ impl Pixels {
                 // SAFETY: the caller's promise.
                 unsafe { gather.job::<D>(job, words, line) };
             });
-            for &piece in &job.pieces {
-                let few =
-                    piece.few().then(|| Few::new::<D>(piece, words, (&self.offsets, layout.plane), room));
+            let most = (NEAR / (terms * D * WIDTH)).max(1);
+            for pieces in job.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
+                let few = pieces[0]
+                    .few()
+                    .then(|| Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room));
                 for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
                     let (first, count) = (panels[0].start, panels.len());
                     let outputs = panels[0].len();
@@ -284,7 +288,7 @@ impl Pixels {
                     unsafe {
                         match &few {
                             Some(few) => call.few::<D>(few),
-                            None => call.run::<D>(piece),
+                            None => call.run::<D>(pieces),
                         }
                     }
                 }

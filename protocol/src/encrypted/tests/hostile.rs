@@ -1,54 +1,34 @@
 //! Bytes of a peer that follows no rules: an error that blames it, and never a panic.
 
-use std::time::Duration;
-
 use he_core::ckks::SeededCiphertext;
 use he_core::split::Epoch;
+use rand_core::Rng;
 
 use super::*;
 use crate::channel::{Channel, Kind, pair};
 use crate::encrypted::session::{receive_keys, serve};
 use crate::error::PeerFault;
+use crate::fixtures::{Frame, PATIENCE, against, is_blamed, small_model};
 use crate::handshake::{Request, next_request, welcome};
 use crate::{Client, Methods};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn small_model() -> Model {
-    let mut rng = Seed::from_bytes([170; 32]).stream();
-    let mut graph = Graph::new("image", &[1, 1, 2, 2]).unwrap();
-    let conv = graph.push("conv", linear(&mut rng, ConvShape::same([1, 2], [2, 2], 3)), &[0]).unwrap();
-    let square = graph.push("square", quadratic(&mut rng, 1), &[conv]).unwrap();
-    let flat = graph.push("flat", Op::Reshape(vec![1, 8]), &[square]).unwrap();
-    let dense = ConvShape { padding: [0; 4], ..ConvShape::same([8, 3], [1, 1], 1) };
-    graph.push("dense", linear(&mut rng, dense), &[flat]).unwrap();
-    model(&graph, &mut rng)
-}
-
-/// Runs `own` on one end of a connection whose other end sends these frames and reads nothing.
-fn against<T: Send>(
-    frames: &[(Kind, usize, Vec<u8>)],
-    own: impl FnOnce(&mut Channel) -> Result<T, ProtocolError> + Send,
-) -> Result<T, ProtocolError> {
-    let (left, right) = pair();
-    std::thread::scope(|scope| {
-        let own = scope.spawn(move || own(&mut Channel::new(left, PATIENCE)));
-        let mut peer = Channel::new(right, PATIENCE);
-        for (kind, layer, bytes) in frames {
-            // A receiver that has refused hangs up: what is left is not sent.
-            if peer.send(*kind, *layer, bytes).and_then(|()| peer.flush()).is_err() {
-                break;
-            }
-        }
-        // The peer listens to the end, so that nobody fails for want of a listener.
-        let result = own.join().expect("no panic");
-        drop(peer);
-        result
-    })
-}
-
-fn is_blamed<T>(result: &Result<T, ProtocolError>) -> bool {
-    matches!(result, Err(ProtocolError::Peer(_)))
+/// As many keys as the plan has rotations, for others.
+#[test]
+fn keys_for_other_rotations() {
+    let ready = Ready::new(&small_model(), Mode::Single).unwrap();
+    let plan = ready.plan();
+    let own = ClientKeys::new(plan, seed(1)).evaluation_keys(plan);
+    let rlwe = plan.params().rlwe();
+    let secret = he_core::rlwe::SecretKey::generate(rlwe, seed(2));
+    let steps = |turn: i64| -> Vec<i64> { plan.rotations().iter().map(|step| step + turn).collect() };
+    for (turn, right) in [(0, true), (1 << 9, false)] {
+        let galois = plan.params().galois_keys(&secret, &steps(turn), false, seed(3));
+        let keys = [own.public.to_bytes(), own.relin.to_bytes(rlwe), galois.to_bytes(rlwe)];
+        let frames: Vec<Frame> =
+            keys.into_iter().enumerate().map(|(at, key)| (Kind::Keys, at, key)).collect();
+        let result = against(&frames, |channel| receive_keys(channel, &ready));
+        assert!(if right { result.is_ok() } else { is_blamed(&result) }, "{:?}", result.err());
+    }
 }
 
 #[test]
@@ -58,7 +38,7 @@ fn keys_that_are_none() {
     let own = ClientKeys::new(plan, seed(1)).evaluation_keys(plan);
     let rlwe = plan.params().rlwe();
     let right = [own.public.to_bytes(), own.relin.to_bytes(rlwe), own.galois.to_bytes(rlwe)];
-    let frames = |keys: &[Vec<u8>]| -> Vec<(Kind, usize, Vec<u8>)> {
+    let frames = |keys: &[Vec<u8>]| -> Vec<Frame> {
         keys.iter().enumerate().map(|(at, key)| (Kind::Keys, at, key.clone())).collect()
     };
     assert!(against(&frames(&right), |channel| receive_keys(channel, &ready)).is_ok());

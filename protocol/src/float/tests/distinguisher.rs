@@ -15,7 +15,7 @@ use rand_core::Rng;
 
 use super::*;
 use crate::OutputMode;
-use crate::encrypted::tests::quadratic;
+use crate::fixtures::quadratic;
 use crate::float::client::{Bundle, ClientKeys};
 use crate::offline::construction::{client_keys, client_setup};
 use crate::offline::rho::Rho;

@@ -1,63 +1,18 @@
 //! Bytes of a peer that follows no rules: an error that blames it, and never a panic.
 
-use std::time::Duration;
-
-use conv_fast::ConvShape;
 use he_core::split::Epoch;
-use nn_merge::Graph;
 
 use super::*;
 use crate::channel::{Channel, Kind, pair};
-use crate::encrypted::tests::quadratic;
 use crate::error::PeerFault;
+use crate::fixtures::{Frame, PATIENCE, against, is_blamed, small_model};
 use crate::float::client::ClientKeys;
 use crate::float::server::ServerKeys;
 use crate::float::session::{prepare, receive_keys, run};
 use crate::handshake::{Request, next_request, welcome};
 use crate::report::Report;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const BITS: u32 = 10;
-
-/// A frame, and what it holds.
-type Frame = (Kind, usize, Vec<u8>);
-
-/// Two linear maps on 4 values, 8 between, 3 results.
-fn small_model() -> Model {
-    let mut rng = Seed::from_bytes([170; 32]).stream();
-    let mut graph = Graph::new("image", &[1, 1, 2, 2]).unwrap();
-    let conv = graph.push("conv", linear(&mut rng, ConvShape::same([1, 2], [2, 2], 3)), &[0]).unwrap();
-    let square = graph.push("square", quadratic(&mut rng, 1), &[conv]).unwrap();
-    let flat = graph.push("flat", Op::Reshape(vec![1, 8]), &[square]).unwrap();
-    let dense = ConvShape { padding: [0; 4], ..ConvShape::same([8, 3], [1, 1], 1) };
-    graph.push("dense", linear(&mut rng, dense), &[flat]).unwrap();
-    model(&graph, &mut rng)
-}
-
-/// Runs `own` on one end of a connection whose other end sends these frames and reads nothing.
-fn against<T: Send>(
-    frames: &[Frame],
-    own: impl FnOnce(&mut Channel) -> Result<T, ProtocolError> + Send,
-) -> Result<T, ProtocolError> {
-    let (left, right) = pair();
-    std::thread::scope(|scope| {
-        let own = scope.spawn(move || own(&mut Channel::new(left, PATIENCE)));
-        let mut peer = Channel::new(right, PATIENCE);
-        for (kind, layer, bytes) in frames {
-            // A receiver that has refused hangs up: what is left is not sent.
-            if peer.send(*kind, *layer, bytes).and_then(|()| peer.flush()).is_err() {
-                break;
-            }
-        }
-        let result = own.join().expect("no panic");
-        drop(peer);
-        result
-    })
-}
-
-fn is_blamed<T>(result: &Result<T, ProtocolError>) -> bool {
-    matches!(result, Err(ProtocolError::Peer(_)))
-}
 
 /// What is wrong in every way with a message of these bytes.
 fn spoilt(right: &[u8]) -> Vec<Vec<u8>> {

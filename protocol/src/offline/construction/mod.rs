@@ -48,7 +48,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::rho::Rho;
-use crate::error::{PeerFault, ProtocolError};
+use crate::error::{ProtocolError, caller, check_length};
 use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
 
@@ -427,10 +427,7 @@ pub fn prepared(
     geometry: &ConvGeometry,
     weights: &[i32],
 ) -> Result<Vec<PreparedConv>, ProtocolError> {
-    let limb = |q: &Modulus| {
-        PreparedConv::best(geometry.clone(), *q, weights, 1)
-            .map_err(|error| ProtocolError::Caller(error.to_string()))
-    };
+    let limb = |q: &Modulus| PreparedConv::best(geometry.clone(), *q, weights, 1).map_err(caller);
     params.moduli().iter().map(limb).collect()
 }
 
@@ -448,15 +445,7 @@ fn add_dither(params: &Params, mask: &mut Raw, ring_bits: u32, seed: &Seed) -> R
         .into_par_iter()
         .enumerate()
         .try_for_each(piece)
-        .map_err(|error: he_core::HeError| ProtocolError::Caller(error.to_string()))
-}
-
-fn check_length(what: &'static str, message: &[u8], expected: usize) -> Result<(), ProtocolError> {
-    if message.len() == expected {
-        return Ok(());
-    }
-    let (expected, got) = (expected as u64, message.len() as u64);
-    Err(PeerFault::Length { what, expected, got }.into())
+        .map_err(|error: he_core::HeError| caller(error))
 }
 
 /// Plan, keys and weights come from one session and one server; should they not, nothing may go on.

@@ -38,25 +38,22 @@ mod operations;
 pub mod scheme;
 
 use conv_fast::PackingCost;
-use he_core::ckks::{Ciphertext, Complex, LinearTransform, SeededCiphertext, WideSlots};
+use he_core::ckks::{Ciphertext, Diagonals, LinearTransform, WideSlots};
 use he_core::rlwe::{self, GaloisKeys, PublicKey, SecretKey};
 use he_core::seed::Seed;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use super::{SlotMasks, masks};
-use crate::error::{PeerFault, PeerResult, ProtocolError};
+use crate::error::{PeerResult, ProtocolError, caller};
 use crate::offline::rho::Rho;
 use crate::plan::{LinearPlan, Plan};
 use crate::raw::Raw;
-use crate::slots::SlotMap;
+use crate::slots::{SlotMap, pairs, row_product, wire};
 
 pub use operations::operations;
 use scheme::LayerScheme;
 pub use scheme::Scheme;
-
-/// Images that share a ciphertext: real and imaginary parts.
-const PAIR: usize = 2;
 
 /// The client's keys of a session.
 #[derive(Debug)]
@@ -125,28 +122,20 @@ pub fn server_setup(scheme: &Scheme, message: &[u8]) -> Result<ServerKeys, Proto
     let rlwe = scheme.he.rlwe();
     let (public, rotations) = message.split_at(scheme.public_bytes().min(message.len()));
     let public = PublicKey::from_bytes(rlwe, public).or_malformed("public key")?;
-    let rotations = GaloisKeys::from_bytes(rlwe, rotations).or_malformed("rotation keys")?;
-    if !rotations.exponents().eq(scheme.exponents.iter().copied()) {
-        let reason = "they are for other rotations than this network's".to_owned();
-        return Err(PeerFault::Malformed { what: "rotation keys", reason }.into());
-    }
+    let rotations = wire::rotation_keys(rlwe, rotations, &scheme.exponents)?;
     Ok(ServerKeys { public, rotations })
 }
 
 /// Bytes of the client's message for a layer.
 pub fn keys_bytes(plan: &Plan, scheme: &Scheme, layer: &LinearPlan) -> usize {
     let inputs = scheme.layer(layer).map_or(0, |own| own.input.ciphertexts());
-    pairs(plan) * inputs * scheme.input_bytes()
+    pairs::count(plan.images()) * inputs * scheme.input_bytes()
 }
 
 /// Bytes of the reply.
 pub fn replies_bytes(plan: &Plan, scheme: &Scheme, layer: &LinearPlan) -> usize {
     let outputs = scheme.layer(layer).map_or(0, |own| own.output.ciphertexts());
-    pairs(plan) * outputs * scheme.output_bytes()
-}
-
-fn pairs(plan: &Plan) -> usize {
-    plan.images().div_ceil(PAIR)
+    pairs::count(plan.images()) * outputs * scheme.output_bytes()
 }
 
 /// Client: its message for a layer, what it keeps, the masks of the slots.
@@ -169,25 +158,14 @@ pub fn client_keys(
     let turns = |sum: u64| ((sum << unused) as i64) as f64 / 64.0_f64.exp2();
     let ciphertext = |at: usize| {
         let (pair, input) = (at / inputs, at % inputs);
-        let mut slots = Zeroizing::new(vec![Complex::ZERO; own.input.slots()]);
-        for image in PAIR * pair..plan.images().min(PAIR * (pair + 1)) {
-            for element in 0..length {
-                let (ciphertext, first) = own.input.place(element);
-                if ciphertext == input {
-                    let value = turns(sums[image * length + element]);
-                    slots[first..]
-                        .iter_mut()
-                        .step_by(own.input.period())
-                        .for_each(|slot| if image % PAIR == 0 { slot.re = value } else { slot.im = value });
-                }
-            }
-        }
+        let value = |image: usize, element: usize| turns(sums[image * length + element]);
+        let slots = pairs::fill(&own.input, plan.images(), at, value);
         let plaintext =
             scheme.he.encode_wide(&slots, scheme.he.limbs(), &scheme.mask_scale).map_err(caller)?;
         let seed = seed.fork("encrypted mask", &[pair as u64, input as u64]);
         Ok(scheme.he.encrypt(&keys.secret, &plaintext, seed).as_rlwe().to_bytes(scheme.he.rlwe()))
     };
-    let count = pairs(plan) * inputs;
+    let count = pairs::count(plan.images()) * inputs;
     let parts: Vec<Vec<u8>> =
         (0..count).into_par_iter().map(ciphertext).collect::<Result<_, ProtocolError>>()?;
     let (_, slots) = masks::lifted(plan, layer, masks::sums(plan, layer, rho));
@@ -214,21 +192,11 @@ impl Matrix {
         }
         let weights: Zeroizing<Vec<f64>> = Zeroizing::new(weights.iter().map(|&w| f64::from(w)).collect());
         let map = SlotMap::new(layer.geometry(), &weights, &own.input, &own.output)?;
-        let prepared = |at: usize| {
-            let (output, input) = (at / own.input.ciphertexts(), at % own.input.ciphertexts());
-            map.matrix(output, input)
-                .map(|diagonals| {
-                    let limbs = scheme.he.limbs();
-                    let steps = scheme.baby_steps;
-                    scheme
-                        .he
-                        .linear_transform_wide(diagonals, limbs, &scheme.weight_scale, steps)
-                        .map_err(caller)
-                })
-                .transpose()
+        let (limbs, scale) = (scheme.he.limbs(), &scheme.weight_scale);
+        let encode = |diagonals: &Diagonals| {
+            scheme.he.linear_transform_wide(diagonals, limbs, scale, scheme.baby_steps)
         };
-        let count = own.input.ciphertexts() * own.output.ciphertexts();
-        (0..count).map(prepared).collect::<Result<_, _>>().map(Self)
+        map.encoded(encode).map(Self).map_err(caller)
     }
 }
 
@@ -247,13 +215,7 @@ pub fn server_reply(
 ) -> Result<(Vec<u8>, Raw), ProtocolError> {
     let own = scheme.layer(layer)?;
     let he = &scheme.he;
-    let read = |bytes: &[u8]| {
-        let inner = rlwe::SeededCiphertext::from_bytes(he.rlwe(), bytes).or_malformed("encrypted masks")?;
-        let seeded = SeededCiphertext::from_rlwe(he, inner, he.scale()).or_malformed("encrypted masks")?;
-        Ok(seeded.expand(he))
-    };
-    let masks: Vec<Ciphertext> =
-        message.par_chunks(scheme.input_bytes()).map(read).collect::<Result<_, ProtocolError>>()?;
+    let masks = wire::seeded(he, message, he.scale(), "encrypted masks")?;
     let (inputs, outputs) = (own.input.ciphertexts(), own.output.ciphertexts());
     let reply = |at: usize| {
         let (pair, output) = (at / outputs, at % outputs);
@@ -266,7 +228,7 @@ pub fn server_reply(
             he.share(&product, &own.noise, &scheme::MASKING, &keys.public, own.step, seed).map_err(caller)?;
         Ok((sent.as_rlwe().to_bytes(he.rlwe()), share))
     };
-    let count = pairs(plan) * outputs;
+    let count = pairs::count(plan.images()) * outputs;
     let (replies, shares): (Vec<Vec<u8>>, Vec<WideSlots>) =
         (0..count).into_par_iter().map(reply).collect::<Result<Vec<_>, ProtocolError>>()?.into_iter().unzip();
     Ok((replies.concat(), lifted(plan, layer, own, &shares)))
@@ -282,15 +244,7 @@ fn multiply(
     seed: &Seed,
 ) -> Result<Ciphertext, ProtocolError> {
     let he = &scheme.he;
-    let mut sum: Option<Ciphertext> = None;
-    for (mask, matrix) in masks.iter().zip(row) {
-        let Some(matrix) = matrix else { continue };
-        let product = he.transform(mask, matrix, &keys.rotations).map_err(caller)?;
-        match &mut sum {
-            Some(sum) => sum.add(&product).map_err(caller)?,
-            None => sum = Some(product),
-        }
-    }
+    let sum = row_product(row, masks, |mask, matrix| he.transform(mask, matrix, &keys.rotations))?;
     let mut sum = match sum {
         Some(sum) => sum,
         // Weights that are all zero: an encryption of nothing, so that the reply tells nothing of it.
@@ -331,37 +285,27 @@ fn open(
     keys: &ClientKeys,
     bytes: &[u8],
 ) -> Result<WideSlots, ProtocolError> {
-    const WHAT: &str = "encrypted shares";
-    let inner = rlwe::Ciphertext::from_bytes(scheme.he.rlwe(), bytes).or_malformed(WHAT)?;
-    if inner.limbs() != scheme.last_limbs || inner.degree() != 1 {
-        let reason = format!("{} limbs of degree {}", inner.limbs(), inner.degree());
-        return Err(PeerFault::Malformed { what: WHAT, reason }.into());
-    }
-    let ciphertext = Ciphertext::from_rlwe(&scheme.he, inner, scheme.he.scale()).or_malformed(WHAT)?;
-    scheme.he.open_share(&keys.secret, &ciphertext, own.step).map_err(caller)
+    let (he, limbs) = (&scheme.he, scheme.last_limbs);
+    let ciphertext = wire::ciphertext(he, bytes, limbs, he.scale(), "encrypted shares")?;
+    he.open_share(&keys.secret, &ciphertext, own.step).map_err(caller)
 }
 
 /// A party's slots, in steps of 2^-u turns, as its share in Z_q: parts added up, whole turns dropped, lifted.
 fn lifted(plan: &Plan, layer: &LinearPlan, own: &LayerScheme, slots: &[WideSlots]) -> Raw {
-    let (length, outputs) = (layer.geometry().output_len(), own.output.ciphertexts());
+    let length = layer.geometry().output_len();
     let turn = (1_u128 << own.fraction_bits) - 1;
     let mut values = Zeroizing::new(vec![0; plan.images() * length]);
     values.par_chunks_mut(length.max(1)).enumerate().for_each(|(image, values)| {
         for (element, value) in values.iter_mut().enumerate() {
-            let (ciphertext, first) = own.output.place(element);
-            let slots = &slots[image / PAIR * outputs + ciphertext];
-            let slots = if image % PAIR == 0 { slots.re() } else { slots.im() };
+            let (ciphertext, first) = pairs::place(&own.output, image, element);
+            let slots = &slots[ciphertext];
+            let slots = if pairs::is_real(image) { slots.re() } else { slots.im() };
             let parts = slots[first..].iter().step_by(own.output.period()).take(own.parts);
             let sum = parts.fold(0_i128, |sum, part| sum.wrapping_add(*part));
             *value = (sum as u128 & turn) as u64;
         }
     });
     Raw::up(plan.params(), &values, own.fraction_bits)
-}
-
-/// What cannot happen with sizes that the scheme has checked.
-fn caller(error: he_core::HeError) -> ProtocolError {
-    ProtocolError::Caller(error.to_string())
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::pairs;
 use super::scheme::Scheme;
 use crate::error::ProtocolError;
 use crate::offline::construction::Operations;
 use crate::plan::{LinearPlan, Plan};
+use crate::slots::pairs;
 
 /// The server's operations for one layer of one bundle.
 ///
@@ -22,7 +22,7 @@ pub fn operations(plan: &Plan, scheme: &Scheme, layer: &LinearPlan) -> Result<Op
     };
     let results: Operations = own.distances.chunks(inputs).map(result).sum();
     let levels = scheme.he.limbs() - scheme.last_limbs;
-    Ok(Operations { received: inputs, levels, ..results }.times(pairs(plan)))
+    Ok(Operations { received: inputs, levels, ..results }.times(pairs::count(plan.images())))
 }
 
 /// Baby steps and giant steps of one matrix.

@@ -32,7 +32,7 @@ use he_core::security::cap;
 use nn_merge::fixed_point::result_bits;
 use nn_merge::model::{Manifest, Model, NodeSpec, OpSpec, limits};
 
-use crate::error::ProtocolError;
+use crate::error::{ProtocolError, caller};
 use crate::offline::construction::RingFacts;
 use crate::plan::LinearPlan;
 use crate::slots::{SlotLayout, products};
@@ -215,7 +215,7 @@ impl Scheme {
     /// # Errors
     /// [`ProtocolError::Caller`] for a layer of another network.
     pub fn log2_distance(&self, layer: &LinearPlan) -> Result<f64, ProtocolError> {
-        MASKING.log2_distance(&self.layer(layer)?.noise).map_err(super::caller)
+        MASKING.log2_distance(&self.layer(layer)?.noise).map_err(caller)
     }
 
     pub(super) fn layer(&self, layer: &LinearPlan) -> Result<&LayerScheme, ProtocolError> {
@@ -374,7 +374,7 @@ fn kept(degree: usize, primes: &[u32], special: u32, scale: u32) -> Result<ckks:
     let made = RlweLiteral::from_bits(degree, primes, &[special])
         .and_then(|literal| RlweParams::new(&literal))
         .and_then(|rlwe| ckks::Params::new(rlwe, f64::from(scale).exp2()))
-        .map_err(super::caller)?;
+        .map_err(caller)?;
     if rings.len() == KEPT {
         rings.remove(0);
     }

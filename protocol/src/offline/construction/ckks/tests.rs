@@ -213,13 +213,7 @@ fn what_the_client_decrypts_is_uniform_and_without_the_mask_it_is_the_product() 
     assert!(masked < 60.0, "{masked}");
 
     // The same with the share's mask left out: products as they come from the matrix.
-    let masks: Vec<Ciphertext> = message
-        .chunks(scheme.input_bytes())
-        .map(|bytes| {
-            let inner = rlwe::SeededCiphertext::from_bytes(scheme.he.rlwe(), bytes).unwrap();
-            SeededCiphertext::from_rlwe(&scheme.he, inner, scheme.he.scale()).unwrap().expand(&scheme.he)
-        })
-        .collect();
+    let masks = wire::seeded(&scheme.he, &message, scheme.he.scale(), "encrypted masks").unwrap();
     let inputs = own.input.ciphertexts();
     let bare: Vec<WideSlots> = (0..own.output.ciphertexts())
         .map(|output| {
