@@ -71,7 +71,6 @@ impl<W: Word> Call<'_, W> {
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn sums<const D: usize, const M: usize>(&self, pieces: &[Piece]) {
-        let plane = self.plane;
         let outputs = self.weights.chunks_exact(M * self.offsets.len()).zip(self.start.chunks_exact(M * D));
         for (panel, (weights, start)) in outputs.take(self.panels).enumerate() {
             let out = self.out.wrapping_add(panel * M * self.out_plane);
