@@ -18,6 +18,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A frame, and what it holds.
 pub(crate) type Frame = (Kind, usize, Vec<u8>);
 
+/// Randomness of the system, printed.
+pub(crate) fn fresh_seed() -> Seed {
+    let mut stream = Seed::from_os().unwrap().stream();
+    let mut bytes = [0; 32];
+    stream.fill_bytes(&mut bytes);
+    println!("seed {bytes:?}");
+    Seed::from_bytes(bytes)
+}
+
 /// A number in (-1, 1).
 pub(crate) fn number(rng: &mut impl Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 * (-52_f64).exp2() - 1.0

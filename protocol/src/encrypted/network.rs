@@ -31,6 +31,11 @@ pub const BOUND: f64 = GAIN / 2.0;
 /// Most products of a map into which others were folded.
 const MOST_FOLDED: usize = 1 << 24;
 
+/// Most products of all layers, padding counted.
+const MOST_PRODUCTS: u64 = 1 << 30;
+/// Most weights of all layers.
+const MOST_WEIGHTS: usize = 1 << 26;
+
 /// The public half: the linear maps' shapes, each but the last followed by a square.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shapes {
@@ -68,14 +73,17 @@ impl Shapes {
     /// The shapes of a manifest.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor a square.
+    /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor a square; for more than 2^30 products or
+    /// 2^26 weights.
     pub fn new(manifest: &Manifest) -> Result<Self, ProtocolError> {
         let layer = |step: Step<'_>| match step {
             Step::Linear { geometry, .. } => Some(geometry),
             Step::Shift { .. } | Step::Square { .. } => None,
         };
         let input = [manifest.input.channels, manifest.input.height, manifest.input.width];
-        Ok(Self { input, layers: steps(manifest)?.into_iter().filter_map(layer).collect() })
+        let layers: Vec<ConvGeometry> = steps(manifest)?.into_iter().filter_map(layer).collect();
+        bounded(&layers)?;
+        Ok(Self { input, layers })
     }
 
     /// Squares, element by element, along the way.
@@ -95,6 +103,19 @@ impl Shapes {
     pub fn input_len(&self) -> usize {
         self.input.iter().product()
     }
+}
+
+/// A manifest of a few bytes must not keep its reader busy: planning looks at every product once.
+pub(super) fn bounded(layers: &[ConvGeometry]) -> Result<(), ProtocolError> {
+    let products = layers.iter().map(ConvGeometry::macs).fold(0, u64::saturating_add);
+    let weights = layers.iter().map(ConvGeometry::weights_len).fold(0, usize::saturating_add);
+    if products > MOST_PRODUCTS || weights > MOST_WEIGHTS {
+        return Err(ProtocolError::Caller(format!(
+            "the network has {products} products and {weights} weights, of which this takes {MOST_PRODUCTS} and \
+             {MOST_WEIGHTS}"
+        )));
+    }
+    Ok(())
 }
 
 impl Network {

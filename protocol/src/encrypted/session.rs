@@ -120,8 +120,11 @@ impl Ready {
                 evaluator.evaluate(&mut take, &keys.relin, progress)?
             }
         };
+        let last = self.plan.layouts().last();
+        let copies = last.map_or(1, |layout| layout.slots() / layout.period());
         for (at, answer) in answers.iter_mut().enumerate() {
-            hide::hide(params, &keys.public, answer, seed.fork("encrypted: answer", &[at as u64]))?;
+            let seed = seed.fork("encrypted: answer", &[at as u64]);
+            hide::hide(params, &keys.public, answer, copies, seed)?;
         }
         Ok(answers)
     }

@@ -8,6 +8,7 @@ use nn_merge::Model;
 use nn_merge::evaluate::run_f64;
 use nn_merge::graph::{Function, Op};
 
+use super::network::bounded;
 use super::session::Ready;
 use super::*;
 use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
@@ -186,9 +187,33 @@ fn networks_and_policies_that_are_refused() {
     assert!(
         matches!(result, Err(ProtocolError::Refused(refusal)) if refusal.reason.contains("at most 1 images"))
     );
+    // A batch counts as what it has room for.
+    for (quota, served) in [(8191, false), (8192, true)] {
+        let server = self::server(polynomial.clone(), Policy { quota, ..allowed() });
+        let (result, _) = in_process(&server, seed(5), seed(6), |client| {
+            let mut session = client.encrypted(Mode::Batch)?;
+            assert_eq!(session.plan().most_images(), 8192);
+            session.classify(&image, &mut |_, _| ()).map(drop)
+        });
+        assert_eq!(result.is_ok(), served, "{quota}: {:?}", result.err());
+    }
     let poor = self::server(polynomial, Policy { memory: 1 << 20, ..allowed() });
     let (result, _) = in_process(&poor, seed(5), seed(6), |client| client.encrypted(Mode::Batch).map(drop));
     assert!(matches!(result, Err(ProtocolError::Refused(refusal)) if refusal.reason.contains("MB")));
+}
+
+/// Shapes of a few bytes that would keep their reader busy for hours.
+#[test]
+fn networks_of_too_many_products_are_refused() {
+    let most = [(4000, 2048, 1), (30, 500, 256), (4000, 2000, 16)];
+    for ((kernel, padding, outputs), fits) in
+        most.map(|s| (s, false)).into_iter().chain([((30, 500, 1), true)])
+    {
+        let shape = ConvShape { padding: [padding; 4], ..ConvShape::same([1, outputs], [1, 1], 1) };
+        let geometry = ConvGeometry::new(ConvShape { kernel: [kernel; 2], ..shape }).unwrap();
+        let result = bounded(std::slice::from_ref(&geometry));
+        assert_eq!(result.is_ok(), fits, "{kernel}: {result:?}");
+    }
 }
 
 /// Prepared weights count once, as many bytes as they have; who comes when there is no room is told so and may come again.

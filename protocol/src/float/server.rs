@@ -11,7 +11,8 @@
 //! element, where a small tensor is repeated in the slots, have one mask: two masks would say twice as much.
 //!
 //! **Reach.** What a result can be as large as, in units of the largest mask: the largest Σ\|w\| of a row, or 5 sqrt(Σ w²) if
-//! that is less. By Hoeffding's bound for sums of uniform masks it is exceeded with probability 2 exp(-75/2) < 2^-52.
+//! that is less. A uniform mask in ±M is sub-Gaussian with variance M²/3 (sinh x / x ≤
+//! exp(x²/6)), so that it is exceeded with probability 2 exp(-75/2) < 2^-52.
 
 use std::sync::Arc;
 

@@ -86,7 +86,9 @@ impl Server {
                             format!("{images} images were asked for, this mode takes 1 to {most} at once");
                         return Err(channel.refuse(Refusal { code: RefusalCode::Limit, reason }));
                     }
-                    self.charge(channel, who, images)?;
+                    // Every slot of a batch is answered, whatever the client says it filled.
+                    let charged = if ready.plan().mode() == Mode::Batch { most } else { images };
+                    self.charge(channel, who, charged)?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let start = Start::now(channel);

@@ -38,7 +38,12 @@ impl Materials {
         layer: &LinearPlan,
         weights: &[i32],
     ) -> Result<Arc<Material>, ProtocolError> {
-        let key = (plan.preprocessing(), layer.tiling.tile().clone(), layer.packing().layout());
+        // Slots are laid out by the layer alone: one matrix for bundles of all sizes.
+        let layout = match plan.preprocessing() {
+            Preprocessing::Ckks => Layout { images: 1, channels: 1, outputs: 1, split_stride: false },
+            _ => layer.packing().layout(),
+        };
+        let key = (plan.preprocessing(), layer.tiling.tile().clone(), layout);
         self.layers.get(layer.node, key, || {
             let prepare =
                 |geometry: &ConvGeometry| self.prepared(plan.params(), layer.node, geometry, weights);

@@ -254,7 +254,7 @@ impl Server {
         let (session, mode) = (session(&nonces, &self.digest, &self.epoch, &terms), terms.mode);
 
         let (mut transfers, mut own, mut plan) = (None, None::<Own<'_>>, None::<Arc<Plan>>);
-        let mut keys = None::<ServerKeys>;
+        let (mut keys, mut keys_place) = (None::<ServerKeys>, None::<Place<'_>>);
         let (mut bundles, mut images_run, mut probes) = (0u64, 0, 0);
         loop {
             channel.set_patience(self.policy.idle);
@@ -302,6 +302,11 @@ impl Server {
                     // One waiting bundle per session: what a client piles up it must ask us to keep.
                     drop(own.take());
                     let place = self.reserve(channel, &current)?;
+                    if keys_place.is_none() {
+                        let bytes = current.scheme().server_key_bytes();
+                        let held = self.hold_bytes("keys of this session", bytes);
+                        keys_place = Some(held.map_err(|refusal| channel.refuse(refusal))?);
+                    }
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let materials = self.materials(&current)?;

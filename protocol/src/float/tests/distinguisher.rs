@@ -15,20 +15,13 @@ use rand_core::Rng;
 
 use super::*;
 use crate::OutputMode;
-use crate::fixtures::quadratic;
+use crate::fixtures::{fresh_seed, quadratic};
 use crate::float::client::{Bundle, ClientKeys};
 use crate::offline::construction::{client_keys, client_setup};
 use crate::offline::rho::Rho;
 
 /// Deviations beyond which chance is not believed.
 const LIMIT: f64 = 4.9;
-
-fn fresh_seed() -> Seed {
-    let mut bytes = [0; 32];
-    Seed::from_os().unwrap().stream().fill_bytes(&mut bytes);
-    println!("seed {bytes:?}");
-    Seed::from_bytes(bytes)
-}
 
 /// Whether a message is said to be of an image of largest values `most`, under masks in ±`mask`.
 fn is_bright(values: &[f64], most: f64, mask: f64) -> bool {

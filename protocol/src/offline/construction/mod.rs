@@ -197,6 +197,13 @@ impl Scheme {
             Self::Ckks(scheme) => scheme.setup_bytes(),
         }
     }
+
+    /// At least the bytes of [`ServerKeys`]: the message has one half of each key in primes of 32 bits and more, memory has both
+    /// in words of 64.
+    #[must_use]
+    pub fn server_key_bytes(&self) -> usize {
+        4 * self.setup_bytes()
+    }
 }
 
 /// The client's keys of a session.

@@ -47,6 +47,8 @@ const EXTRA_BITS: u32 = 6;
 const MOST_ERROR: f64 = 1.5 + 1.0 / 1024.0;
 /// Most products of a network, whose distances are listed one by one.
 const MOST_PRODUCTS: u64 = 1 << 24;
+/// Most slots of all pairs of a layer's ciphertexts: what looking for diagonals may allocate, in bytes.
+const MOST_PLACES: usize = 1 << 26;
 /// Bits of primes that the fastest transform serves.
 const FAST_BITS: f64 = 49.0;
 /// What a giant step costs in baby steps, and a key in rotations.
@@ -263,6 +265,10 @@ fn shapes(manifest: &Manifest, slots: usize) -> Result<Vec<Shape>, ProtocolError
         };
         let output = input.after(geometry, true)?;
         let parts = (input.period() / output.period()).max(1);
+        let places = input.ciphertexts().saturating_mul(output.ciphertexts()).saturating_mul(slots);
+        if places > MOST_PLACES {
+            return Err(too_much(&spec.name, "its ciphertexts meet in too many pairs"));
+        }
         let distances = distances(geometry, &input, &output);
         let fraction_bits = finest + parts.trailing_zeros();
         let name = spec.name.clone();

@@ -325,6 +325,14 @@ fn what_is_too_much_is_refused_in_one_sentence() {
             other => panic!("{other:?}"),
         }
     }
+    // A small manifest whose ciphertexts meet in 2^16 pairs.
+    let mut rng = seed.fork("pairs", &[]).stream();
+    let mut net = Sketch::new(Profile::Tiny, [256, 64, 64], 24, 10.0, &mut rng);
+    let first = net.conv(0, Conv { groups: 256, ..Conv::plain(256, [1, 1]) }).unwrap();
+    let relu = net.relu(first).unwrap();
+    let last = net.conv(relu, Conv { stride: [64, 64], ..Conv::plain(10, [1, 1]) }).unwrap();
+    let error = self::plan(&net.finish(last).unwrap(), 1).unwrap_err();
+    assert!(matches!(&error, ProtocolError::Caller(reason) if reason.contains("pairs")), "{error:?}");
 }
 
 /// A layer so wide that encodings in doubles would not be right to the last bit of its shares: thousands of slots in parts,
