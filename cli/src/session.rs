@@ -12,7 +12,7 @@ use protocol::channel::{TcpOptions, connect};
 use protocol::offline::ClientBundle;
 use protocol::plan::MAX_IMAGES;
 use protocol::report::Report;
-use protocol::session::Ready;
+use protocol::session::{Greeted, Ready};
 use protocol::store::Store;
 use protocol::{Client, Output, OutputMode, ProtocolError, Seed};
 
@@ -107,22 +107,31 @@ pub(crate) fn quantised(manifest: &Manifest, images: &[Image]) -> Result<Vec<Vec
     images.iter().map(one).collect()
 }
 
+/// Connects to a server, as every session begins.
+///
+/// # Errors
+/// No such server, or one of another version.
+pub(crate) fn dial(address: &str, methods: &MethodFlags) -> Result<Client<Greeted>, Failure> {
+    let address = checked_address(address).map_err(Failure::Usage)?;
+    let failed = |source| Failure::session(address, source);
+    let seed = fresh_seed()?;
+    let options = TcpOptions { link: methods.link, ..TcpOptions::default() };
+    let channel = connect(address, options).map_err(failed)?;
+    Client::connect(channel, seed).map_err(failed)
+}
+
 impl Session {
     /// Connects and agrees on the output and the methods.
     ///
     /// # Errors
     /// No such server, a refusal, another version, more labels than the model has classes.
     pub(crate) fn open(address: &str, output: OutputFlags, methods: &MethodFlags) -> Result<Self, Failure> {
-        let address = checked_address(address).map_err(Failure::Usage)?.to_owned();
-        let failed = |source| Failure::session(&address, source);
-        let seed = fresh_seed()?;
-        let options = TcpOptions { link: methods.link, ..TcpOptions::default() };
-        let channel = connect(&address, options).map_err(failed)?;
-        let client = Client::connect(channel, seed).map_err(failed)?;
+        let client = dial(address, methods)?;
         output.check(client.manifest().classes())?;
+        let failed = |source| Failure::session(address, source);
         let client = client.agree_on(methods.options(output)).map_err(failed)?;
         tracing::debug!(model = %client.manifest().name, terms = ?client.terms(), "agreed with {address}");
-        Ok(Self { client, address, methods: *methods, steps: Steps::default() })
+        Ok(Self { client, address: address.to_owned(), methods: *methods, steps: Steps::default() })
     }
 
     /// The server's public manifest.

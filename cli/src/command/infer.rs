@@ -6,13 +6,14 @@
 mod encrypted;
 mod float;
 
+use nn_merge::model::Manifest;
 use protocol::OutputMode;
 use protocol::report::{Report, Row, peak_memory_bytes};
 use serde::Serialize;
 
 use crate::args::{ArithmeticName, Infer, ModeName};
 use crate::error::Failure;
-use crate::images::{Image, read, read_labels};
+use crate::images::{Image, Wanted, read, read_labels};
 use crate::output::{Console, StageCost, Stages, counted, hex, layer_table, print, print_json, stage_table};
 use crate::progress::Progress;
 use crate::session::{Answers, Session, bundles, quantised, wanted};
@@ -106,13 +107,9 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         return encrypted::run(arguments, console);
     }
     let mut session = Session::open(&arguments.connect, arguments.output, &arguments.methods)?;
-    let want = wanted(&session.manifest().input);
-    let images = read(&arguments.images, want, arguments.first, arguments.count)?;
-    let expected = match &arguments.labels {
-        Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
-        None => None,
-    };
-    let inputs = quantised(session.manifest(), &images)?;
+    let examples = Examples::read(arguments, session.manifest())?;
+    let images = &examples.images;
+    let inputs = quantised(session.manifest(), images)?;
     let answers = match &arguments.pool {
         Some(pool) => {
             let progress = Progress::new(console, arguments.json, 100);
@@ -130,7 +127,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         None => session.agreed(),
     };
     let report = session.finish()?;
-    let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
+    let results = examples.results(&answers);
     if arguments.json {
         let stages = Stages::of(&report);
         return print_json(&Document {
@@ -159,17 +156,53 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             layers: report.rows(),
         });
     }
-    let mut text = results.text(want.height, want.width, console);
+    let mut text = results.text(examples.want.height, examples.want.width, console);
     if !console.quiet {
         text.push_str(&costs(&report, images.len()));
-        if let Some(link) = arguments.methods.link {
-            text.push_str(&format!("{}\n", modelled("what this client sends goes", link)));
-        }
+        text.push_str(&link(arguments));
         if console.verbose > 0 {
             text.push_str(&format!("\n{}\n\n{}\n", terms.table(), layer_table(&report)));
         }
     }
     print(&text)
+}
+
+/// Images as the network wants them, and the labels that are expected of it.
+struct Examples {
+    want: Wanted,
+    images: Vec<Image>,
+    expected: Option<Vec<usize>>,
+}
+
+impl Examples {
+    /// Reads the files that were named.
+    ///
+    /// # Errors
+    /// Files that can't be used.
+    fn read(arguments: &Infer, manifest: &Manifest) -> Result<Self, Failure> {
+        let want = wanted(&manifest.input);
+        let images = read(&arguments.images, want, arguments.first, arguments.count)?;
+        let expected = match &arguments.labels {
+            Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
+            None => None,
+        };
+        Ok(Self { want, images, expected })
+    }
+
+    fn results<'a>(&'a self, answers: &'a Answers) -> Results<'a> {
+        Results { images: &self.images, answers, expected: self.expected.as_deref() }
+    }
+}
+
+/// The line on a slower link that was modelled, if one was.
+fn link(arguments: &Infer) -> String {
+    let line = |link| format!("{}\n", modelled("what this client sends goes", link));
+    arguments.methods.link.map_or_else(String::new, line)
+}
+
+/// The first flag that was given of some, or of those that are about preparing.
+fn first_given(arguments: &Infer, given: &[(bool, &'static str)]) -> Option<&'static str> {
+    given.iter().find_map(|&(is_given, flag)| is_given.then_some(flag)).or(arguments.methods.of_preparing())
 }
 
 fn costs(report: &Report, images: usize) -> String {

@@ -19,12 +19,10 @@
 //! of one prime whose scale leaves room for a value of 1/2. Hostile keys or ciphertexts give wrong answers to their owner,
 //! in the same time; nothing of the server's is decided by them.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use he_core::Seed;
 use he_core::ckks::{Ciphertext, SeededCiphertext};
-use he_core::galois::rotation;
 use he_core::rlwe::{PublicKey, RelinKey};
 use nn_merge::model::{Manifest, Model};
 use serde::Serialize;
@@ -151,9 +149,8 @@ pub(crate) fn receive_keys(channel: &mut Channel, ready: &Ready) -> Result<Evalu
     let relin = RelinKey::from_bytes(rlwe, &relin).or_malformed("relinearisation key")?;
     let cap = plan.message_cap(plan.rotations().len() * plan.digits(), all) + 64 * plan.rotations().len();
     let galois = channel.receive_up_to_at(Kind::Keys, 2, cap)?;
-    let exponents: BTreeSet<usize> =
-        plan.rotations().iter().map(|&step| rotation(plan.params().n(), step)).collect();
-    let galois = wire::rotation_keys(rlwe, &galois, &Vec::from_iter(exponents))?;
+    let exponents = wire::exponents(plan.params().n(), plan.rotations().iter().copied());
+    let galois = wire::rotation_keys(rlwe, &galois, &exponents)?;
     Ok(EvaluationKeys { public, relin, galois })
 }
 

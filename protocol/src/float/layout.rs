@@ -12,12 +12,12 @@
 use std::collections::BTreeSet;
 
 use he_core::ckks::Params;
-use he_core::galois::rotation;
 use he_core::rlwe::{self, GaloisKeys, RlweLiteral, RlweParams};
 
 use super::plan::MASK_SCALE;
 use crate::encrypted::network::Shapes;
 use crate::error::{ProtocolError, caller};
+use crate::slots::wire::exponents;
 use crate::slots::{SlotLayout, distances, rotation_steps};
 
 /// Most linear maps.
@@ -77,13 +77,12 @@ impl Layouts {
             rotations.extend(own);
             layers.push(LayerLayout { input, output, baby_steps });
         }
-        let exponents: BTreeSet<usize> = rotations.iter().map(|&step| rotation(params.n(), step)).collect();
         Ok(Self {
             shapes: shapes.clone(),
+            exponents: exponents(params.n(), rotations.iter().copied()),
             params,
             layers,
             rotations: rotations.into_iter().collect(),
-            exponents: exponents.into_iter().collect(),
         })
     }
 

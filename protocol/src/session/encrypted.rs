@@ -68,7 +68,7 @@ impl Server {
             Err(refusal) => return Err(channel.refuse(refusal)),
         };
         let bytes = ready.plan().server_bytes();
-        let _place = self.hold_bytes("this evaluation", bytes).map_err(|refusal| channel.refuse(refusal))?;
+        let _place = self.hold_or_refuse(channel, "this evaluation", bytes)?;
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
         let start = Start::now(channel);
         let keys = receive_keys(channel, ready)?;

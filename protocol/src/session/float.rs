@@ -67,10 +67,7 @@ impl Server {
             }
         };
         tell(who, &plan);
-        let hold = |channel: &mut Channel, what, bytes| {
-            self.hold_bytes(what, bytes).map_err(|refusal| channel.refuse(refusal))
-        };
-        let _keys_place = hold(channel, "this session", plan.server_bytes(0))?;
+        let _keys_place = self.hold_or_refuse(channel, "this session", plan.server_bytes(0))?;
         report.add(Stage::Setup, "handshake", "handshake", &start, channel);
         let start = Start::now(channel);
         let keys = receive_keys(channel, ready)?;
@@ -85,7 +82,7 @@ impl Server {
                     self.check_quota(channel, who, images)?;
                     // One waiting bundle per session.
                     drop(waiting.take());
-                    let place = hold(channel, "this bundle", plan.server_bytes(images))?;
+                    let place = self.hold_or_refuse(channel, "this bundle", plan.server_bytes(images))?;
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let seed = seed.fork("float: bundle", &[bundles]);

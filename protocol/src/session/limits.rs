@@ -88,6 +88,16 @@ impl Server {
         (place, held)
     }
 
+    /// As [`Server::hold_bytes`]; the refusal is sent.
+    pub(super) fn hold_or_refuse(
+        &self,
+        channel: &mut Channel,
+        what: &str,
+        bytes: usize,
+    ) -> Result<Place<'_>, ProtocolError> {
+        self.hold_bytes(what, bytes).map_err(|refusal| channel.refuse(refusal))
+    }
+
     /// Counts bytes of the server's memory as held until the place is dropped; refuses what there is no room for.
     pub(super) fn hold_bytes(&self, what: &str, bytes: usize) -> Result<Place<'_>, Refusal> {
         let place = Place { held: &self.held, taken: [0, bytes] };

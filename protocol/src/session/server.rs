@@ -304,8 +304,7 @@ impl Server {
                     let place = self.reserve(channel, &current)?;
                     if keys_place.is_none() {
                         let bytes = current.scheme().server_key_bytes();
-                        let held = self.hold_bytes("keys of this session", bytes);
-                        keys_place = Some(held.map_err(|refusal| channel.refuse(refusal))?);
+                        keys_place = Some(self.hold_or_refuse(channel, "keys of this session", bytes)?);
                     }
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;

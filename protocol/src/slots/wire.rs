@@ -3,11 +3,20 @@
 //! `what` names the message in the error. Decoders of `he_core` refuse all but canonical forms; here it is levels, scales
 //! and rotations that are checked.
 
+use std::collections::BTreeSet;
+
 use he_core::ckks::{Ciphertext, Params, SeededCiphertext};
+use he_core::galois::rotation;
 use he_core::rlwe::{self, GaloisKeys, RlweParams};
 use rayon::prelude::*;
 
 use crate::error::{PeerResult, ProtocolError, malformed};
+
+/// The exponents of rotations by these steps in a ring of degree n, ascending: the order of their keys.
+pub(crate) fn exponents(n: usize, steps: impl IntoIterator<Item = i64>) -> Vec<usize> {
+    let all: BTreeSet<usize> = steps.into_iter().map(|step| rotation(n, step)).collect();
+    all.into_iter().collect()
+}
 
 /// Keys for the rotations with exactly these exponents, ascending.
 ///

@@ -4,21 +4,19 @@
 //! session.
 
 use nn_merge::model::Manifest;
-use protocol::channel::{TcpOptions, connect};
+use protocol::ProtocolError;
 use protocol::encrypted::{Encrypted, Mode, Timings};
 use protocol::report::peak_memory_bytes;
-use protocol::{Client, ProtocolError};
 use serde::Serialize;
 
-use super::Results;
-use crate::args::{Infer, checked_address};
+use super::{Examples, first_given, link};
+use crate::args::Infer;
 use crate::error::Failure;
-use crate::images::{Image, read, read_labels};
+use crate::images::Image;
 use crate::output::{Console, counted, hex, print, print_json};
 use crate::progress::Progress;
-use crate::session::{Answers, fresh_seed, network_input, quantised, wanted};
+use crate::session::{Answers, dial, network_input, quantised};
 use crate::terminal::{bytes, seconds, table};
-use crate::terms::modelled;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -51,19 +49,12 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
         )));
     }
     let mode = if arguments.batch { Mode::Batch } else { Mode::Single };
-    let address = checked_address(&arguments.connect).map_err(Failure::Usage)?;
-    let failed = |source: ProtocolError| Failure::session(address, source);
+    let failed = |source: ProtocolError| Failure::session(&arguments.connect, source);
     let progress = Progress::new(console, arguments.json, 1000);
-    let options = TcpOptions { link: arguments.methods.link, ..TcpOptions::default() };
-    let channel = connect(address, options).map_err(failed)?;
-    let client = Client::connect(channel, fresh_seed()?).map_err(failed)?;
-    let want = wanted(&client.manifest().input);
-    let images = read(&arguments.images, want, arguments.first, arguments.count)?;
-    let expected = match &arguments.labels {
-        Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
-        None => None,
-    };
-    let inputs = inputs(client.manifest(), &images)?;
+    let client = dial(&arguments.connect, &arguments.methods)?;
+    let examples = Examples::read(arguments, client.manifest())?;
+    let images = &examples.images;
+    let inputs = inputs(client.manifest(), images)?;
     progress.doing("making keys");
     let mut session = client.encrypted(mode).map_err(failed)?;
     progress.doing("inferring");
@@ -72,7 +63,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     let (manifest, digest, setup) = (session.manifest().clone(), *session.digest(), session.setup);
     let (degree, primes) = (session.plan().params().n(), session.plan().params().limbs());
     session.finish().map_err(failed)?;
-    let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
+    let results = examples.results(&answers);
     if arguments.json {
         return print_json(&Document {
             schema: "hushnet-infer-he/1",
@@ -91,12 +82,10 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             peak_memory_bytes: peak_memory_bytes(),
         });
     }
-    let mut text = results.text(want.height, want.width, console);
+    let mut text = results.text(examples.want.height, examples.want.width, console);
     if !console.quiet {
         text.push_str(&format!("\n{}\n", costs(&setup, &online, images.len())));
-        if let Some(link) = arguments.methods.link {
-            text.push_str(&format!("{}\n", modelled("what this client sends goes", link)));
-        }
+        text.push_str(&link(arguments));
     }
     print(&text)
 }
@@ -109,10 +98,7 @@ fn out_of_place(arguments: &Infer) -> Option<&'static str> {
         (arguments.output.logits, "--logits"),
         (arguments.output.top.is_some(), "--top"),
     ];
-    given
-        .into_iter()
-        .find_map(|(is_given, flag)| is_given.then_some(flag))
-        .or(arguments.methods.of_preparing())
+    first_given(arguments, &given)
 }
 
 /// Network inputs, checked as those of the other mode are.

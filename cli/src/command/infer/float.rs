@@ -3,22 +3,18 @@
 //! A warning goes to standard error whatever the flags say; the document names the arithmetic, that it is insecure, the mask
 //! bits, and the statistical distances that they come to.
 
-use protocol::Client;
 use protocol::ProtocolError;
-use protocol::channel::{TcpOptions, connect};
 use protocol::float::{DEFAULT_MASK_BITS, Distance, FloatSession, WARNING};
 use protocol::report::{Row, peak_memory_bytes};
 use serde::Serialize;
 
 use super::encrypted::inputs;
-use super::{Results, costs};
-use crate::args::{Infer, ModeName, checked_address};
+use super::{Examples, costs, first_given, link};
+use crate::args::{Infer, ModeName};
 use crate::error::Failure;
-use crate::images::{read, read_labels};
 use crate::output::{Console, StageCost, Stages, hex, layer_table, print, print_json};
 use crate::progress::Progress;
-use crate::session::{Answers, bundles, fresh_seed, wanted};
-use crate::terms::modelled;
+use crate::session::{Answers, bundles, dial};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -51,18 +47,11 @@ struct Document<'a> {
 pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     console.warning(WARNING);
     let mask_bits = arguments.mask_bits.unwrap_or(DEFAULT_MASK_BITS);
-    let address = checked_address(&arguments.connect).map_err(Failure::Usage)?;
-    let failed = |source: ProtocolError| Failure::session(address, source);
-    let options = TcpOptions { link: arguments.methods.link, ..TcpOptions::default() };
-    let channel = connect(address, options).map_err(failed)?;
-    let client = Client::connect(channel, fresh_seed()?).map_err(failed)?;
-    let want = wanted(&client.manifest().input);
-    let images = read(&arguments.images, want, arguments.first, arguments.count)?;
-    let expected = match &arguments.labels {
-        Some(path) => Some(read_labels(path, arguments.first, Some(images.len()))?),
-        None => None,
-    };
-    let inputs = inputs(client.manifest(), &images)?;
+    let failed = |source: ProtocolError| Failure::session(&arguments.connect, source);
+    let client = dial(&arguments.connect, &arguments.methods)?;
+    let examples = Examples::read(arguments, client.manifest())?;
+    let images = &examples.images;
+    let inputs = inputs(client.manifest(), images)?;
     let mut session = client.float(mask_bits).map_err(failed)?;
     let sizes = bundles(images.len(), arguments.bundle, session.most_images());
     let progress = Progress::new(console, arguments.json, 100 * sizes.len());
@@ -71,7 +60,7 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
     let (manifest, digest) = (session.manifest().clone(), *session.digest());
     let distance = session.plan().distance();
     let report = session.finish().map_err(failed)?;
-    let results = Results { images: &images, answers: &answers, expected: expected.as_deref() };
+    let results = examples.results(&answers);
     if arguments.json {
         let stages = Stages::of(&report);
         return print_json(&Document {
@@ -95,13 +84,11 @@ pub(super) fn run(arguments: &Infer, console: &Console) -> Result<(), Failure> {
             layers: report.rows(),
         });
     }
-    let mut text = results.text(want.height, want.width, console);
+    let mut text = results.text(examples.want.height, examples.want.width, console);
     if !console.quiet {
         text.push_str(&costs(&report, images.len()));
         text.push_str(&format!("\nINSECURE, masks of {mask_bits} bits: {distance}\n"));
-        if let Some(link) = arguments.methods.link {
-            text.push_str(&format!("{}\n", modelled("what this client sends goes", link)));
-        }
+        text.push_str(&link(arguments));
         if console.verbose > 0 {
             text.push_str(&format!("\n{}\n", layer_table(&report)));
         }
@@ -118,10 +105,7 @@ pub(super) fn out_of_place(arguments: &Infer) -> Option<&'static str> {
         (arguments.output.top.is_some(), "--top"),
         (arguments.methods.preprocessing.is_some(), "--preprocessing"),
     ];
-    given
-        .into_iter()
-        .find_map(|(is_given, flag)| is_given.then_some(flag))
-        .or(arguments.methods.of_preparing())
+    first_given(arguments, &given)
 }
 
 fn classify(

@@ -34,10 +34,10 @@ use core::arch::x86_64::*;
 
 use super::lanes::{
     Factor, Nodes, Prime, canonical, factor, factor_of, load, load_pairs, load_twice, nodes, prime, product,
-    splat, store, store_all, store_pairs, tame,
+    splat, store, store_pairs, tame,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, SPARSE, Tables};
-use super::{PART, chunks, pairs_of_quarters, quarters};
+use super::{PART, chunks, pairs_of_quarters, quarters_of_halves};
 
 /// In place; [0, q) natural order to [0, q) bit-reversed order.
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -138,11 +138,8 @@ fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context
 fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
     let top = factor(&pairs[1]);
     let nodes = [nodes(pairs, 2), nodes(pairs, 3)];
-    let (low, high) = words.split_at_mut(words.len() / 2);
-    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
-    let high = e.iter_mut().zip(f).zip(g).zip(h);
-    for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
-        let mut x = [[load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]];
+    for places in quarters_of_halves(words) {
+        let mut x = load_pairs(&places);
         let [low, high] = &mut x;
         for (x, y) in low.iter_mut().zip(high) {
             *x = _mm512_add_epi64(*x, context.bias);
@@ -153,8 +150,7 @@ fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: C
         } else {
             two_levels::<MODE, false>(&mut x, nodes, context);
         }
-        store_all([a, b, c, d], x[0]);
-        store_all([e, f, g, h], x[1]);
+        store_pairs(places, x);
     }
 }
 

@@ -105,9 +105,18 @@ fn quarters(words: &mut [u64]) -> [&mut [[u64; LANES]]; 4] {
     [a, b, c, d]
 }
 
-/// The four quarters of a part, two registers' worth of words of each at a time. Quarters have at least two: parts have 256
+/// The four quarters of a part, two places at a time. Quarters have at least two registers' worth of words: parts have 256
 /// words at least.
 fn pairs_of_quarters(words: &mut [u64]) -> impl Iterator<Item = lanes::Places<'_>> {
     let [a, b, c, d] = quarters(words).map(|quarter| quarter.as_chunks_mut::<2>().0);
-    a.iter_mut().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| [a, b, c, d])
+    a.iter_mut().zip(b).zip(c).zip(d).map(|((([a, e], [b, f]), [c, g]), [d, h])| [[a, b, c, d], [e, f, g, h]])
+}
+
+/// The four quarters of either half of a part, a place of each at a time.
+fn quarters_of_halves(words: &mut [u64]) -> impl Iterator<Item = lanes::Places<'_>> {
+    let (low, high) = words.split_at_mut(words.len() / 2);
+    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
+    let low = a.iter_mut().zip(b).zip(c).zip(d).map(|(((a, b), c), d)| [a, b, c, d]);
+    let high = e.iter_mut().zip(f).zip(g).zip(h).map(|(((e, f), g), h)| [e, f, g, h]);
+    low.zip(high).map(|(low, high)| [low, high])
 }

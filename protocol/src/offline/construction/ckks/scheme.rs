@@ -25,7 +25,6 @@ use std::sync::{Mutex, PoisonError};
 
 use conv_fast::ConvGeometry;
 use he_core::ckks::{self, Masking, NoiseEstimate};
-use he_core::galois::rotation;
 use he_core::rlwe::{RlweLiteral, RlweParams};
 use he_core::sample::ERROR_ETA;
 use he_core::security::cap;
@@ -35,7 +34,7 @@ use nn_merge::model::{Manifest, Model, NodeSpec, OpSpec, limits};
 use crate::error::{ProtocolError, caller};
 use crate::offline::construction::RingFacts;
 use crate::plan::LinearPlan;
-use crate::slots::{SlotLayout, products};
+use crate::slots::{SlotLayout, products, wire};
 
 /// How well replies are masked: each is within 2^-40 of a random polynomial.
 pub const MASKING: Masking = Masking { statistical_bits: 40, ciphertexts: 1 };
@@ -171,9 +170,8 @@ impl Scheme {
         }
         let steps = layers.values().flat_map(|layer| &layer.distances).flatten();
         let steps: BTreeSet<usize> = steps.flat_map(|&k| [k % baby_steps, k - k % baby_steps]).collect();
-        let exponents: BTreeSet<usize> =
-            steps.into_iter().filter(|&k| k > 0).map(|k| rotation(degree, k as i64)).collect();
-        let (most_weight, exponents) = (1 << weight_bits, exponents.into_iter().collect());
+        let exponents = wire::exponents(degree, steps.into_iter().filter(|&k| k > 0).map(|k| k as i64));
+        let most_weight = 1 << weight_bits;
         Ok(Self { he, last_limbs, mask_scale, weight_scale, most_weight, baby_steps, exponents, layers })
     }
 

@@ -11,6 +11,7 @@ use nn_merge::model::{LocalOp, Model, limits};
 use rand_core::Rng;
 
 use super::*;
+use crate::fixtures::fresh_seed;
 use crate::offline::construction::Preprocessing;
 use crate::plan::OutputMode;
 use crate::rounds::RoundChoice;
@@ -68,13 +69,6 @@ fn scheme(plan: &Plan) -> &Scheme {
     }
 }
 
-fn fresh() -> Seed {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).unwrap();
-    println!("seed {bytes:?}");
-    Seed::from_bytes(bytes)
-}
-
 /// All that one session needs.
 struct Session {
     model: Model,
@@ -127,7 +121,7 @@ fn turns(plan: &Plan, share: &Raw) -> Vec<u64> {
 
 #[test]
 fn shares_add_up_to_the_product_in_every_profile() {
-    let seed = fresh();
+    let seed = fresh_seed();
     for (profile, images) in zip(Profile::ALL, [3, 1, 2, 1]) {
         let parts = add_up(Session::new(dense(profile, &seed), images, &seed), images, &seed);
         assert!(parts > 1, "no layer comes in parts");
@@ -195,7 +189,7 @@ fn chi_square(values: impl Iterator<Item = u64>) -> f64 {
 
 #[test]
 fn what_the_client_decrypts_is_uniform_and_without_the_mask_it_is_the_product() {
-    let seed = fresh();
+    let seed = fresh_seed();
     let session = Session::new(convolutions(Profile::Tiny, &seed), 1, &seed);
     let (plan, scheme) = (&session.plan, session.scheme());
     let rho = Rho::new(plan, &seed.fork("rho", &[]));
@@ -231,7 +225,7 @@ fn what_the_client_decrypts_is_uniform_and_without_the_mask_it_is_the_product() 
 
 #[test]
 fn replies_are_made_anew_and_follow_from_their_seeds() {
-    let seed = fresh();
+    let seed = fresh_seed();
     let session = Session::new(convolutions(Profile::Tiny, &seed), 1, &seed);
     let (plan, scheme) = (&session.plan, session.scheme());
     let rho = Rho::new(plan, &seed);
@@ -260,7 +254,7 @@ fn replies_are_made_anew_and_follow_from_their_seeds() {
 
 #[test]
 fn bytes_of_a_peer_are_refused() {
-    let seed = fresh();
+    let seed = fresh_seed();
     let session = Session::new(convolutions(Profile::Tiny, &seed), 1, &seed);
     let (plan, scheme) = (&session.plan, session.scheme());
     let peer = |error: ProtocolError| assert!(matches!(error, ProtocolError::Peer(_)), "{error:?}");
@@ -302,7 +296,7 @@ fn bytes_of_a_peer_are_refused() {
 
 #[test]
 fn what_is_too_much_is_refused_in_one_sentence() {
-    let seed = fresh();
+    let seed = fresh_seed();
     let mut model = convolutions(Profile::Tiny, &seed);
     let plan = plan(&model, 1).unwrap();
     let layer = &plan.layers()[0];
@@ -339,7 +333,7 @@ fn what_is_too_much_is_refused_in_one_sentence() {
 /// as the first fully connected layer of a network for images has them.
 #[test]
 fn a_wide_fully_connected_layer_is_right_to_its_last_bit() {
-    let seed = fresh();
+    let seed = fresh_seed();
     let mut rng = seed.fork("wide", &[]).stream();
     let profile = Profile::Wide;
     let mut net = Sketch::new(profile, [16, 14, 14], limits(profile).max_width.min(26), 1e6, &mut rng);
