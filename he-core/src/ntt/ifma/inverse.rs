@@ -17,8 +17,8 @@
 //! start at different multiples of q. The levels of half-lengths 8 and below add their offsets.
 //!
 //! In DENSE no room is left for a bias. There the words of odd quarters, and within two levels the second pair's, are
-//! *negated*: of x and -y the sum is the difference, in [0, 2W), and the difference, in (-W, W), is the sum, which a table
-//! for signed words tames. Negating costs nothing either: a product has the factor -w, and a difference is taken the other
+//! *negated*: of x and -y the sum is the difference, in [0, 2W), and the difference, in (-W, W), is the sum, to which W, there a
+//! multiple of q, is added where it is negative. Negating costs nothing either: a product has the factor -w, and a difference is taken the other
 //! way round. The index of a factor says which: those of odd indices are negated in the tables, but for the last of all.
 //!
 //! Products are in [0, 2q); sums double their range, so some of them are tamed. With S for the sum and P for the product
@@ -39,10 +39,10 @@ use core::arch::x86_64::*;
 
 use super::lanes::{
     Factor, Nodes, Prime, factor, factor_of, finish, load, load_pairs, load_twice, nodes, prime, product,
-    splat, store, store_all, store_pairs, tame, tame_negated,
+    splat, store, store_pairs, tame, tame_negated, tame_signed,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, Role, SPARSE, Tables};
-use super::{PART, chunks, pairs_of_quarters, quarters};
+use super::{PART, chunks, pairs_of_quarters, quarters_of_halves};
 
 /// In place; [0, q) bit-reversed order to [0, q) natural order, divided by N.
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -58,15 +58,14 @@ pub(super) fn inverse(words: &mut [u64], tables: &Tables) {
 #[derive(Clone, Copy)]
 struct Context {
     prime: Prime,
-    /// For differences of values below W.
+    /// For differences of values below W; W itself in DENSE.
     first: __m512i,
     /// For differences of values below 2W.
     second: __m512i,
     /// By the role in the next two levels. Not for DENSE.
     roles: [Bias; 4],
-    /// Tables of [`tame`]: for values below 2W, and, for DENSE, for differences of values below W.
+    /// The table of [`tame`] for values below 2W.
     plain: __m512i,
-    signed: __m512i,
     /// The table of [`tame_negated`] for values below 2W. For DENSE.
     negated: __m512i,
     /// 1/N.
@@ -95,7 +94,6 @@ fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
         second: splat(second),
         roles: [0, 1, 2, 3].map(|quarter| bias(&tables.roles[quarter], plain)),
         plain,
-        signed: load(&tables.signed),
         negated: load(&tables.negated),
         scale: factor(&tables.scale),
     };
@@ -148,7 +146,7 @@ fn butterfly(x: &mut __m512i, y: &mut __m512i, w: Factor, offset: __m512i, start
 fn signed_butterfly<const NEGATED: bool>(x: &mut __m512i, y: &mut __m512i, w: Factor, context: &Context) {
     let difference = _mm512_add_epi64(*x, *y);
     let sum = if NEGATED { _mm512_sub_epi64(*y, *x) } else { _mm512_sub_epi64(*x, *y) };
-    *x = tame(sum, context.signed);
+    *x = tame_signed(sum, context.first);
     *y = product(_mm512_setzero_si512(), difference, w, context.prime);
 }
 
@@ -259,18 +257,14 @@ fn last_two<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Cont
 fn last_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
     let top = factor(&pairs[1]);
     let nodes = [nodes(pairs, 2), nodes(pairs, 3)];
-    let (low, high) = words.split_at_mut(words.len() / 2);
-    let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
-    let high = e.iter_mut().zip(f).zip(g).zip(h);
-    for ((((a, b), c), d), (((e, f), g), h)) in a.iter_mut().zip(b).zip(c).zip(d).zip(high) {
-        let mut x = [[load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]];
+    for places in quarters_of_halves(words) {
+        let mut x = load_pairs(&places);
         two_levels::<MODE, false, true>(&mut x, nodes, [context.roles[0], context.roles[1]], &context);
-        let [x, y] = &mut x;
-        for (x, y) in x.iter_mut().zip(&mut *y) {
+        let [low, high] = &mut x;
+        for (x, y) in low.iter_mut().zip(high) {
             last_level::<MODE>(x, y, top, &context);
         }
-        store_all([a, b, c, d], *x);
-        store_all([e, f, g, h], *y);
+        store_pairs(places, x);
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`product`] | any value | addend + b*w mod q, in [0, 2q) above the addend |
 //! | [`tame`] | any value | congruent, below the bound that the table was made for |
 //! | [`tame_negated`] | any value | congruent to its negative, likewise |
+//! | [`tame_signed`] | a value in [-m, m), m a multiple of q | congruent, in [0, m) |
 //! | [`canonical`] | any value | [0, q), no debris |
 //!
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
@@ -83,25 +84,22 @@ pub(super) fn store_all(words: [&mut [u64; LANES]; 4], x: [__m512i; 4]) {
     }
 }
 
-/// Two registers of each quarter.
-pub(super) type Places<'a> = [&'a mut [[u64; LANES]; 2]; 4];
+/// Two places of a part, or of two: a register's worth of words of each quarter.
+pub(super) type Places<'a> = [[&'a mut [u64; LANES]; 4]; 2];
 
-/// The first of each, and the second.
+/// The words of two places.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn load_pairs([a, b, c, d]: &Places<'_>) -> [[__m512i; 4]; 2] {
-    [
-        [load(&a[0]), load(&b[0]), load(&c[0]), load(&d[0])],
-        [load(&a[1]), load(&b[1]), load(&c[1]), load(&d[1])],
-    ]
+pub(super) fn load_pairs([[a, b, c, d], [e, f, g, h]]: &Places<'_>) -> [[__m512i; 4]; 2] {
+    [[load(a), load(b), load(c), load(d)], [load(e), load(f), load(g), load(h)]]
 }
 
 /// The inverse of [`load_pairs`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn store_pairs([a, b, c, d]: Places<'_>, [x, y]: [[__m512i; 4]; 2]) {
-    store_all([&mut a[0], &mut b[0], &mut c[0], &mut d[0]], x);
-    store_all([&mut a[1], &mut b[1], &mut c[1], &mut d[1]], y);
+pub(super) fn store_pairs([first, second]: Places<'_>, [x, y]: [[__m512i; 4]; 2]) {
+    store_all(first, x);
+    store_all(second, y);
 }
 
 /// Four words, twice over.
@@ -160,6 +158,14 @@ pub(super) fn tame(x: __m512i, table: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn tame_negated(x: __m512i, table: __m512i) -> __m512i {
     _mm512_sub_epi64(_mm512_permutexvar_epi64(_mm512_srli_epi64::<49>(x), table), x)
+}
+
+/// A value below m, or one of [-m, 0) modulo 2^52, to [0, m): adds m to the latter. For m of at most 2^51, so that the
+/// topmost bit of the 52 is the sign.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn tame_signed(x: __m512i, m: __m512i) -> __m512i {
+    _mm512_mask_add_epi64(x, _mm512_test_epi64_mask(x, splat(1 << 51)), x, m)
 }
 
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.

@@ -82,8 +82,7 @@ pub(crate) struct Tables {
     pub(super) q: u64,
     /// Inverse: quarter by quarter, see `inverse.rs`.
     pub(super) roles: [Role; 4],
-    /// Inverse: the tables of [`super::lanes::tame`] for signed values, of [`super::lanes::tame_negated`] for others.
-    pub(super) signed: [u64; LANES],
+    /// Inverse: the table of [`super::lanes::tame_negated`].
     pub(super) negated: [u64; LANES],
     pub(super) forward: Side,
     pub(super) inverse: Side,
@@ -108,8 +107,8 @@ impl Tables {
         // What DENSE negates: all but the very last level's odd ones.
         let negated = |index: usize| mode == DENSE && index % 2 == 1 && index > 1;
         let inverse = Side::new(inverse, q, mode, negated, taming(q, 0), inverse_offsets(mode, q));
-        let (roles, signed, negated) = (inverse_roles(mode, q), taming_signed(q), taming_negated(q));
-        Self { q, roles, signed, negated, forward, inverse, scale }
+        let (roles, negated) = (inverse_roles(mode, q), taming_negated(q));
+        Self { q, roles, negated, forward, inverse, scale }
     }
 }
 
@@ -159,19 +158,6 @@ pub(super) fn taming(q: u64, bias: u64) -> [u64; LANES] {
     array(|k| (k as u64 * STEP / q * q).wrapping_sub(bias))
 }
 
-/// Likewise for values in [-2^51, 2^51), whose steps are those of the words modulo 2^52.
-fn taming_signed(q: u64) -> [u64; LANES] {
-    let half = LANES as u64 / 2;
-    let entry = |k: u64| {
-        if k < half {
-            k * STEP / q * q
-        } else {
-            ((2 * half - k) * STEP).div_ceil(q).wrapping_mul(q).wrapping_neg()
-        }
-    };
-    array(|k| entry(k as u64))
-}
-
 /// Entry k is the least multiple of q that no value in [k * STEP, (k+1) * STEP) exceeds.
 fn taming_negated(q: u64) -> [u64; LANES] {
     array(|k| ((k as u64 + 1) * STEP).div_ceil(q) * q)
@@ -199,13 +185,14 @@ fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
     u128::from(start) + 2 * u128::from(bias) * u128::from(q) <= CAPACITY
 }
 
-/// Inverse: the bound W of what enters a pass, by mode: tamed sums, products, and sums of products in FREE.
+/// Inverse: the bound W of what enters a pass, by mode: tamed sums, products, and sums of products in FREE; a multiple of q
+/// in DENSE.
 fn inverse_bound(mode: u8, q: u64) -> u64 {
     match mode {
         FREE => tame_bound(q).max(4 * q),
         SPARSE => tame_bound(q).max(2 * q),
-        // The tables of signed and of negated values leave less than a step and a residue.
-        _ => tame_bound(q).max(2 * q).max(STEP + q),
+        // The table of negated values leaves less than a step and a residue.
+        _ => tame_bound(q).max(2 * q).max(STEP + q).div_ceil(q) * q,
     }
 }
 
