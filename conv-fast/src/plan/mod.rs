@@ -2,8 +2,9 @@
 //!
 //! For each algorithm that can compute a layer the model counts units of work (products, digits, transformed values,
 //! bytes of weights; see [`Unit`]) and multiplies them by nanoseconds per unit, [`Speed`]. The built-in constants were
-//! fitted to measurements on one core of a machine with AVX-512; [`Speed::measured`] rescales them in a fraction of a
-//! second on any other. They need not be right, only their ratios roughly so: every choice computes the same values.
+//! fitted to measurements on one core of two machines with AVX-512, one of either maker; [`Speed::measured`] rescales them
+//! in a fraction of a second on any other. They need not be right, only their ratios roughly so: every choice computes
+//! the same values.
 //!
 //! [`choose`] answers for single images on the machine's best kernel with 12-bit weights; [`Planner`] answers any other
 //! question. [`explain`] prints the candidates with where their time goes, for reports and
