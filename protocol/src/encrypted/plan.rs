@@ -255,8 +255,14 @@ impl Plan {
         let [limbs, all] = self.limbs();
         let keys = (self.rotations.len() + 1) * self.digits() * 2 * all * word;
         let held = match self.mode {
-            // Babies and sums of groups of the widest layer.
-            Mode::Single => 4 * 64 * limbs * word,
+            // Of the widest layer: what comes in and goes out, babies, and sums of groups.
+            Mode::Single => {
+                let layer = |(ends, babies): (&[SlotLayout], &usize)| {
+                    let ciphertexts: usize = ends.iter().map(SlotLayout::ciphertexts).sum();
+                    (2 * ciphertexts + 4 * babies.max(&64)) * limbs * word
+                };
+                self.layouts.windows(2).zip(&self.baby_steps).map(layer).max().unwrap_or(0)
+            }
             // The input's halves, and of every tensor the rows that its reader needs at a time.
             Mode::Batch => {
                 let tensor = |(at, geometry): (usize, &ConvGeometry)| {
