@@ -2,7 +2,9 @@
 //!
 //! Both parties run in this process over a channel in memory; client and server share its threads. Images are the shared
 //! test images; labels and logits are compared with the imported network in double precision, and with the labels that
-//! belong to the images. Without shared data there is nothing to measure.
+//! belong to the images. Without shared data there is nothing to measure. A batch is full, with test images a second time
+//! where they are too few: what either party does hardly depends on how many slots have an image, and batches exist to be
+//! filled. Labels and errors are those of the test images, once each.
 //!
 //! | column | what |
 //! |---|---|
@@ -32,9 +34,9 @@ pub(crate) struct Args {
     /// Images one at a time
     #[arg(long, value_name = "N", default_value_t = 16)]
     images: usize,
-    /// Images in one batch, as far as there are test images
-    #[arg(long, value_name = "N", default_value_t = 5000)]
-    batch: usize,
+    /// Images in batches; as many as one batch has room for if nothing is said
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
     /// Only networks whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -54,6 +56,8 @@ pub(super) struct Row {
     pub(super) degree: usize,
     pub(super) primes: usize,
     pub(super) images: usize,
+    /// Test images among them, which the labels are of.
+    pub(super) tested: usize,
     /// Slots of a batch; 1 in single mode.
     pub(super) most_images: usize,
     pub(super) key_seconds: f64,
@@ -93,13 +97,14 @@ pub(super) fn run(args: &Args) -> Result<bool> {
     Ok(!empty)
 }
 
-/// A network with squares on its test images, first one by one, then in one batch; nothing without test images.
-pub(super) fn measure(network: &'static Network, images: usize, batch: usize) -> Result<Vec<Row>> {
+/// A network with squares on its test images, first one by one, then in batches (if nothing is said, one that is full);
+/// nothing without test images.
+pub(super) fn measure(network: &'static Network, images: usize, batch: Option<usize>) -> Result<Vec<Row>> {
     let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(Vec::new()) };
     let Some(loaded) = network.load()? else { return Ok(Vec::new()) };
     let options = network.options(Profile::Wide);
     let (model, _) = build(&loaded.graph, &loaded.calibration, &options, &mut Seed::from_os()?.stream())?;
-    let test = images::test(set, batch.max(images))?;
+    let test = images::test(set, batch.unwrap_or(usize::MAX).max(images))?;
     let inputs: Vec<Vec<f64>> = test
         .pixels
         .iter()
@@ -109,16 +114,19 @@ pub(super) fn measure(network: &'static Network, images: usize, batch: usize) ->
     let server = Server::new(model, Policy { encrypted: true, ..Policy::default() }, Seed::from_os()?)
         .map_err(|error| anyhow!("{error}"))?;
     let mut rows = Vec::new();
-    for (mode, count) in [(Mode::Single, images), (Mode::Batch, batch)] {
-        let count = count.min(inputs.len());
-        ensure!(count > 0, "{} has no test images", set.folder());
+    ensure!(!inputs.is_empty(), "{} has no test images", set.folder());
+    for (mode, count) in [(Mode::Single, Some(images)), (Mode::Batch, batch)] {
         let ready = server.encrypted(mode).map_err(|refusal| anyhow!(refusal.reason))?;
+        let count = count.unwrap_or_else(|| ready.plan().most_images());
+        ensure!(count > 0, "no images");
+        let (tested, repeated) = (count.min(inputs.len()), inputs.iter().cycle().take(count));
+        let own: Vec<Vec<f64>> = repeated.cloned().collect();
         eprintln!("{} {}: {count} images", network.name, mode.word());
         let session = in_process(&server, Seed::from_os()?, Seed::from_os()?, |client| {
             let mut session = client.encrypted(mode)?;
             let (setup, most) = (session.setup, session.plan().most_images());
             let mut all = Vec::new();
-            for images in inputs[..count].chunks(most) {
+            for images in own.chunks(most) {
                 all.push(session.classify(images, &mut |_, _| ())?);
             }
             session.finish()?;
@@ -127,7 +135,7 @@ pub(super) fn measure(network: &'static Network, images: usize, batch: usize) ->
         let (setup, all) = session.0.map_err(|error| anyhow!("{error}"))?;
         let served = session.1.map_err(|error| anyhow!("{error}")).context("the server")?;
         let server_seconds = served.report.total(Stage::Online).seconds;
-        let figures = Figures::new(&all, &expected[..count], &test.labels);
+        let figures = Figures::new(&all, &expected[..tested], &test.labels);
         let per_image = |value: f64| value / count as f64;
         let sum = |part: fn(&Timings) -> f64| all.iter().map(|(_, timings)| part(timings)).sum::<f64>();
         rows.push(Row {
@@ -136,6 +144,7 @@ pub(super) fn measure(network: &'static Network, images: usize, batch: usize) ->
             degree: ready.plan().params().n(),
             primes: ready.plan().params().limbs(),
             images: count,
+            tested,
             most_images: ready.plan().most_images(),
             key_seconds: setup.encrypting + setup.waiting,
             key_bytes: setup.sent,
@@ -214,7 +223,7 @@ fn print_table(rows: &[Row]) {
             kilo(row.bytes_sent_per_image),
             kilo(row.bytes_received_per_image),
             format!("{:.4} of {:.1}", row.worst_logit_error, row.largest_logit),
-            row.same_label.to_string(),
+            format!("{} of {}", row.same_label, row.tested),
             row.right.to_string(),
             row.peak_memory_bytes.map(|bytes| mega(bytes as f64)).unwrap_or_default(),
         ]);

@@ -62,8 +62,8 @@ fn markdown(document: &Document) -> String {
                 modulus used up):\n\n";
         grid(&mut out, &OPERATION_HEADS, operations(network));
         if !network.encrypted.is_empty() {
-            out += "One round trip of CKKS ciphertexts, no shares (see [encrypted](../encrypted.md)); both parties in one \
-                    process:\n\n";
+            out += "One round trip of CKKS ciphertexts, no shares (see [encrypted](../encrypted.md)); a batch is \
+                    full, some test images a second time, and labels count each once; both parties in one process:\n\n";
             grid(&mut out, &ENCRYPTED_HEADS, encrypted(network));
         }
         if !network.arithmetics.is_empty() {

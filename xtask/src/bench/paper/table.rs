@@ -173,8 +173,8 @@ pub(super) fn encrypted(network: &NetworkFigures) -> Vec<Vec<String>> {
             format!("{:.1}", row.bytes_sent_per_image / 1e3),
             format!("{:.1}", row.bytes_received_per_image / 1e3),
             format!("{:.1}", row.key_bytes as f64 / 1e6),
-            percent(row.same_label, row.images),
-            percent(row.right, row.images),
+            percent(row.same_label, row.tested),
+            percent(row.right, row.tested),
             format!("{:.4} of {:.1}", row.worst_logit_error, row.largest_logit),
         ]
     };
