@@ -63,11 +63,13 @@
 //! | [`client`], [`server`] | the two halves without messages |
 //! | [`session`] | the messages, and their checks |
 
+pub mod activation;
 pub mod client;
 pub mod layout;
 pub mod masks;
 pub mod plan;
 pub mod server;
+pub(crate) mod serving;
 pub mod session;
 
 pub use client::{Answers, Bundle};

@@ -9,10 +9,11 @@ use nn_merge::graph::{Function, Op};
 
 use super::*;
 use crate::encrypted::{Mode, Network};
-use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
+use crate::fixtures::{RELUS, SQUARES, Trained, images, linear, model, network, seed, trained, worst};
 use crate::testing::in_process;
 use crate::{Client, Policy, ProtocolError, Server};
 
+mod activations;
 mod distinguisher;
 mod hostile;
 
@@ -176,24 +177,13 @@ fn bundles_are_used_once() {
     }
 }
 
-#[test]
-fn other_networks_are_refused_with_the_layer_named() {
-    let mut rng = Seed::from_bytes([62; 32]).stream();
-    let mut graph = network(&mut rng);
-    let last = graph.push("act", Op::Activation(Function::Relu), &[graph.output()]).unwrap();
-    let dense = ConvShape { padding: [0; 4], ..ConvShape::same([5, 5], [1, 1], 1) };
-    graph.push("more", linear(&mut rng, dense), &[last]).unwrap();
-    let relu = model(&graph, &mut rng);
-    let error = Server::new(relu, policy(), seed(2)).err().unwrap().to_string();
-    assert!(error.contains("layer `act` is a ReLU"), "{error}");
-}
-
 /// The trained networks on real test images, by mask bits: `cargo test --release -p protocol --lib float -- --ignored trained
 /// --nocapture`, with the shared data beside the repository or at `HUSHNET_DATA`.
 #[test]
 #[ignore = "data that are not in the repository"]
 fn trained_networks_on_floating_point_shares() {
-    for Trained { name, model, images, labels, expected } in trained(256) {
+    for Trained { name, model, images, labels, expected } in trained(SQUARES, 256).chain(trained(RELUS, 256))
+    {
         let clock = Instant::now();
         let server = server(model, policy());
         let ready = server.float().unwrap();

@@ -9,7 +9,7 @@ use crate::encrypted::network::Shapes;
 
 fn plan(bits: u32, reaches: [i8; 2]) -> Result<Plan, ProtocolError> {
     let layers = [(6, 5), (5, 3)].map(|(i, o)| ConvGeometry::fully_connected(i, o).unwrap());
-    let layouts = Layouts::new(&Shapes { input: [6, 1, 1], layers: layers.to_vec() }).unwrap();
+    let layouts = Layouts::new(&Shapes::of_squares([6, 1, 1], layers.to_vec())).unwrap();
     Plan::new(Arc::new(layouts), bits, &reaches, 1.0)
 }
 
