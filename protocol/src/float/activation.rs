@@ -183,3 +183,63 @@ impl Activation {
         Zeroizing::new(values.iter().map(|value| ring.from_signed((value * steps).round() as i64)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use he_core::Seed;
+
+    /// A ReLU of four elements on this grid under masks in ±2^`mask`.
+    fn relu(grid: i32, mask: i32) -> Activation {
+        let geometry = ConvGeometry::fully_connected(4, 4).unwrap();
+        Activation::new(&Relu { pool: None, compared_bits: 12 }, &geometry, grid, mask).unwrap()
+    }
+
+    #[test]
+    fn results_are_lifted_right_to_the_ends_of_their_range() {
+        for (grid, mask) in [(6, 5), (20, 5), (20, 17), (20, 25), (7, 25)] {
+            let own = relu(grid, mask);
+            let (step, most) = (own.step(), f64::from(mask).exp2());
+            for x in [0.0, step, 1.0, BOUND] {
+                for r in [-most, -step, 0.0, step, most - step] {
+                    let [z, rho] = [x, r].map(|value| own.integers(own.output, &[value])[0]);
+                    let found = own.output.signed(own.output.sub(z, rho)) as f64 * step;
+                    assert_eq!(found, x - r, "{x} under {r}, grid {grid}, mask {mask}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_rounded_to_the_grid_and_add_up() {
+        let own = relu(20, 17);
+        let mut rng = Seed::from_bytes([3; 32]).stream();
+        for _ in 0..1000 {
+            let u = super::super::masks::even(&mut rng, 1.99);
+            let c = super::super::masks::even(&mut rng, 1e6);
+            let [a, c] = [u - c, c].map(|share| own.integers(own.ring, &[share])[0]);
+            let found = own.ring.signed(own.ring.add(a, c)) as f64 * own.step();
+            assert!((found - u).abs() <= 1.001 * own.step(), "{u}: {found}");
+        }
+        // Whatever a broken peer makes of the numbers, there is an integer for it.
+        for value in [f64::NAN, f64::INFINITY, -1e300] {
+            assert!(own.integers(own.ring, &[value])[0] <= own.ring.mask());
+        }
+    }
+
+    #[test]
+    fn steps_are_those_of_the_rings() {
+        let own = relu(20, 17);
+        let steps = own.steps(3);
+        let [(StepSpec::Gate(gate), 12)] = steps.as_slice() else { panic!("{steps:?}") };
+        // 22 bits of argument, 12 of them compared; 39 bits of result.
+        assert_eq!((gate.comparison().ring_bits(), gate.comparison().ignored_bits()), (22, 10));
+        assert_eq!(own.output.bits(), 39);
+        // A grid too coarse for as many bits: all there are.
+        let coarse = relu(6, 17);
+        assert_eq!(coarse.steps(1)[0].1, 4);
+        assert!(
+            matches!(&coarse.steps(1)[0].0, StepSpec::Gate(gate) if gate.comparison().ignored_bits() == 0)
+        );
+    }
+}

@@ -16,6 +16,7 @@ use crate::{Client, Policy, ProtocolError, Server};
 mod activations;
 mod distinguisher;
 mod hostile;
+mod relay;
 
 fn policy() -> Policy {
     Policy { arithmetic: Arithmetic::Float, ..Policy::default() }

@@ -1,12 +1,13 @@
 //! Networks with ReLUs and max-pooling on floating-point shares: against plain evaluation, distances, refusals.
 
-use nn_merge::graph::Graph;
+use nn_merge::graph::{Graph, Part};
 use nn_merge::model::{PoolGeometry, PoolShape};
 use rand_core::Rng;
 
 use super::*;
-use crate::encrypted::chain::{Accepted, Between};
+use crate::encrypted::chain::Accepted;
 use crate::fixtures::{fresh_seed, quadratic, shared_data};
+use crate::handshake::Methods;
 use crate::report::Stage;
 
 /// What stands between the maps of a random network.
@@ -100,7 +101,119 @@ fn logits_with_relus_are_those_of_the_network() {
             let errors = images.iter().zip(&found).map(|(x, found)| worst(&network.evaluate(x), found));
             let error = errors.fold(0.0, f64::max) / network.logit_unit();
             println!("case {case}, {bits} mask bits: worst error 2^{:.1} of the range", error.log2());
-            assert!(error < 2_f64.powi(-8), "case {case}, {bits} bits: {error:e}");
+            assert!(error < 2_f64.powi(-10), "case {case}, {bits} bits: {error:e}");
         }
+    }
+}
+
+#[test]
+fn layers_in_the_way_are_named() {
+    let mut rng = fresh_seed().stream();
+    let pool = |stride: usize| {
+        let (kernel, padding) = ([2; 2], [0; 4]);
+        let shape =
+            PoolShape { channels: 2, in_height: 4, in_width: 4, kernel, stride: [stride; 2], padding };
+        PoolGeometry::new(shape).unwrap()
+    };
+    let halves = |rng: &mut _| {
+        let Op::Activation(square) = quadratic(rng, 1) else { unreachable!("a quadratic is an activation") };
+        vec![
+            Part { channels: vec![0], function: Function::Relu },
+            Part { channels: vec![1], function: square },
+        ]
+    };
+    let cases = [
+        (vec![("act", Op::Activation(Function::Leaky { slope: 0.25 }))], "layer `act` is neither"),
+        (vec![("act", Op::Activation(Function::Clip { low: 0.0, high: 0.25 }))], "layer `act` is neither"),
+        (vec![("pool", Op::MaxPool(pool(2)))], "layer `pool` takes maxima without a ReLU"),
+        (
+            vec![("pool", Op::MaxPool(pool(2))), ("act", quadratic(&mut rng, 2))],
+            "layer `act` takes maxima without a ReLU",
+        ),
+        (vec![("act", Op::Mixed(halves(&mut rng)))], "layer `act` is a ReLU on some of its channels"),
+    ];
+    for (layers, expected) in cases {
+        let mut graph = Graph::new("image", &[1, 1, 4, 4]).unwrap();
+        let conv = ConvShape::same([1, 2], [4, 4], 3);
+        let mut last = graph.push("conv", linear(&mut rng, conv), &[0]).unwrap();
+        for (name, op) in layers {
+            last = graph.push(name, op, &[last]).unwrap();
+        }
+        let elements = graph.node(last).elements();
+        let flat = graph.push("flat", Op::Reshape(vec![1, elements]), &[last]).unwrap();
+        let dense = ConvShape { padding: [0; 4], ..ConvShape::same([elements, 3], [1, 1], 1) };
+        graph.push("dense", linear(&mut rng, dense), &[flat]).unwrap();
+        let error = Server::new(model(&graph, &mut rng), policy(), seed(2)).err().unwrap().to_string();
+        assert!(error.contains(expected) && error.contains("floating-point shares"), "{error}");
+    }
+}
+
+#[test]
+fn bundles_with_steps_count_against_the_memory() {
+    let (model, images) = random(&mut fresh_seed().stream(), [Kind::Pooled(2), Kind::Relu], 1);
+    let plan = server(model.clone(), policy()).float().unwrap().plan(16).unwrap();
+    let steps = |images| plan.steps(images).iter().map(|(spec, n)| spec.server_bytes(*n)).sum::<usize>();
+    let grown = plan.server_bytes(64) - plan.server_bytes(2);
+    assert!(grown > steps(64) - steps(2) && steps(64) == 64 * steps(1));
+    // Room for the keys, and not for the bundle.
+    let memory = plan.server_bytes(0) + plan.server_bytes(1) - 1;
+    let poor = server(model.clone(), Policy { memory, ..policy() });
+    let heard = refusal(&poor, |client| client.float(16)?.prepare(1, &mut |_, _| ()).map(drop));
+    assert!(heard.contains("this bundle needs"), "{heard}");
+    let enough = server(model, Policy { memory: memory + 1, ..policy() });
+    let (result, served) = in_process(&enough, seed(5), seed(6), |client| {
+        let mut session = client.float(16)?;
+        let bundle = session.prepare(1, &mut |_, _| ())?;
+        session.infer(bundle, &images)?;
+        session.finish()
+    });
+    assert!(result.is_ok() && served.is_ok(), "{:?}, {:?}", result.err(), served.err());
+}
+
+#[test]
+fn transfers_are_those_that_the_server_allows() {
+    let (model, images) = random(&mut fresh_seed().stream(), [Kind::Relu, Kind::Pooled(2)], 1);
+    let all = Methods::default();
+    for methods in [
+        Methods { ristretto: false, ..all },
+        Methods { soft_spoken: false, ..all },
+        Methods { one_round: false, ..all },
+    ] {
+        let mut policy = policy();
+        policy.offer.methods = methods;
+        let server = server(model.clone(), policy);
+        let (result, served) = in_process(&server, seed(5), seed(6), |client| {
+            let mut session = client.float(12)?;
+            for _ in 0..2 {
+                let bundle = session.prepare(1, &mut |_, _| ())?;
+                session.infer(bundle, &images)?;
+            }
+            session.finish()
+        });
+        assert!(result.is_ok() && served.is_ok(), "{methods:?}: {:?}, {:?}", result.err(), served.err());
+    }
+}
+
+/// The labels of the float network on images that nobody trained or calibrated on.
+#[test]
+fn a_trained_network_with_relus_has_the_labels_of_float() {
+    let data = shared_data();
+    if !data.join("mnist").is_dir() {
+        let path = data.display();
+        eprintln!("SKIPPED: no shared data at {path} (set HUSHNET_DATA); this test checked NOTHING");
+        return;
+    }
+    for Trained { name, model, images, expected, .. } in trained(&RELUS[..1], 32) {
+        let server = server(model, policy());
+        let (result, served) = in_process(&server, seed(5), seed(6), |client| {
+            let mut session = client.float(DEFAULT_MASK_BITS)?;
+            let bundle = session.prepare(images.len(), &mut |_, _| ())?;
+            session.infer(bundle, &images)
+        });
+        let found = result.unwrap();
+        assert!(matches!(served, Err(ProtocolError::HungUp { .. })), "{served:?}");
+        let labels: Vec<usize> =
+            expected.iter().map(|row| nn_merge::fixed_point::first_largest(row)).collect();
+        assert_eq!(found.labels, labels, "{name}");
     }
 }
