@@ -5,7 +5,6 @@ use nn_merge::model::{PoolGeometry, PoolShape};
 use rand_core::Rng;
 
 use super::*;
-use crate::encrypted::chain::Accepted;
 use crate::fixtures::{fresh_seed, quadratic, shared_data};
 use crate::handshake::Methods;
 use crate::report::Stage;

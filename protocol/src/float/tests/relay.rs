@@ -86,7 +86,7 @@ fn is_agreed(kind: u8) -> bool {
 fn frames_that_were_changed() {
     let seed = fresh_seed();
     let model = small_model(&mut seed.fork("model", &[]).stream());
-    let network = Network::accepting(&model, crate::encrypted::chain::Accepted::Activations).unwrap();
+    let network = Network::accepting(&model, Accepted::Activations).unwrap();
     let server = server(model, policy());
     let frames = Mutex::new(Vec::new());
     let (answers, served) = relayed(&server, &seed, |up, number, frame| {
