@@ -1,5 +1,5 @@
 //! The messages of a session on floating-point shares, and the client's side of them; the server's is in
-//! [`super::serving`].
+//! `serving`.
 //!
 //! | | from | frame | content |
 //! |---|---|---|---|
