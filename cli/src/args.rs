@@ -180,7 +180,7 @@ Examples:
   hushnet serve mnist.hush --output logits --logit-bits 8
   hushnet serve mnist.hush --top 3             the three best labels, to whoever asks
   hushnet serve mnist_poly.hush --mode he      also for `infer --mode he`
-  hushnet serve mnist_poly.hush --arithmetic float   INSECURE, to compare with
+  hushnet serve mnist.hush --arithmetic float  INSECURE, to compare with
   hushnet serve mnist.hush --post-quantum      base transfers by ML-KEM only
   hushnet serve mnist.hush --preprocessing bfv no other construction of the linear layers' preprocessing")]
 pub(crate) struct Serve {

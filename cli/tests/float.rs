@@ -7,6 +7,7 @@ mod common;
 use common::{Server, digits, hushnet, text};
 use serde_json::json;
 
+const RELUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist_cnn.onnx");
 const SQUARES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/networks/mnist_poly.onnx");
 
 #[test]
@@ -51,11 +52,40 @@ fn floating_point_shares_give_the_labels_that_rings_give() {
 }
 
 #[test]
+fn so_they_do_with_relus_and_max_pooling() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relus.hush");
+    hushnet(&["merge", RELUS, "-o", text(&path), "--calibrate", text(digits())]).success();
+    let float = Server::of(&path, &["--arithmetic", "float"]);
+    let ring = Server::of(&path, &[]);
+    let infer = |server: &Server, more: &[&str]| {
+        let arguments = ["infer", text(digits()), "--connect", &server.address, "--json"];
+        hushnet(&[&arguments, more].concat()).json()
+    };
+    let expected = infer(&ring, &[]);
+    let found = infer(&float, &["--arithmetic", "float"]);
+    assert_eq!(found["labels"], expected["labels"]);
+    assert_eq!((&found["insecure"], &found["distance"]["weights"]), (&json!(true), &json!(1.0)));
+    // What goes into a ReLU is opened to nobody; the server sees what comes out.
+    assert_eq!(found["distance"]["hidden_values"], json!(0.0));
+    assert!((784.0 / 65536.0..0.1).contains(&found["distance"]["images"].as_f64().unwrap()), "{found}");
+    let parts: Vec<&str> =
+        found["layers"].as_array().unwrap().iter().filter_map(|layer| layer["part"].as_str()).collect();
+    assert!(parts.contains(&"ReLU") && parts.contains(&"base transfers"), "{parts:?}");
+    assert_eq!(float.stop().0, Some(0));
+}
+
+#[test]
 fn other_networks_and_flags_are_refused() {
-    // The embedded network has ReLUs.
-    let serve = ["serve", text(common::model()), "--listen", "127.0.0.1:0", "--arithmetic", "float"];
+    // Another function in place of a ReLU.
+    let folder = tempfile::tempdir().unwrap();
+    let [path, list] = ["cubes.hush", "list.json"].map(|name| folder.path().join(name));
+    std::fs::write(&list, r#"[{"layer": "relu1", "function": {"polynomial": [0, 0.5, 0, 0.1]}}]"#).unwrap();
+    let merge = ["merge", RELUS, "-o", text(&path), "--calibrate", text(digits()), "--replace", text(&list)];
+    hushnet(&merge).success();
+    let serve = ["serve", text(&path), "--listen", "127.0.0.1:0", "--arithmetic", "float"];
     let run = hushnet(&serve);
-    run.failure(3, &["layer `", "linear maps and squares"]);
+    run.failure(3, &["layer `", "floating-point shares", "squares or ReLUs"]);
     assert!(run.stderr.contains("INSECURE"), "{run:?}");
     hushnet(&[&serve[..], &["--mode", "he"]].concat()).failure(2, &["--mode he", "--arithmetic float"]);
     let infer =

@@ -1,5 +1,6 @@
 //! What tests of several kinds of sessions share: random networks and models, trained networks, peers that follow no rules.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conv_fast::{ConvGeometry, ConvShape};
@@ -130,12 +131,25 @@ pub(crate) struct Trained {
     pub(crate) expected: Vec<Vec<f64>>,
 }
 
-/// The trained networks of squares, each with so many test images; the shared data are beside the repository or at
-/// `HUSHNET_DATA`.
-pub(crate) fn trained(count: usize) -> impl Iterator<Item = Trained> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let data = std::env::var_os("HUSHNET_DATA").map_or_else(|| root.join("../shared/data"), Into::into);
-    [("mnist_poly", "mnist"), ("fashion_poly", "fashion-mnist")].into_iter().map(move |(name, set)| {
+/// The trained networks of squares: file, folder of the data set.
+pub(crate) const SQUARES: &[[&str; 2]] = &[
+    ["training/networks/mnist_poly.onnx", "mnist"],
+    ["training/networks/fashion_poly.onnx", "fashion-mnist"],
+];
+/// Those of ReLUs and max-pooling, of which the second is among the shared data.
+pub(crate) const RELUS: &[[&str; 2]] =
+    &[["cli/assets/mnist_cnn.onnx", "mnist"], ["fashion-mnist/models/fashion_cnn_bn.onnx", "fashion-mnist"]];
+
+/// The shared data: beside the repository, or at `HUSHNET_DATA`.
+pub(crate) fn shared_data() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::env::var_os("HUSHNET_DATA").map_or_else(|| root.join("../shared/data"), Into::into)
+}
+
+/// Trained networks, each with so many test images of the [shared data](shared_data).
+pub(crate) fn trained(networks: &'static [[&str; 2]], count: usize) -> impl Iterator<Item = Trained> {
+    let (root, data) = (Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), shared_data());
+    networks.iter().map(move |&[file, set]| {
         let unzip = |file: &str| {
             let file = std::fs::File::open(data.join(set).join(file)).unwrap();
             let mut bytes = Vec::new();
@@ -149,8 +163,9 @@ pub(crate) fn trained(count: usize) -> impl Iterator<Item = Trained> {
         let images = pixels(&unzip("t10k-first5000-images-idx3-ubyte.gz"), count);
         let labels = unzip("t10k-first5000-labels-idx1-ubyte.gz")[8..].to_vec();
         let calibration = rounded(pixels(&unzip("train-images-idx3-ubyte.gz"), 256));
-        let file = root.join("training/networks").join(format!("{name}.onnx"));
-        let graph = nn_merge::onnx::import(&std::fs::read(file).unwrap()).unwrap();
+        let name = Path::new(file).file_stem().and_then(|name| name.to_str()).unwrap();
+        let bytes = std::fs::read(root.join(file)).or_else(|_| std::fs::read(data.join(file))).unwrap();
+        let graph = nn_merge::onnx::import(&bytes).unwrap();
         let options = BuildOptions::new(Profile::Wide, name);
         let model = build(&graph, &calibration, &options, &mut seed(11).stream()).unwrap().0;
         let expected = Evaluator::<f64>::new(&graph).unwrap().run_all(&images).unwrap();

@@ -51,7 +51,8 @@ pub(crate) enum ArithmeticName {
     /// Rings: a share alone is a random number
     Ring,
     /// INSECURE: floating-point numbers, as the published scheme has them; a share tells something about its
-    /// value. For comparisons only. Networks of linear maps and squares; gives logits
+    /// value. For comparisons only. Chains of linear maps with squares or ReLUs (max-pooling before them or not)
+    /// between; gives logits
     Float,
 }
 

@@ -15,6 +15,7 @@
 //!
 //! | room | what |
 //! |---|---|
+//! | [`chain`] | the manifest as a chain, or the layer that is in the way |
 //! | [`network`] | [`Network`]: the model as linear maps and squares over the reals; its shapes alone, for the client |
 //! | [`plan`] | [`Plan`]: parameters, layouts, steps of rotations, sizes of messages; both parties make the same one |
 //! | [`single`], [`batch`] | the server's evaluators |
@@ -29,6 +30,7 @@
 //! The architecture is public, as everywhere in this project.
 
 pub mod batch;
+pub mod chain;
 pub mod client;
 pub mod hide;
 pub mod network;

@@ -1,9 +1,11 @@
-//! A model as what a homomorphic scheme evaluates: linear maps over the reals with squares between.
+//! A model as what a homomorphic scheme evaluates: linear maps over the reals with squares between; and, for
+//! [floating-point shares](crate::float), with ReLUs ([`super::chain`]).
 //!
 //! | layer l | takes | gives |
 //! |---|---|---|
-//! | linear map, bias | the input; squares | u_l |
+//! | linear map, bias | the input; squares; ReLUs | u_l |
 //! | square, between two linear maps | u_l | u_l^2, element by element |
+//! | ReLU, between two linear maps | u_l | max(u, 0) of the largest u of each window, or of each element |
 //! | after the last map | u_L | logits: u_L times [`Network::logit_unit`] |
 //!
 //! A quadratic c2 y^2 + c1 y + c0 is c2 (y + c1/2c2)^2 + (c0 - c1^2/4c2): the shift joins the bias before it, factor and
@@ -17,32 +19,33 @@
 //! roundings to rings are left out: this is the network that they approximate.
 //!
 //! # Not supported
-//! Anything but one chain of these; what is in the way is named. Polynomials of other degrees are not offered either.
+//! Anything but one chain of these; what is in the way is named. Polynomials of other degrees are not offered either. On
+//! ciphertexts alone there are squares only.
 
 use conv_fast::{ConvGeometry, direct_f64};
 use nn_merge::model::{ActivationSpec, FunctionSpec, IndexMap, Manifest, Model, NodeWeights, OpSpec, Shape};
 
+use super::chain::{Accepted, Between, Step, steps};
 use crate::error::ProtocolError;
 
 /// What hidden layers' values are multiplied with.
 pub const GAIN: f64 = 4.0;
 /// No value of a hidden layer is larger, if the model was calibrated right.
 pub const BOUND: f64 = GAIN / 2.0;
-/// Most products of a map into which others were folded.
-const MOST_FOLDED: usize = 1 << 24;
-
 /// Most products of all layers, padding counted.
 const MOST_PRODUCTS: u64 = 1 << 30;
 /// Most weights of all layers.
 const MOST_WEIGHTS: usize = 1 << 26;
 
-/// The public half: the linear maps' shapes, each but the last followed by a square.
+/// The public half: the linear maps' shapes, and what follows each of them but the last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shapes {
     /// The input: channels, height, width.
     pub input: Shape,
     /// The maps.
     pub layers: Vec<ConvGeometry>,
+    /// What follows each map but the last.
+    pub between: Vec<Between>,
 }
 
 /// One linear map. It holds weights: no `Debug`.
@@ -55,38 +58,41 @@ pub struct Layer {
     pub bias: Vec<f64>,
 }
 
-/// A model as linear maps and squares.
+/// A model as linear maps and what is between them.
 pub struct Network {
     shapes: Shapes,
     layers: Vec<Layer>,
     logit_unit: f64,
 }
 
-/// What a manifest's node is here.
-enum Step<'m> {
-    Linear { node: usize, geometry: ConvGeometry, folded: Option<IndexMap> },
-    Shift { node: usize },
-    Square { node: usize, spec: &'m ActivationSpec },
-}
-
 impl Shapes {
     /// The shapes of a manifest.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor a square; for more than 2^30 products or
-    /// 2^26 weights.
-    pub fn new(manifest: &Manifest) -> Result<Self, ProtocolError> {
-        let layer = |step: Step<'_>| match step {
-            Step::Linear { geometry, .. } => Some(geometry),
-            Step::Shift { .. } | Step::Square { .. } => None,
-        };
+    /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor accepted between linear maps; for
+    /// more than 2^30 products, 2^26 weights or 2^22 cells of pooling windows.
+    pub fn new(manifest: &Manifest, accepted: Accepted) -> Result<Self, ProtocolError> {
         let input = [manifest.input.channels, manifest.input.height, manifest.input.width];
-        let layers: Vec<ConvGeometry> = steps(manifest)?.into_iter().filter_map(layer).collect();
+        let (mut layers, mut between) = (Vec::new(), Vec::new());
+        for step in steps(manifest, accepted)? {
+            match step {
+                Step::Linear { geometry, .. } => layers.push(geometry),
+                Step::Shift { .. } => {}
+                Step::Between { between: own, .. } => between.push(own),
+            }
+        }
         bounded(&layers)?;
-        Ok(Self { input, layers })
+        Ok(Self { input, layers, between })
     }
 
-    /// Squares, element by element, along the way.
+    /// Maps with squares between.
+    #[must_use]
+    pub fn of_squares(input: Shape, layers: Vec<ConvGeometry>) -> Self {
+        let between = vec![Between::Square; layers.len().saturating_sub(1)];
+        Self { input, layers, between }
+    }
+
+    /// What is between the maps along the way: squares, where nothing else was accepted.
     #[must_use]
     pub fn squares(&self) -> usize {
         self.layers.len() - 1
@@ -119,13 +125,21 @@ pub(super) fn bounded(layers: &[ConvGeometry]) -> Result<(), ProtocolError> {
 }
 
 impl Network {
-    /// The network of a model.
+    /// The network of a model with squares between its linear maps.
     ///
     /// # Errors
     /// As [`Shapes::new`]; for weights that do not fit the manifest.
     pub fn new(model: &Model) -> Result<Self, ProtocolError> {
+        Self::accepting(model, Accepted::Squares)
+    }
+
+    /// The network of a model with what is accepted between its linear maps.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn accepting(model: &Model, accepted: Accepted) -> Result<Self, ProtocolError> {
         let manifest = &model.manifest;
-        let shapes = Shapes::new(manifest)?;
+        let shapes = Shapes::new(manifest, accepted)?;
         let OpSpec::Input { width } = manifest.nodes[0].op else {
             return Err(ProtocolError::Caller("a manifest begins with its input".into()));
         };
@@ -137,7 +151,7 @@ impl Network {
             constant: vec![0.0; elements],
         };
         let mut layers: Vec<Layer> = Vec::with_capacity(shapes.layers.len());
-        for step in steps(manifest)? {
+        for step in steps(manifest, accepted)? {
             match step {
                 Step::Linear { node, geometry, folded } => {
                     let gain = if layers.len() + 1 < shapes.layers.len() { GAIN } else { 1.0 };
@@ -149,9 +163,11 @@ impl Network {
                         add_bias(layer, &model.nodes[node].bias, gain)?;
                     }
                 }
-                Step::Square { node, spec } => {
+                Step::Between { node, spec, .. } => {
                     let Some(layer) = layers.last_mut() else {
-                        return Err(ProtocolError::Caller("a square before the first linear map".into()));
+                        return Err(ProtocolError::Caller(
+                            "an activation before the first linear map".into(),
+                        ));
                     };
                     masked = Masked::after(spec, &model.nodes[node].bias, layer)?;
                 }
@@ -188,10 +204,10 @@ impl Network {
         for (at, layer) in self.layers.iter().enumerate() {
             let mut y = direct_f64(&layer.geometry, &layer.weights, &x);
             y.iter_mut().zip(&layer.bias).for_each(|(y, bias)| *y += bias);
-            if at + 1 < self.layers.len() {
-                y.iter_mut().for_each(|y| *y *= *y);
-            }
-            x = y;
+            x = match self.shapes.between.get(at) {
+                None => y,
+                Some(between) => between.evaluate(y),
+            };
         }
         x.iter().map(|u| u * self.logit_unit).collect()
     }
@@ -206,10 +222,11 @@ struct Masked {
 }
 
 impl Masked {
-    /// The squares of a layer's results, after the layer's bias was shifted.
+    /// What an activation makes of a layer's results, after the layer's bias was shifted.
     fn after(spec: &ActivationSpec, offsets: &[i64], layer: &mut Layer) -> Result<Self, ProtocolError> {
         let channels = layer.geometry.shape().out_channels;
-        let plane = layer.geometry.out_height() * layer.geometry.out_width();
+        let read = layer.geometry.out_height() * layer.geometry.out_width();
+        let plane = spec.pool.as_ref().map_or(read, |pool| pool.out_height() * pool.out_width());
         let mut masked = Self {
             turn: f64::from(spec.width).exp2(),
             unit: vec![0.0; channels * plane],
@@ -218,21 +235,30 @@ impl Masked {
         // y = ring / GAIN * u.
         let ring = f64::from(spec.ring_bits).exp2() / GAIN;
         for part in &spec.parts {
-            let FunctionSpec::Polynomial { coefficients } = &part.function else { continue };
-            let at = |power: usize| coefficients.get(power).map_or(0.0, |&c| c as f64);
-            let (c0, c1, c2) = (at(0), at(1), at(2));
-            let shift = c1 / (2.0 * c2);
+            // The shift of y, and what its square or its maximum is multiplied with and goes with.
+            let (shift, unit, constant) = match &part.function {
+                FunctionSpec::Polynomial { coefficients } => {
+                    let at = |power: usize| coefficients.get(power).map_or(0.0, |&c| c as f64);
+                    let (c0, c1, c2) = (at(0), at(1), at(2));
+                    let shift = c1 / (2.0 * c2);
+                    (shift, c2 * ring * ring, c0 - shift * shift * c2)
+                }
+                // A positive factor goes through maxima, that with zero among them.
+                FunctionSpec::Relu => (0.0, ring, 0.0),
+                _ => continue,
+            };
             for channel in part.channels.iter().flat_map(|&(first, count)| first..first.saturating_add(count))
             {
                 let channel = channel as usize;
-                let offset = offsets.get(channel).map_or(0.0, |&offset| offset as f64);
-                let own = channel * plane..(channel + 1) * plane;
-                if own.end > masked.unit.len() {
+                if channel >= channels {
                     return Err(ProtocolError::Caller("an activation on channels that are not there".into()));
                 }
-                layer.bias[own.clone()].iter_mut().for_each(|bias| *bias += shift / ring);
-                masked.unit[own.clone()].fill(c2 * ring * ring);
-                masked.constant[own].fill(c0 - shift * shift * c2 + offset);
+                let offset = offsets.get(channel).map_or(0.0, |&offset| offset as f64);
+                let biases = &mut layer.bias[channel * read..(channel + 1) * read];
+                biases.iter_mut().for_each(|bias| *bias += shift / ring);
+                let own = channel * plane..(channel + 1) * plane;
+                masked.unit[own.clone()].fill(unit);
+                masked.constant[own].fill(constant + offset);
             }
         }
         Ok(masked)
@@ -296,92 +322,4 @@ fn add_bias(layer: &mut Layer, own: &[i64], gain: f64) -> Result<(), ProtocolErr
     let unit = gain * (-62_f64).exp2();
     layer.bias.iter_mut().enumerate().for_each(|(at, bias)| *bias += own[at / each] as f64 * unit);
     Ok(())
-}
-
-/// The chain of a manifest, or what is in the way.
-fn steps(manifest: &Manifest) -> Result<Vec<Step<'_>>, ProtocolError> {
-    let refused = |node: usize, what: &str| {
-        ProtocolError::Caller(format!(
-            "layer `{}` {what}: on ciphertexts alone, a network is one chain of linear maps and squares",
-            manifest.nodes[node].name
-        ))
-    };
-    let tensors = manifest.tensors().map_err(|error| ProtocolError::Caller(error.to_string()))?;
-    let mut steps = Vec::new();
-    // Index maps since the last linear map or square.
-    let mut moved: Option<IndexMap> = None;
-    let mut source = tensors[0].shape;
-    for (at, node) in manifest.nodes.iter().enumerate().skip(1) {
-        if node.inputs != [at as u32 - 1] {
-            return Err(refused(at, "joins or repeats tensors"));
-        }
-        let after_linear = matches!(steps.last(), Some(Step::Linear { .. } | Step::Shift { .. }));
-        match &node.op {
-            OpSpec::Input { .. } => return Err(refused(at, "is a second input")),
-            OpSpec::Linear { geometry, .. } if !after_linear => {
-                let s = geometry.shape();
-                let identity = moved.as_ref().is_none_or(IndexMap::is_identity);
-                let reads_source = [s.in_channels, s.in_height, s.in_width] == source;
-                let dense = s.in_height * s.in_width == 1 && s.kernel == [1, 1] && s.groups == 1;
-                let elements: usize = source.iter().product();
-                let (geometry, folded) = if identity && (reads_source || dense) {
-                    (geometry.clone(), None)
-                } else if dense && elements.saturating_mul(s.out_channels) <= MOST_FOLDED {
-                    let folded = ConvGeometry::fully_connected(elements, s.out_channels)
-                        .map_err(|error| refused(at, &error.to_string()))?;
-                    (folded, moved.take())
-                } else {
-                    return Err(refused(at, "reads a tensor whose elements were moved or summed"));
-                };
-                moved = None;
-                steps.push(Step::Linear { node: at, geometry, folded });
-            }
-            OpSpec::Linear { .. } => return Err(refused(at, "follows another linear map")),
-            OpSpec::Sum { factors } if after_linear && factors == &[1] => {
-                steps.push(Step::Shift { node: at })
-            }
-            OpSpec::Sum { .. } => return Err(refused(at, "sums tensors")),
-            OpSpec::Activation(spec) if after_linear => {
-                if spec.pool.is_some() {
-                    return Err(refused(at, "takes maxima"));
-                }
-                for part in &spec.parts {
-                    let what = match &part.function {
-                        FunctionSpec::Polynomial { coefficients }
-                            if coefficients.get(2).is_some_and(|&c| c != 0)
-                                && coefficients.iter().skip(3).all(|&c| c == 0) =>
-                        {
-                            continue;
-                        }
-                        FunctionSpec::Polynomial { .. } => "is a polynomial of another degree than two",
-                        FunctionSpec::Identity => "is an identity",
-                        FunctionSpec::Relu => "is a ReLU",
-                        _ => "is no polynomial",
-                    };
-                    return Err(refused(at, what));
-                }
-                source = tensors[at].shape;
-                steps.push(Step::Square { node: at, spec });
-            }
-            OpSpec::Activation(_) => return Err(refused(at, "does not follow a linear map")),
-            OpSpec::Local(_) if after_linear => {
-                return Err(refused(at, "moves the elements of a linear map's result"));
-            }
-            OpSpec::Local(op) => {
-                let map = op.index_map(&[tensors[at - 1].shape]);
-                moved = Some(match &moved {
-                    Some(first) => map.after(first),
-                    None => map,
-                });
-            }
-        }
-    }
-    let last = manifest.nodes.len() - 1;
-    if !matches!(steps.last(), Some(Step::Linear { .. } | Step::Shift { .. })) {
-        return Err(refused(last, "ends the network"));
-    }
-    if manifest.output.node as usize != last {
-        return Err(refused(last, "is not the output"));
-    }
-    Ok(steps)
 }

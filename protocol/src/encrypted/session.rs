@@ -27,6 +27,7 @@ use he_core::rlwe::{PublicKey, RelinKey};
 use nn_merge::model::{Manifest, Model};
 use serde::Serialize;
 
+use super::chain::Accepted;
 use super::client::{ClientKeys, Decrypted, EvaluationKeys};
 use super::network::{Network, Shapes};
 use super::{Mode, Plan, batch, hide, single};
@@ -225,7 +226,7 @@ impl Encrypted {
             return Err(malformed("terms", "an impossible scale"));
         }
         // The server's sentence about networks that can't be is the better one, so this comes second.
-        let plan = Plan::new(&Shapes::new(&greeting.manifest)?, mode)?;
+        let plan = Plan::new(&Shapes::new(&greeting.manifest, Accepted::Squares)?, mode)?;
         let clock = Instant::now();
         let keys = ClientKeys::new(&plan, seed.fork("encrypted", &[]));
         let own = keys.evaluation_keys(&plan);

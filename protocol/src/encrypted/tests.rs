@@ -11,7 +11,7 @@ use nn_merge::graph::{Function, Op};
 use super::network::bounded;
 use super::session::Ready;
 use super::*;
-use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
+use crate::fixtures::{SQUARES, Trained, images, linear, model, network, seed, trained, worst};
 use crate::testing::in_process;
 use crate::{Policy, ProtocolError, RefusalCode, Server};
 
@@ -263,11 +263,11 @@ fn what_a_client_gets_wrong_is_told() {
     // Too deep, and not deep at all.
     let dense = ConvGeometry::fully_connected(4, 4).unwrap();
     for layers in [1, 10] {
-        let shapes = network::Shapes { input: [4, 1, 1], layers: vec![dense.clone(); layers] };
+        let shapes = network::Shapes::of_squares([4, 1, 1], vec![dense.clone(); layers]);
         assert!(Plan::new(&shapes, Mode::Batch).is_err() && Plan::new(&shapes, Mode::Single).is_err());
     }
     for layers in [2, 4, 5, 9] {
-        let shapes = network::Shapes { input: [4, 1, 1], layers: vec![dense.clone(); layers] };
+        let shapes = network::Shapes::of_squares([4, 1, 1], vec![dense.clone(); layers]);
         for mode in [Mode::Single, Mode::Batch] {
             assert!(Plan::new(&shapes, mode).is_ok(), "{layers} layers, {mode:?}");
         }
@@ -279,7 +279,7 @@ fn what_a_client_gets_wrong_is_told() {
 #[test]
 #[ignore = "a minute, gigabytes, and data that are not in the repository"]
 fn trained_networks_under_encryption() {
-    for Trained { name, model, images, labels, expected } in trained(5000) {
+    for Trained { name, model, images, labels, expected } in trained(SQUARES, 5000) {
         let network = Network::new(&model).unwrap();
         for (mode, count) in [(Mode::Single, 4), (Mode::Batch, images.len())] {
             let clock = Instant::now();

@@ -7,7 +7,7 @@
 //! | [`ClientKeys::factors`] | encrypts c_l for the square, and takes the encoding for c_l from there on |
 //! | [`ClientKeys::products`] | decrypts e_l |
 //! | [`Bundle::masked`] | X_1 = x − r_1, x rounded to the grid |
-//! | [`Bundle::back`] | V = y² + e − r, y = D + c, y² + e rounded to the grid |
+//! | [`Bundle::back`] | V = y² + e − r, y = D + c, y² + e rounded to the grid; ReLUs are in [`super::activation`] |
 //!
 //! A [`Bundle`] is moved into the inference that uses it and wiped when it is dropped. Decrypted numbers are raw: what goes
 //! back to the server of them goes rounded to a grid and masked on the same grid.
@@ -24,6 +24,7 @@ use super::masks::{Exact, rounded, vector, wide};
 use super::plan::{MASK_SCALE, PRODUCT_BITS, Plan, SHARE_BITS};
 use crate::error::{ProtocolError, caller, check_length, malformed};
 use crate::slots::{pairs, wire};
+use crate::steps::ClientSteps;
 
 /// The keys of a session; the secret one is wiped on drop.
 pub struct ClientKeys {
@@ -31,13 +32,18 @@ pub struct ClientKeys {
     seed: Seed,
 }
 
-/// The client's half of a bundle, usable once: masks r and shares c of all layers, e of all squares, images × elements.
+/// The client's half of a bundle, usable once.
 pub struct Bundle {
     pub(super) number: u64,
     pub(super) images: usize,
+    /// r of all layers, images × elements.
     pub(super) masks: Vec<Zeroizing<Vec<f64>>>,
+    /// c of all layers, likewise; nothing any more where a ReLU follows, whose steps have taken it in.
     pub(super) shares: Vec<Zeroizing<Vec<f64>>>,
+    /// e behind all layers, likewise; nothing where no square follows.
     pub(super) products: Vec<Zeroizing<Vec<f64>>>,
+    /// The halves of all ReLUs' steps.
+    pub(super) steps: Vec<ClientSteps>,
 }
 
 /// What an inference gives.
@@ -226,7 +232,7 @@ impl Bundle {
     /// # Errors
     /// [`ProtocolError::Peer`] for a share beyond the plan's bounds.
     pub fn answers(&self, plan: &Plan, last: &[f64], logit_unit: f64) -> Result<Answers, ProtocolError> {
-        let at = plan.squares();
+        let at = plan.layers() - 1;
         within(last, plan.magnitudes(at).opened, "last share")?;
         let logits: Vec<f64> =
             last.iter().zip(self.shares[at].iter()).map(|(a, c)| (a + c) * logit_unit).collect();

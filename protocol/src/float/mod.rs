@@ -7,8 +7,9 @@
 //! default of this project shares in rings, where the same distance is zero. This kind of session is here to be measured
 //! beside it; it runs only where both parties ask for it, and says what it is in help, log, documents and results.
 //!
-//! Networks are chains of linear maps and squares ([`crate::encrypted::network`], the same sentences refuse others):
-//! u_l = W_l x_l + b_l, x_(l+1) = u_l², element by element.
+//! Networks are chains of linear maps with squares or ReLUs between ([`crate::encrypted::chain`], which names the layer
+//! that is in the way of others): u_l = W_l x_l + b_l, and x_(l+1) = u_l², element by element, or x_(l+1) = max(u_l, 0),
+//! of the largest element of each window where there is a max-pool.
 //!
 //! # Ahead of the images, per bundle
 //! | | from | content |
@@ -17,6 +18,7 @@
 //! | 2 | S | for every l: encryptions of c_l = W_l r_l − s_l, re-randomised; S keeps s_l |
 //! | 3 | C | for every square: encryptions of c_l |
 //! | 4 | S | for every square: encryptions of e_l = 2 d_l c_l − t_l, re-randomised; S keeps d_l and t_l |
+//! | 5 | S, C | for every ReLU: the halves of its steps, C's from c_l and r_(l+1) ([`activation`]) |
 //!
 //! # With the images
 //! | | from | content | then |
@@ -24,9 +26,12 @@
 //! | 1 | C | X_1 = x_1 − r_1 | S: a_l = W_l X_l + s_l + b_l, so u_l = a_l + c_l |
 //! | 2 | S | D_l = a_l − d_l | C: y_l = D_l + c_l = u_l − d_l |
 //! | 3 | C | V_l = y_l² + e_l − r_(l+1) | S: X_(l+1) = V_l + d_l² + 2 D_l d_l + t_l = u_l² − r_(l+1) |
+//! | 2, 3 | S, C | for a ReLU: the messages of its steps, which begin with a_l and c_l | S: X_(l+1) = x_(l+1) − r_(l+1) |
 //! | 4 | S | a_L | C: logits (a_L + c_L) times their unit, the label itself |
 //!
-//! Steps 2 and 3 are one round trip per square. All numbers on the wire are doubles, 8 bytes each, finite and below the
+//! Steps 2 and 3 are one round trip per square; per ReLU three, and three for each level of its max-pool. Steps have their
+//! own messages ([`crate::steps`]), and take transfers, by the server's defaults, from base transfers in the session's
+//! set-up; networks of squares have neither. All other numbers on the wire are doubles, 8 bytes each, finite and below the
 //! plan's bounds, or the message is malformed. S computes a_l by [`conv_fast::FloatConv`], prepared once.
 //!
 //! **Opened values.** What is squared is u_l as C's y_l and S's d_l, not as a_l and c_l: c_l is 2^g times a row sum of
@@ -46,12 +51,15 @@
 //! | seen by | what | mask | distance per element |
 //! |---|---|---|---|
 //! | S | x_1, by X_1 | r_1, ±2^g times the power of two above the inputs' limit | 2^-g at most |
-//! | S | x_(l+1), by V_l | r_(l+1), ±2^g · 4 | 2^-(g+1) and half a grid step |
-//! | C | u_l, by D_l and e_l together | d_l, ±2^g · 2, and t_l, ±2^g · 4 times a bound on c_l | 2 · 2^-g |
+//! | S | x_(l+1) behind a square, by V_l | r_(l+1), ±2^g · 4 | 2^-(g+1) and half a grid step |
+//! | S | x_(l+1) behind a ReLU, by X_(l+1) | r_(l+1), ±2^g · 2 | 2^-(g+1) and half a grid step |
+//! | C | u_l before a square, by D_l and e_l together | d_l, ±2^g · 2, and t_l, ±2^g · 4 times a bound on c_l | 2 · 2^-g |
+//! | C | u_l before a ReLU | nothing is opened | 0, up to the steps' transfers and hashes |
 //! | C | W_l, by c_l | s_l, ±2^g times the bound on u_l | **1**: W_l r_l is as large as s_l |
 //!
 //! The last row is no slip: a mask 2^g times larger than W_l r_l would have 2g bits, and d_l c_l, like its mask t_l, 3g
-//! and more: at g = 16 that is all a double has. So weights are not hidden at all in a statistical sense: every bundle gives the client
+//! and more: at g = 16 that is all a double has. (Before a ReLU and behind the last map nothing is multiplied with c_l, and a
+//! double would have room for wider s_l: masks are the same everywhere all the same.) So weights are not hidden at all in a statistical sense: every bundle gives the client
 //! noisy linear equations for them. The bounds on u_l are those of calibration; who computes on other inputs has larger
 //! values under the same masks. Encryptions of masks hide them from S as RLWE samples do. Distances in S's favour
 //! count the masks d_l and t_l as continuous, without the rounding of their encodings.
@@ -60,14 +68,17 @@
 //! |---|---|
 //! | [`layout`], [`plan`] | slots and rotations; magnitudes, grids, distances |
 //! | [`masks`] | numbers on grids, and encodings as what they encode |
+//! | [`activation`] | ReLU and max-pooling by the steps of the ring protocol |
 //! | [`client`], [`server`] | the two halves without messages |
-//! | [`session`] | the messages, and their checks |
+//! | [`session`], `serving` | the messages and their checks, the client's and the server's |
 
+pub mod activation;
 pub mod client;
 pub mod layout;
 pub mod masks;
 pub mod plan;
 pub mod server;
+pub(crate) mod serving;
 pub mod session;
 
 pub use client::{Answers, Bundle};

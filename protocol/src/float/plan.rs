@@ -9,27 +9,32 @@
 //! | scale of r, of weights | 2^45, the last prime | one rescaling |
 //! | scale of c, d | 2^44, 2^36 | no rescaling |
 //! | X_1 | the least power of two that is no less than the input's limit | |
-//! | X_l, l > 1; U_l; U_L | 4; 2; 1/2 | [`BOUND`] |
+//! | X_l behind a square, behind a ReLU; U_l; U_L | 4, 2; 2; 1/2 | [`BOUND`] |
 //! | R_l, S_l, D_l: masks r, s, d | 2^g X_l, 2^g U_l, 2^g U_l | uniform in \[-M, M) |
 //! | C_l: bound on c | 2^(e/4) R_l + S_l | but for a chance below 2^-50 an element |
-//! | T_l: mask t | 2^(g+1) U_l C_l | |
-//! | V_l: bound on what the client sends back | (D_l + U_l)^2 + 2 D_l C_l + T_l + R_(l+1) | |
-//! | grid of x_1; of D, a; of x_(l+1) | 2^-20 or coarser | sums below 2^52 steps |
+//! | T_l: mask t, before a square | 2^(g+1) U_l C_l | |
+//! | V_l: bound on what the client sends back there | (D_l + U_l)^2 + 2 D_l C_l + T_l + R_(l+1) | |
+//! | grid of x_1; of D, a; of x_(l+1) | 2^-20 or coarser | sums below 2^52 steps; before a ReLU those of a and c |
+//!
+//! Before a ReLU there are neither D, d nor t; what its steps are is in [`super::activation`].
 //!
 //! A network whose hidden values would be on a grid coarser than 2^-[`LEAST_GRID`] is refused for these mask bits: doubles
 //! have no room for them.
+
+mod sizes;
 
 use std::fmt;
 use std::sync::Arc;
 
 use conv_fast::ConvGeometry;
 use he_core::ckks::Params;
-use he_core::rlwe;
+use ss_core::step::StepSpec;
 
+use super::activation::Activation;
 use super::layout::Layouts;
+use crate::encrypted::chain::Between;
 use crate::encrypted::network::BOUND;
 use crate::error::ProtocolError;
-use crate::slots::pairs;
 
 /// Mask bits that exist.
 pub const MASK_BITS: std::ops::RangeInclusive<u32> = 4..=24;
@@ -71,13 +76,13 @@ pub struct Magnitudes {
     pub own_mask: i32,
     /// j of D_l or a_L.
     pub opened_grid: i32,
-    /// A bound on D_l or a_L.
+    /// A bound on D_l or a_L; before a ReLU, where neither is opened, on a_l and c_l.
     pub opened: f64,
     /// C_l.
     pub share: f64,
-    /// T_l.
+    /// T_l; 0 where no square follows.
     pub product_mask: f64,
-    /// V_l; 0 for the last layer.
+    /// V_l; 0 where no square follows.
     pub back: f64,
 }
 
@@ -111,6 +116,8 @@ pub struct Plan {
     reaches: Vec<i8>,
     limit: f64,
     magnitudes: Vec<Magnitudes>,
+    /// Behind every linear map, where there is a ReLU.
+    activations: Vec<Option<Activation>>,
 }
 
 impl Plan {
@@ -139,11 +146,13 @@ impl Plan {
         if !(1e-6..=1e6).contains(&limit) {
             return Err(ProtocolError::Caller(format!("inputs up to {limit}: out of any sensible range")));
         }
-        let mut plan = Self { layouts, mask_bits, reaches: reaches.to_vec(), limit, magnitudes: Vec::new() };
+        let (magnitudes, activations) = (Vec::new(), Vec::new());
+        let mut plan = Self { layouts, mask_bits, reaches: reaches.to_vec(), limit, magnitudes, activations };
         let mut input_grid = None;
         for at in 0..plan.layers() {
             let own = plan.magnitude(at, input_grid);
-            let next = grid(own.back.max(f64::MIN_POSITIVE));
+            // Sums on the grid behind it: those of the square's product, or of the shares that a ReLU begins with.
+            let next = grid(if plan.is_square(at) { own.back } else { own.opened });
             if at + 1 < plan.layers() && next < LEAST_GRID {
                 return Err(ProtocolError::Caller(format!(
                     "with masks of {mask_bits} bits the values behind linear map {} would have {next} bits behind the \
@@ -153,6 +162,17 @@ impl Plan {
             }
             plan.magnitudes.push(own);
             input_grid = Some(next);
+        }
+        for at in 0..plan.layers() {
+            let activation = match plan.between(at) {
+                Some(Between::Relu(relu)) => {
+                    let next = plan.magnitudes(at + 1);
+                    let (grid, mask) = (next.input_grid, next.input_mask);
+                    Some(Activation::new(relu, plan.geometry(at), grid, mask)?)
+                }
+                _ => None,
+            };
+            plan.activations.push(activation);
         }
         Ok(plan)
     }
@@ -165,16 +185,15 @@ impl Plan {
         let bound = if is_last { 0.5 } else { BOUND };
         let (input_mask, own_mask) = (input_bits + bits, bound.log2() as i32 + bits);
         let share = reach(self.reaches[at]) * power(input_mask) + power(own_mask);
-        let product_mask = power(bits + 1) * bound * share;
-        // a = u − c, and d beside it.
-        let opened = bound + share + if is_last { 0.0 } else { power(own_mask) } + 1.0;
-        let back = match is_last {
-            true => 0.0,
-            false => {
-                let next = power(self.input_bits(at + 1) + bits);
-                (power(own_mask) + bound).powi(2) + 2.0 * power(own_mask) * share + product_mask + next + 1.0
-            }
-        };
+        // a = u − c; and d beside it, t, and what comes back.
+        let (mut opened, mut product_mask, mut back) = (bound + share + 1.0, 0.0, 0.0);
+        if self.is_square(at) {
+            opened += power(own_mask);
+            product_mask = power(bits + 1) * bound * share;
+            let next = power(self.input_bits(at + 1) + bits);
+            back =
+                (power(own_mask) + bound).powi(2) + 2.0 * power(own_mask) * share + product_mask + next + 1.0;
+        }
         let own = grid(power(input_mask) + power(input_bits));
         Magnitudes {
             input_mask,
@@ -188,9 +207,14 @@ impl Plan {
         }
     }
 
-    /// log2 X_l.
+    /// X_l, l > 1: no value of the input of layer `at` is larger.
+    fn hidden(&self, at: usize) -> f64 {
+        if self.is_square(at - 1) { BOUND * BOUND } else { BOUND }
+    }
+
+    /// log2 X_l, rounded up.
     fn input_bits(&self, at: usize) -> i32 {
-        if at == 0 { self.limit.log2().ceil() as i32 } else { (BOUND * BOUND).log2() as i32 }
+        if at == 0 { self.limit.log2().ceil() as i32 } else { self.hidden(at).log2() as i32 }
     }
 
     /// The layouts.
@@ -223,10 +247,35 @@ impl Plan {
         self.layouts.layers().len()
     }
 
-    /// Squares.
+    /// What follows a linear map; nothing after the last one.
     #[must_use]
-    pub fn squares(&self) -> usize {
-        self.layers() - 1
+    pub fn between(&self, at: usize) -> Option<&Between> {
+        self.layouts.shapes().between.get(at)
+    }
+
+    /// Whether a square follows a linear map.
+    #[must_use]
+    pub fn is_square(&self, at: usize) -> bool {
+        self.between(at) == Some(&Between::Square)
+    }
+
+    /// The ReLU that follows a linear map, if one does.
+    #[must_use]
+    pub fn activation(&self, at: usize) -> Option<&Activation> {
+        self.activations.get(at)?.as_ref()
+    }
+
+    /// The steps of all ReLUs for so many images, with their elements, in the order in which they run; none where
+    /// there are squares only.
+    #[must_use]
+    pub fn steps(&self, images: usize) -> Vec<(StepSpec, usize)> {
+        self.activations.iter().flatten().flat_map(|activation| activation.steps(images)).collect()
+    }
+
+    /// Whether there is a ReLU, so that the session needs transfers.
+    #[must_use]
+    pub fn has_steps(&self) -> bool {
+        self.activations.iter().any(Option::is_some)
     }
 
     /// The shape of a linear map.
@@ -247,6 +296,12 @@ impl Plan {
         &self.magnitudes[at]
     }
 
+    /// The scale of c_l when it comes back: the weights' is the prime that is divided out.
+    pub(super) fn share_scale(&self) -> f64 {
+        let last = self.params().last_prime(LIMBS);
+        MASK_SCALE * last / last
+    }
+
     /// The distances; see the essay of [`super`].
     #[must_use]
     pub fn distance(&self) -> Distance {
@@ -255,10 +310,12 @@ impl Plan {
             let own = &self.magnitudes[at];
             let (inputs, outputs) = (self.geometry(at).input_len(), self.geometry(at).output_len());
             let power = |bits: i32| f64::from(bits).exp2();
-            // A shift by delta of a number that is uniform in ±M: delta / 2M. Inputs are of either sign, squares are not.
-            let spread = if at == 0 { 2.0 * self.limit } else { BOUND * BOUND } + power(-own.input_grid);
+            // A shift by delta of a number that is uniform in ±M: delta / 2M. Inputs are of either sign, squares and what
+            // a ReLU leaves are not.
+            let spread = if at == 0 { 2.0 * self.limit } else { self.hidden(at) } + power(-own.input_grid);
             images += inputs as f64 * spread / (2.0 * power(own.input_mask));
-            if at < self.squares() {
+            // The client is shown nothing of what goes into a ReLU.
+            if self.is_square(at) {
                 let (d, t) = (power(own.own_mask), own.product_mask);
                 let spread = 2.0 * BOUND + power(-own.opened_grid);
                 hidden_values += outputs as f64 * (spread / (2.0 * d) + spread * 2.0 * own.share / (2.0 * t));
@@ -271,66 +328,6 @@ impl Plan {
             hidden_values: f64::min(hidden_values, 1.0),
             weights: f64::min(weights, 1.0),
         }
-    }
-
-    /// Bytes of the client's encryptions of a layer's masks.
-    #[must_use]
-    pub fn mask_bytes(&self, at: usize, images: usize) -> usize {
-        pairs::count(images) * self.layouts.layers()[at].input.ciphertexts() * self.seeded_bytes()
-    }
-
-    /// Bytes of the server's answer.
-    #[must_use]
-    pub fn share_bytes(&self, at: usize, images: usize) -> usize {
-        let one = rlwe::Ciphertext::wire_len(self.params().rlwe(), REPLY_LIMBS, 1);
-        pairs::count(images) * self.layouts.layers()[at].output.ciphertexts() * one
-    }
-
-    /// Ciphertexts of a square, slots filled one by one with the elements of all images.
-    #[must_use]
-    pub fn square_ciphertexts(&self, at: usize, images: usize) -> usize {
-        (images * self.geometry(at).output_len()).div_ceil(self.params().slots())
-    }
-
-    /// Bytes of the client's encryptions for a square.
-    #[must_use]
-    pub fn factor_bytes(&self, at: usize, images: usize) -> usize {
-        self.square_ciphertexts(at, images) * self.seeded_bytes()
-    }
-
-    /// Bytes of the server's answer.
-    #[must_use]
-    pub fn product_bytes(&self, at: usize, images: usize) -> usize {
-        self.square_ciphertexts(at, images) * rlwe::Ciphertext::wire_len(self.params().rlwe(), LIMBS, 1)
-    }
-
-    /// Bytes of one seeded ciphertext.
-    pub(super) fn seeded_bytes(&self) -> usize {
-        rlwe::SeededCiphertext::wire_len(self.params().rlwe(), LIMBS)
-    }
-
-    /// The scale of c_l when it comes back: the weights' is the prime that is divided out.
-    pub(super) fn share_scale(&self) -> f64 {
-        let last = self.params().last_prime(LIMBS);
-        MASK_SCALE * last / last
-    }
-
-    /// A bound on the bytes that the server holds for one client with a bundle of this many images: keys, messages,
-    /// ciphertexts on the way, masks. Its prepared weights are not counted.
-    #[must_use]
-    pub fn server_bytes(&self, images: usize) -> usize {
-        let polynomial = 8 * self.params().n() * (LIMBS + 1);
-        let keys = (self.layouts.exponents().len() + 1) * 2 * LIMBS * polynomial;
-        let layer = |at: usize| {
-            let layout = &self.layouts.layers()[at];
-            let ciphertexts = pairs::count(images)
-                * (layout.input.ciphertexts() + layout.output.ciphertexts())
-                + 2 * self.square_ciphertexts(at, images);
-            // Read and expanded; masks as doubles.
-            ciphertexts * 4 * polynomial + 32 * images * self.geometry(at).output_len()
-        };
-        // Turned ciphertexts of the pairs that are worked on at a time.
-        keys + 256 * polynomial + (0..self.layers()).map(layer).sum::<usize>()
     }
 }
 

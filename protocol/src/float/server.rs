@@ -5,7 +5,7 @@
 //! | [`Ready::shares`] | W r − s under the client's key: diagonals, rotations, one rescaling, minus a mask in every slot |
 //! | [`Ready::products`] | 2 d c − t: one product with a plaintext, minus a mask in every slot |
 //! | [`Ready::linear`] | a = W X + s + b in doubles |
-//! | [`opened`], [`squared`] | D = a − d on the grid; X = V + d² + 2 D d + t |
+//! | [`opened`], [`squared`] | before a square: D = a − d on the grid; X = V + d² + 2 D d + t |
 //!
 //! Every answer gets an encryption of zero under the client's key on top, so that its second part is fresh. Copies of an
 //! element, where a small tensor is repeated in the slots, have one mask: two masks would say twice as much.
@@ -29,9 +29,11 @@ use super::layout::Layouts;
 use super::masks::{Exact, even, rounded, vector};
 use super::plan::{FACTOR_BITS, MASK_SCALE, PRODUCT_BITS, Plan, SHARE_SCALE, reach_exponent};
 use crate::encrypted::Network;
+use crate::encrypted::chain::Accepted;
 use crate::encrypted::network::Layer;
 use crate::error::{PeerResult, ProtocolError, caller};
 use crate::slots::{EncodedMap, Room, pairs, wire};
+use crate::steps::ServerSteps;
 
 /// Most bytes of prepared matrices.
 const MOST_BYTES: usize = 2_000_000_000;
@@ -61,12 +63,16 @@ pub struct ServerKeys {
     galois: GaloisKeys,
 }
 
-/// The server's half of a bundle, usable once: masks s of all layers, d and t of all squares, images × elements.
+/// The server's half of a bundle, usable once.
 pub struct ServerBundle {
     /// Images.
     pub(super) images: usize,
+    /// Masks s of all layers, images × elements.
     pub(super) shares: Vec<Zeroizing<Vec<f64>>>,
+    /// d and t of all squares, in their order, likewise.
     pub(super) factors: Vec<Factors>,
+    /// The halves of all ReLUs' steps.
+    pub(super) steps: Vec<ServerSteps>,
 }
 
 /// d and t of a square.
@@ -89,10 +95,10 @@ impl Ready {
     /// Makes a model ready.
     ///
     /// # Errors
-    /// [`ProtocolError::Caller`] with a sentence for the client: a network that is no chain of linear maps and squares, or
-    /// one that slots, memory or doubles have no room for.
+    /// [`ProtocolError::Caller`] with a sentence for the client: a network that is no chain of linear maps with squares or
+    /// ReLUs between, or one that slots, memory or doubles have no room for.
     pub fn new(model: &Model) -> Result<Self, ProtocolError> {
-        let network = Network::new(model)?;
+        let network = Network::accepting(model, Accepted::Activations)?;
         let layouts = Arc::new(Layouts::new(network.shapes())?);
         let params = layouts.params();
         let reaches = network.layers().iter().map(reach).collect::<Result<_, _>>()?;

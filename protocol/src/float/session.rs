@@ -1,4 +1,5 @@
-//! The messages of a session on floating-point shares.
+//! The messages of a session on floating-point shares, and the client's side of them; the server's is in
+//! `serving`.
 //!
 //! | | from | frame | content |
 //! |---|---|---|---|
@@ -6,16 +7,19 @@
 //! | request | C | request | [`Request::Float`]: mask bits, the manifest's digest |
 //! | terms | S | agreed | one byte per layer: its reach ([`super::plan`]); or a refusal |
 //! | keys | C | keys 0, 1 | public key; rotation keys |
+//! | transfers | C, S | base transfer | only where there are ReLUs: as in sessions on rings, by the server's defaults |
 //! | request | C | request | [`Request::FloatPrepare`]: how many images |
 //! | | S | agreed | nothing, or a refusal |
 //! | masks | C | keys l | encryptions of r_l, for all l |
 //! | shares | S | replies l | encryptions of c_l, for all l |
 //! | factors | C | corrections l | encryptions of c_l, for all squares |
 //! | products | S | replies l | encryptions of e_l, for all squares |
+//! | steps | S, C | supply, extension, corrections, check | all steps of all ReLUs ([`crate::steps::prepare`]) |
 //! | request | C | request | [`Request::FloatInfer`]: the bundle's number |
 //! | | S | agreed | nothing, or a refusal: the bundle is claimed |
 //! | input | C | input | X_1 |
 //! | per square | S, C | gate l | D_l; V_l |
+//! | per ReLU | S, C | gate | its steps, one after the other ([`crate::steps::run`]), numbered over all ReLUs |
 //! | output | S | output | a_L |
 //!
 //! From the second request on it repeats, until the client says [`Request::Finish`]. The server holds one bundle per
@@ -26,18 +30,21 @@ use std::sync::Arc;
 
 use he_core::Seed;
 use nn_merge::model::Manifest;
+use zeroize::Zeroizing;
 
-use super::client::{Answers, Bundle, ClientKeys, within};
+use super::client::{Answers, Bundle, ClientKeys};
 use super::layout::Layouts;
-use super::masks::rounded;
 use super::plan::Plan;
-use super::server::{Ready, ServerBundle, ServerKeys, opened, squared};
 use crate::channel::{Channel, Kind};
+use crate::encrypted::chain::{Accepted, Between};
 use crate::encrypted::network::Shapes;
 use crate::error::{PeerResult, ProtocolError};
-use crate::handshake::{Greeting, Request, ask};
-use crate::online::Progress;
+use crate::handshake::{Greeting, Request, ask, derive};
+use crate::online::{Progress, missing_gate};
 use crate::report::{Report, Stage, Start};
+use crate::session::ClientOptions;
+use crate::steps::{prepare, run};
+use crate::transfers::Transfers;
 
 /// A client's session on floating-point shares: keys are with the server.
 pub struct FloatSession {
@@ -45,6 +52,8 @@ pub struct FloatSession {
     greeting: Greeting,
     plan: Plan,
     keys: ClientKeys,
+    /// For the steps of ReLUs; nothing where there are none, or where a bundle has failed.
+    transfers: Option<Transfers>,
     seed: Seed,
     bundles: u64,
     report: Report,
@@ -67,7 +76,7 @@ impl FloatSession {
         // The server's sentence about networks that can't be is the better one, so its answer comes first.
         let most = greeting.manifest.nodes.len();
         let terms = channel.receive_up_to(Kind::Agreed, most)?;
-        let layouts = Arc::new(Layouts::new(&Shapes::new(&greeting.manifest)?)?);
+        let layouts = Arc::new(Layouts::new(&Shapes::new(&greeting.manifest, Accepted::Activations)?)?);
         let reaches: Vec<i8> = terms.iter().map(|&byte| byte as i8).collect();
         let limit = greeting.manifest.input.limit;
         let plan = Plan::new(layouts, mask_bits, &reaches, limit).or_malformed("terms")?;
@@ -79,7 +88,15 @@ impl FloatSession {
         }
         channel.flush()?;
         report.add(Stage::Setup, "keys", "keys", &start, &channel);
-        Ok(Self { channel, greeting, plan, keys, seed, bundles: 0, report })
+        let mut transfers = None;
+        if plan.has_steps() {
+            let start = Start::now(&channel);
+            let terms = ClientOptions::new().terms(&greeting.offer)?;
+            let session = transfers_name(&greeting.session(&terms), mask_bits);
+            transfers = Some(Transfers::set_up(&mut channel, &session, &terms, &seed, true)?);
+            report.add(Stage::Setup, "base transfers", "base transfers", &start, &channel);
+        }
+        Ok(Self { channel, greeting, plan, keys, transfers, seed, bundles: 0, report })
     }
 
     /// The server's public manifest.
@@ -120,13 +137,15 @@ impl FloatSession {
     pub fn prepare(&mut self, images: usize, progress: Progress<'_>) -> Result<Bundle, ProtocolError> {
         let bundle = self.prepare_bundle(images, progress);
         if bundle.is_err() {
+            // Whoever failed in the check of an extension must not see a second run of it.
+            self.transfers = None;
             self.channel.give_up();
         }
         bundle
     }
 
     fn prepare_bundle(&mut self, images: usize, progress: Progress<'_>) -> Result<Bundle, ProtocolError> {
-        let Self { channel, plan, keys, report, .. } = self;
+        let Self { channel, plan, keys, transfers, report, .. } = self;
         let start = Start::now(channel);
         ask(channel, &Request::FloatPrepare { images })?;
         channel.receive(Kind::Agreed, 0, 0)?;
@@ -134,37 +153,62 @@ impl FloatSession {
         let number = self.bundles;
         self.bundles += 1;
         let seed = self.seed.fork("float: bundle", &[number]);
-        let (layers, squares) = (plan.layers(), plan.squares());
-        let steps = 2 * (layers + squares);
+        let layers = plan.layers();
+        let squares: Vec<usize> = (0..layers).filter(|&at| plan.is_square(at)).collect();
+        let steps = plan.steps(images);
+        let (mut done, all) = (0, 2 * (layers + squares.len()) + steps.len());
+        let mut tell = || {
+            done += 1;
+            progress(done, all);
+        };
         let start = Start::now(channel);
-        let mut bundle =
-            Bundle { number, images, masks: Vec::new(), shares: Vec::new(), products: Vec::new() };
+        let (masks, shares, products) = (Vec::new(), Vec::new(), vec![Zeroizing::default(); layers]);
+        let mut bundle = Bundle { number, images, masks, shares, products, steps: Vec::new() };
         for at in 0..layers {
             let (masks, message) = keys.masks(plan, at, images, &seed.fork("masks", &[at as u64]))?;
             channel.send(Kind::Keys, at, &message)?;
             bundle.masks.push(masks);
-            progress(at + 1, steps);
+            tell();
         }
         channel.flush()?;
         for at in 0..layers {
             let answer = channel.receive(Kind::Replies, at, plan.share_bytes(at, images))?;
             bundle.shares.push(keys.shares(plan, at, images, &answer)?);
-            progress(layers + at + 1, steps);
+            tell();
         }
         report.add(Stage::Preprocessing, "all maps", "linear", &start, channel);
-        let start = Start::now(channel);
-        for (at, shares) in bundle.shares.iter_mut().take(squares).enumerate() {
-            let message = keys.factors(plan, shares, &seed.fork("factors", &[at as u64]))?;
-            channel.send(Kind::Corrections, at, &message)?;
-            progress(2 * layers + at + 1, steps);
+        if !squares.is_empty() {
+            let start = Start::now(channel);
+            for &at in &squares {
+                let seed = seed.fork("factors", &[at as u64]);
+                let message = keys.factors(plan, &mut bundle.shares[at], &seed)?;
+                channel.send(Kind::Corrections, at, &message)?;
+                tell();
+            }
+            channel.flush()?;
+            for &at in &squares {
+                let answer = channel.receive(Kind::Replies, at, plan.product_bytes(at, images))?;
+                bundle.products[at] = keys.products(plan, at, images, &answer)?;
+                tell();
+            }
+            report.add(Stage::Preprocessing, "all squares", "square", &start, channel);
         }
-        channel.flush()?;
-        for at in 0..squares {
-            let answer = channel.receive(Kind::Replies, at, plan.product_bytes(at, images))?;
-            bundle.products.push(keys.products(plan, at, images, &answer)?);
-            progress(2 * layers + squares + at + 1, steps);
+        if !steps.is_empty() {
+            let start = Start::now(channel);
+            let transfers = transfers.as_mut().ok_or_else(no_transfers)?;
+            let mut rng = seed.fork("operands", &[]).stream();
+            let mut operands = Vec::with_capacity(steps.len());
+            for at in 0..layers {
+                let Some(activation) = plan.activation(at) else { continue };
+                // Its steps have taken it in: nothing else needs it.
+                let shares = std::mem::take(&mut bundle.shares[at]);
+                operands.extend(activation.client(images, &shares, &bundle.masks[at + 1], &mut rng)?);
+            }
+            let seed = seed.fork("steps", &[]);
+            let done = &mut |_, _, _| tell();
+            bundle.steps = prepare::client(channel, transfers, &steps, &operands, &seed, done)?;
+            report.add(Stage::Preprocessing, "all ReLUs", "ReLU", &start, channel);
         }
-        report.add(Stage::Preprocessing, "all squares", "square", &start, channel);
         Ok(bundle)
     }
 
@@ -173,16 +217,15 @@ impl FloatSession {
     /// # Errors
     /// [`ProtocolError::Caller`] for other images than the bundle's plan takes; what the channel or the peer did. The bundle
     /// is gone either way.
-    #[expect(clippy::needless_pass_by_value, reason = "a bundle is used once")]
     pub fn infer(&mut self, bundle: Bundle, images: &[Vec<f64>]) -> Result<Answers, ProtocolError> {
-        let answers = self.run(&bundle, images);
+        let answers = self.run(bundle, images);
         if answers.is_err() {
             self.channel.give_up();
         }
         answers
     }
 
-    fn run(&mut self, bundle: &Bundle, images: &[Vec<f64>]) -> Result<Answers, ProtocolError> {
+    fn run(&mut self, mut bundle: Bundle, images: &[Vec<f64>]) -> Result<Answers, ProtocolError> {
         let Self { channel, plan, report, .. } = self;
         let masked = bundle.masked(plan, images)?;
         let start = Start::now(channel);
@@ -192,16 +235,31 @@ impl FloatSession {
         channel.send(Kind::Input, 0, &bytes(&masked))?;
         channel.flush()?;
         report.add(Stage::Online, "input", "input", &start, channel);
-        for at in 0..plan.squares() {
+        let mut steps = std::mem::take(&mut bundle.steps).into_iter().enumerate();
+        for at in 0..plan.layers() {
             let start = Start::now(channel);
-            let opened = numbers(&channel.receive(Kind::Gate, at, 8 * bundle.shares[at].len())?);
-            let back = bundle.back(plan, at, &opened)?;
-            channel.send(Kind::Gate, at, &bytes(&back))?;
-            channel.flush()?;
-            report.add(Stage::Online, &name("square", at), "square", &start, channel);
+            match plan.between(at) {
+                None => {}
+                Some(Between::Square) => {
+                    let opened = numbers(&channel.receive(Kind::Gate, at, 8 * bundle.shares[at].len())?);
+                    let back = bundle.back(plan, at, &opened)?;
+                    channel.send(Kind::Gate, at, &bytes(&back))?;
+                    channel.flush()?;
+                    report.add(Stage::Online, &name("square", at), "square", &start, channel);
+                }
+                Some(Between::Relu(_)) => {
+                    let own = plan.activation(at).map_or(0, |activation| activation.steps(0).len());
+                    for _ in 0..own {
+                        let (number, step) = steps.next().ok_or_else(missing_gate)?;
+                        run::client(channel, number, step)?;
+                    }
+                    report.add(Stage::Online, &name("ReLU", at), "ReLU", &start, channel);
+                }
+            }
         }
         let start = Start::now(channel);
-        let last = numbers(&channel.receive(Kind::Output, 0, 8 * bundle.shares[plan.squares()].len())?);
+        let length = 8 * bundle.images * plan.geometry(plan.layers() - 1).output_len();
+        let last = numbers(&channel.receive(Kind::Output, 0, length)?);
         let answers = bundle.answers(plan, &last, self.greeting.manifest.output.scale);
         report.add(Stage::Online, "output", "output", &start, channel);
         answers
@@ -218,104 +276,25 @@ impl FloatSession {
     }
 }
 
-/// Server: terms and keys of a session.
-pub(crate) fn receive_keys(channel: &mut Channel, ready: &Ready) -> Result<ServerKeys, ProtocolError> {
-    let terms: Vec<u8> = ready.reaches().iter().map(|&reach| reach as u8).collect();
-    channel.send(Kind::Agreed, 0, &terms)?;
-    channel.flush()?;
-    let [public, galois] = ready.layouts().key_bytes();
-    let public = channel.receive(Kind::Keys, 0, public)?;
-    let galois = channel.receive(Kind::Keys, 1, galois)?;
-    ServerKeys::read(ready.layouts(), &public, &galois)
+/// What both parties derive their transfers from, apart from those of any session on rings.
+pub(crate) fn transfers_name(session: &[u8; 32], mask_bits: u32) -> [u8; 32] {
+    derive(session, "floating-point shares", u64::from(mask_bits))
 }
 
-/// Server: a bundle, after its request was granted.
-pub(crate) fn prepare(
-    channel: &mut Channel,
-    ready: &Ready,
-    plan: &Plan,
-    keys: &ServerKeys,
-    images: usize,
-    seed: &Seed,
-    report: &mut Report,
-) -> Result<ServerBundle, ProtocolError> {
-    let (layers, squares) = (plan.layers(), plan.squares());
-    let mut bundle = ServerBundle { images, shares: Vec::new(), factors: Vec::new() };
-    let start = Start::now(channel);
-    // All of it is read before the first answer: two parties that both write would wait for each other.
-    let receive = |channel: &mut Channel, kind, count, length: &dyn Fn(usize) -> usize| {
-        (0..count).map(|at| channel.receive(kind, at, length(at))).collect::<Result<Vec<_>, _>>()
-    };
-    let messages = receive(channel, Kind::Keys, layers, &|at| plan.mask_bytes(at, images))?;
-    for (at, message) in messages.iter().enumerate() {
-        let seed = seed.fork("shares", &[at as u64]);
-        let (answer, own) = ready.shares(plan, at, images, keys, message, &seed)?;
-        channel.send(Kind::Replies, at, &answer)?;
-        bundle.shares.push(own);
-    }
-    channel.flush()?;
-    report.add(Stage::Preprocessing, "all maps", "linear", &start, channel);
-    let start = Start::now(channel);
-    let messages = receive(channel, Kind::Corrections, squares, &|at| plan.factor_bytes(at, images))?;
-    for (at, message) in messages.iter().enumerate() {
-        let seed = seed.fork("products", &[at as u64]);
-        let (answer, factors) = ready.products(plan, at, images, keys, message, &seed)?;
-        channel.send(Kind::Replies, at, &answer)?;
-        bundle.factors.push(factors);
-    }
-    channel.flush()?;
-    report.add(Stage::Preprocessing, "all squares", "square", &start, channel);
-    Ok(bundle)
+/// ReLUs have transfers from the session's beginning to its first failure.
+pub(super) fn no_transfers() -> ProtocolError {
+    ProtocolError::Caller("the transfers of this session are gone".into())
 }
 
-/// Server: runs its half of a bundle.
-#[expect(clippy::needless_pass_by_value, reason = "a bundle is used once")]
-pub(crate) fn run(
-    channel: &mut Channel,
-    ready: &Ready,
-    plan: &Plan,
-    bundle: ServerBundle,
-    report: &mut Report,
-) -> Result<(), ProtocolError> {
-    let images = bundle.images;
-    let start = Start::now(channel);
-    channel.send(Kind::Agreed, 0, &[])?;
-    let mut x = numbers(&channel.receive(Kind::Input, 0, 8 * images * plan.geometry(0).input_len())?);
-    within(&x, f64::from(plan.magnitudes(0).input_mask).exp2() + plan.limit() + 1.0, "masked input")?;
-    report.add(Stage::Online, "input", "input", &start, channel);
-    for (at, own) in bundle.shares.iter().enumerate() {
-        let start = Start::now(channel);
-        let a = ready.linear(at, images, &x, own);
-        report.add(Stage::Online, &name("map", at), "linear", &start, channel);
-        let start = Start::now(channel);
-        let Some(factors) = bundle.factors.get(at) else {
-            // Low bits of a double would show those of W X.
-            let grid = plan.magnitudes(at).opened_grid;
-            let last: Vec<f64> = a.iter().map(|&a| rounded(a, grid)).collect();
-            channel.send(Kind::Output, 0, &bytes(&last))?;
-            channel.flush()?;
-            report.add(Stage::Online, "output", "output", &start, channel);
-            break;
-        };
-        let opened = opened(plan, at, &a, &factors.own);
-        channel.send(Kind::Gate, at, &bytes(&opened))?;
-        let back = numbers(&channel.receive(Kind::Gate, at, 8 * opened.len())?);
-        within(&back, plan.magnitudes(at).back, "products")?;
-        x = squared(&back, &opened, factors);
-        report.add(Stage::Online, &name("square", at), "square", &start, channel);
-    }
-    Ok(())
-}
-
-fn name(what: &str, at: usize) -> String {
+pub(super) fn name(what: &str, at: usize) -> String {
     format!("{what} {}", at + 1)
 }
 
-fn bytes(values: &[f64]) -> Vec<u8> {
+pub(super) fn bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn numbers(bytes: &[u8]) -> zeroize::Zeroizing<Vec<f64>> {
+pub(super) fn numbers(bytes: &[u8]) -> Zeroizing<Vec<f64>> {
     let number = |bytes: &[u8]| bytes.first_chunk().copied().map_or(f64::NAN, f64::from_le_bytes);
-    zeroize::Zeroizing::new(bytes.chunks_exact(8).map(number).collect())
+    Zeroizing::new(bytes.chunks_exact(8).map(number).collect())
 }

@@ -8,13 +8,16 @@ use nn_merge::Model;
 use nn_merge::graph::{Function, Op};
 
 use super::*;
+use crate::encrypted::chain::Accepted;
 use crate::encrypted::{Mode, Network};
-use crate::fixtures::{Trained, images, linear, model, network, seed, trained, worst};
+use crate::fixtures::{RELUS, SQUARES, Trained, images, linear, model, network, seed, trained, worst};
 use crate::testing::in_process;
 use crate::{Client, Policy, ProtocolError, Server};
 
+mod activations;
 mod distinguisher;
 mod hostile;
+mod relay;
 
 fn policy() -> Policy {
     Policy { arithmetic: Arithmetic::Float, ..Policy::default() }
@@ -176,25 +179,27 @@ fn bundles_are_used_once() {
     }
 }
 
-#[test]
-fn other_networks_are_refused_with_the_layer_named() {
-    let mut rng = Seed::from_bytes([62; 32]).stream();
-    let mut graph = network(&mut rng);
-    let last = graph.push("act", Op::Activation(Function::Relu), &[graph.output()]).unwrap();
-    let dense = ConvShape { padding: [0; 4], ..ConvShape::same([5, 5], [1, 1], 1) };
-    graph.push("more", linear(&mut rng, dense), &[last]).unwrap();
-    let relu = model(&graph, &mut rng);
-    let error = Server::new(relu, policy(), seed(2)).err().unwrap().to_string();
-    assert!(error.contains("layer `act` is a ReLU"), "{error}");
-}
-
 /// The trained networks on real test images, by mask bits: `cargo test --release -p protocol --lib float -- --ignored trained
 /// --nocapture`, with the shared data beside the repository or at `HUSHNET_DATA`.
 #[test]
 #[ignore = "data that are not in the repository"]
-fn trained_networks_on_floating_point_shares() {
-    for Trained { name, model, images, labels, expected } in trained(256) {
+fn trained_networks_of_squares_on_floating_point_shares() {
+    tell_of(SQUARES, &[8, 12, 16, 18]);
+}
+
+/// The same of ReLUs.
+#[test]
+#[ignore = "data that are not in the repository"]
+fn trained_networks_of_relus_on_floating_point_shares() {
+    tell_of(RELUS, &[8, 12, 16, 18, 24]);
+}
+
+fn tell_of(networks: &'static [[&str; 2]], mask_bits: &[u32]) {
+    for Trained { name, model, images, labels, expected } in trained(networks, 256) {
         let clock = Instant::now();
+        let network = Network::accepting(&model, Accepted::Activations).unwrap();
+        let own = images.iter().zip(&expected).map(|(image, row)| worst(&network.evaluate(image), row));
+        println!("{name}: the model file's own worst error {:.5}", own.fold(0.0, f64::max));
         let server = server(model, policy());
         let ready = server.float().unwrap();
         println!(
@@ -205,7 +210,7 @@ fn trained_networks_on_floating_point_shares() {
             ready.layouts().rotations().len(),
             ready.layouts().key_bytes()
         );
-        for bits in [8, 12, 16, 18] {
+        for &bits in mask_bits {
             let Ok(plan) = ready.plan(bits).inspect_err(|error| println!("{error}")) else { continue };
             let grids: Vec<i32> = (0..plan.layers()).map(|at| plan.magnitudes(at).input_grid).collect();
             let run = |client: Client<_>| {

@@ -114,7 +114,7 @@ fn activate(
 }
 
 /// Plays a tournament with the client's shares: every winner gets a fresh random share.
-fn play(
+pub(crate) fn play(
     tournament: &Tournament,
     rings: &[Z2k],
     values: &mut [Zeroizing<Vec<u64>>],

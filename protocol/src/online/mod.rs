@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use conv_fast::PreparedConv;
 use ss_core::bits::{bytes_for_bits, pack, unpack};
-use ss_core::maximum::Tournament;
+use ss_core::maximum::{Level, Tournament};
 use ss_core::ring::Z2k;
 use zeroize::Zeroizing;
 
@@ -262,23 +262,39 @@ fn play<'a>(
     for level in tournament.levels() {
         let (at, (step, gate)) = gates.next().ok_or_else(missing_gate)?;
         let start = Start::now(channel);
-        let differences: Zeroizing<Vec<Vec<u64>>> = values
-            .iter()
-            .zip(rings)
-            .map(|(values, ring)| {
-                level.first(values).iter().zip(level.second(values)).map(|(&a, b)| ring.sub(a, b)).collect()
-            })
-            .collect::<Vec<_>>()
-            .into();
-        let gated = run::server(channel, at, gate, &differences[0], &differences)?;
-        for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
-            let (gated, second) = (Zeroizing::new(gated), Zeroizing::new(level.second(values)));
-            let winners = gated.iter().zip(second.iter()).map(|(&z, &b)| ring.add(z, b)).collect::<Vec<_>>();
-            *values = level.advance_in(*ring, values, &Zeroizing::new(winners)).into();
-        }
+        play_level(channel, at, gate, level, rings, values)?;
         report.add(Stage::Online, plan.layer_name(step), step.part, &start, channel);
     }
     values.iter_mut().for_each(|values| *values = tournament.winners(values).into());
+    Ok(())
+}
+
+/// Server: one level of a tournament by the step at place `at`.
+///
+/// # Errors
+/// What the channel or the peer did.
+pub(crate) fn play_level(
+    channel: &mut Channel,
+    at: usize,
+    gate: ServerSteps,
+    level: &Level,
+    rings: &[Z2k],
+    values: &mut [Zeroizing<Vec<u64>>],
+) -> Result<(), ProtocolError> {
+    let differences: Zeroizing<Vec<Vec<u64>>> = values
+        .iter()
+        .zip(rings)
+        .map(|(values, ring)| {
+            level.first(values).iter().zip(level.second(values)).map(|(&a, b)| ring.sub(a, b)).collect()
+        })
+        .collect::<Vec<_>>()
+        .into();
+    let gated = run::server(channel, at, gate, &differences[0], &differences)?;
+    for ((values, gated), ring) in values.iter_mut().zip(gated).zip(rings) {
+        let (gated, second) = (Zeroizing::new(gated), Zeroizing::new(level.second(values)));
+        let winners = gated.iter().zip(second.iter()).map(|(&z, &b)| ring.add(z, b)).collect::<Vec<_>>();
+        *values = level.advance_in(*ring, values, &Zeroizing::new(winners)).into();
+    }
     Ok(())
 }
 
@@ -288,7 +304,7 @@ fn missing() -> ProtocolError {
 }
 
 /// A bundle always has its plan's gates; should it not, nothing may go on as if a gate had run.
-fn missing_gate() -> ProtocolError {
+pub(crate) fn missing_gate() -> ProtocolError {
     ProtocolError::Caller("the bundle has fewer gates than its plan".into())
 }
 

@@ -12,6 +12,7 @@ use he_core::Seed;
 use super::Served;
 use super::server::{Server, lock, unexpected};
 use crate::channel::{Channel, Kind};
+use crate::encrypted::chain::Accepted;
 use crate::encrypted::network::Shapes;
 use crate::encrypted::session::{Ready, receive_keys, refusal, serve};
 use crate::encrypted::{Mode, Plan};
@@ -40,7 +41,8 @@ impl Server {
             Some(_) => None,
             None => {
                 // A network that can't be planned takes nothing, and is refused below with the reason.
-                let plan = Shapes::new(&self.model().manifest).and_then(|shapes| Plan::new(&shapes, mode));
+                let plan = Shapes::new(&self.model().manifest, Accepted::Squares)
+                    .and_then(|shapes| Plan::new(&shapes, mode));
                 let bytes = plan.map_or(0, |plan| plan.prepared_bytes());
                 Some(self.hold_bytes("the network as this mode needs it", bytes)?)
             }

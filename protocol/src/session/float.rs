@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use he_core::Seed;
 
-use super::Served;
 use super::server::{Server, unexpected};
+use super::{ClientOptions, Served};
 use crate::channel::{Channel, Kind};
 use crate::error::{ProtocolError, Refusal, RefusalCode};
-use crate::float::session::{prepare, receive_keys, run};
+use crate::float::serving::{Peer, prepare, receive_keys, run};
+use crate::float::session::transfers_name;
 use crate::float::{Arithmetic, Plan, Ready};
-use crate::handshake::{Request, next_request};
+use crate::handshake::{Request, next_request, session};
 use crate::report::{Report, Stage, Start};
+use crate::transfers::Transfers;
 
 impl Server {
     /// The model made ready for floating-point shares; nothing where the policy is to compute on rings.
@@ -52,7 +54,7 @@ impl Server {
         channel: &mut Channel,
         who: &str,
         message: Duration,
-        (mask_bits, digest): (u32, [u8; 32]),
+        (mask_bits, digest, nonces): (u32, [u8; 32], [[u8; 32]; 2]),
         (seed, mut report, start): (&Seed, Report, Start),
     ) -> Result<Served, ProtocolError> {
         self.check_digest(channel, &digest)?;
@@ -72,6 +74,15 @@ impl Server {
         let start = Start::now(channel);
         let keys = receive_keys(channel, ready)?;
         report.add(Stage::Setup, "keys", "keys", &start, channel);
+        let mut peer = Peer { keys, transfers: None };
+        if plan.has_steps() {
+            let start = Start::now(channel);
+            // What a client without wishes asks for, who has seen the same offer.
+            let terms = ClientOptions::new().terms(&self.policy().offer)?;
+            let session = transfers_name(&session(&nonces, &digest, self.epoch(), &terms), mask_bits);
+            peer.transfers = Some(Transfers::set_up(channel, &session, &terms, seed, false)?);
+            report.add(Stage::Setup, "base transfers", "base transfers", &start, channel);
+        }
         let (mut waiting, mut bundles, mut images_run) = (None, 0, 0);
         loop {
             channel.set_patience(self.policy().idle);
@@ -86,7 +97,7 @@ impl Server {
                     channel.send(Kind::Agreed, 0, &[])?;
                     channel.flush()?;
                     let seed = seed.fork("float: bundle", &[bundles]);
-                    let bundle = prepare(channel, ready, &plan, &keys, images, &seed, &mut report)?;
+                    let bundle = prepare(channel, ready, &plan, &mut peer, images, &seed, &mut report)?;
                     waiting = Some((bundles, bundle, place));
                     bundles += 1;
                 }

@@ -89,7 +89,7 @@ impl ClientOptions {
     ///
     /// # Errors
     /// [`ProtocolError::Caller`] for a field that does not exist, or an estimate that can't be.
-    pub(super) fn terms(&self, offer: &Offer) -> Result<Terms, ProtocolError> {
+    pub(crate) fn terms(&self, offer: &Offer) -> Result<Terms, ProtocolError> {
         let (own, methods) = (TransferKind::SoftSpoken { field_bits: offer.field_bits }, &offer.methods);
         let transfers =
             self.transfers.unwrap_or(if methods.soft_spoken { own } else { TransferKind::Silent });

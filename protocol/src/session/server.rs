@@ -244,7 +244,8 @@ impl Server {
         let first = next_request(channel)?;
         self.check_arithmetic(channel, &first)?;
         if let Request::Float { mask_bits, digest } = first {
-            return self.serve_float(channel, who, message, (mask_bits, digest), (&seed, report, start));
+            let asked = (mask_bits, digest, nonces);
+            return self.serve_float(channel, who, message, asked, (&seed, report, start));
         }
         if let Request::Encrypted { mode, digest } = first {
             return self.serve_encrypted(channel, who, message, (mode, digest), (&seed, report, start));

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use conv_fast::ConvGeometry;
 
 use super::*;
+use crate::encrypted::chain::Relu;
 use crate::encrypted::network::Shapes;
 
 fn plan(bits: u32, reaches: [i8; 2]) -> Result<Plan, ProtocolError> {
     let layers = [(6, 5), (5, 3)].map(|(i, o)| ConvGeometry::fully_connected(i, o).unwrap());
-    let layouts = Layouts::new(&Shapes { input: [6, 1, 1], layers: layers.to_vec() }).unwrap();
+    let layouts = Layouts::new(&Shapes::of_squares([6, 1, 1], layers.to_vec())).unwrap();
     Plan::new(Arc::new(layouts), bits, &reaches, 1.0)
 }
 
@@ -41,6 +42,33 @@ fn sums_are_exact_on_their_grids() {
             // c fits the two primes that it comes back with, e all three.
             assert!((first.share * MASK_SCALE).log2() < 92.0);
             assert!((first.back.log2() + f64::from(PRODUCT_BITS)) < 137.0);
+        }
+    }
+}
+
+/// The same maps with a ReLU between.
+fn with_relu(bits: u32, reach: i8) -> Plan {
+    let layers = [(6, 5), (5, 3)].map(|(i, o)| ConvGeometry::fully_connected(i, o).unwrap());
+    let between = vec![Between::Relu(Relu { pool: None, compared_bits: 12 })];
+    let shapes = Shapes { input: [6, 1, 1], layers: layers.to_vec(), between };
+    Plan::new(Arc::new(Layouts::new(&shapes).unwrap()), bits, &[reach; 2], 1.0).unwrap()
+}
+
+#[test]
+fn relus_leak_to_the_server_alone() {
+    let found = with_relu(16, 4).distance();
+    // As behind a square: values half as large under masks half as large.
+    let expected = 6.0 / 65536.0 + 5.0 / 131072.0;
+    assert!((1.0..1.01).contains(&(found.images / expected)), "{found:?}");
+    assert_eq!((found.hidden_values, found.weights), (0.0, 1.0));
+    // No product of masks has to fit: the widest masks leave the finest grid.
+    for bits in MASK_BITS {
+        for reach in [-20, 0, 20] {
+            let plan = with_relu(bits, reach);
+            let [first, second] = [0, 1].map(|at| *plan.magnitudes(at));
+            assert!((first.opened.log2() + f64::from(second.input_grid)) <= EXACT);
+            assert!(second.input_grid >= 17 && first.back == 0.0 && first.product_mask == 0.0);
+            assert_eq!((plan.factor_bytes(0, 1), plan.product_bytes(0, 1)), (0, 0));
         }
     }
 }

@@ -51,7 +51,14 @@ fn float_wins(ready: &Ready, bits: u32, trials: usize, seed: &Seed) -> f64 {
     won(trials, &mut seed.fork("coins", &[]).stream(), |trial, bright| {
         let seed = seed.fork("trial", &[trial as u64]);
         let masks = vec![keys.masks(&plan, 0, 1, &seed).unwrap().0];
-        let bundle = Bundle { number: 0, images: 1, masks, shares: Vec::new(), products: Vec::new() };
+        let bundle = Bundle {
+            number: 0,
+            images: 1,
+            masks,
+            shares: Vec::new(),
+            products: Vec::new(),
+            steps: Vec::new(),
+        };
         let image = vec![if bright { plan.limit() } else { 0.0 }; length];
         is_bright(&bundle.masked(&plan, &[image]).unwrap(), plan.limit(), mask)
     })

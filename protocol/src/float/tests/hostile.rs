@@ -8,7 +8,7 @@ use crate::error::PeerFault;
 use crate::fixtures::{Frame, PATIENCE, against, is_blamed, small_model};
 use crate::float::client::ClientKeys;
 use crate::float::server::ServerKeys;
-use crate::float::session::{prepare, receive_keys, run};
+use crate::float::serving::{Peer, prepare, receive_keys, run};
 use crate::handshake::{Request, next_request, welcome};
 use crate::report::Report;
 
@@ -25,7 +25,7 @@ struct Prepared {
     ready: Ready,
     plan: Plan,
     client: ClientKeys,
-    server: ServerKeys,
+    peer: Peer,
 }
 
 fn prepared() -> Prepared {
@@ -33,8 +33,8 @@ fn prepared() -> Prepared {
     let plan = ready.plan(BITS).unwrap();
     let client = ClientKeys::new(plan.layouts(), seed(1));
     let [public, galois] = client.public(plan.layouts());
-    let server = ServerKeys::read(plan.layouts(), &public, &galois).unwrap();
-    Prepared { ready, plan, client, server }
+    let keys = ServerKeys::read(plan.layouts(), &public, &galois).unwrap();
+    Prepared { ready, plan, client, peer: Peer { keys, transfers: None } }
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn keys_that_are_none() {
 
 #[test]
 fn encryptions_that_were_not_agreed() {
-    let Prepared { ready, plan, client, server } = prepared();
+    let Prepared { ready, plan, client, mut peer } = prepared();
     let masks: Vec<Vec<u8>> =
         (0..2).map(|at| client.masks(&plan, at, 1, &seed(4 + at as u8)).unwrap().1).collect();
     let factors = client.factors(&plan, &mut vec![0.25; 8].into(), &seed(6)).unwrap();
@@ -73,9 +73,9 @@ fn encryptions_that_were_not_agreed() {
         (Kind::Keys, 1, masks[1].clone()),
         (Kind::Corrections, 0, factors),
     ];
-    let serve = |frames: &[Frame]| {
+    let mut serve = |frames: &[Frame]| {
         against(frames, |channel| {
-            prepare(channel, &ready, &plan, &server, 1, &seed(7), &mut Report::default())
+            prepare(channel, &ready, &plan, &mut peer, 1, &seed(7), &mut Report::default())
         })
     };
     assert!(serve(&right).is_ok());
@@ -115,10 +115,14 @@ fn impossible(count: usize) -> Vec<Vec<u8>> {
 
 #[test]
 fn numbers_that_a_server_does_not_take() {
-    let Prepared { ready, plan, client, server } = prepared();
+    let Prepared { ready, plan, client, peer: Peer { keys: server, .. } } = prepared();
     let bundle = || {
-        let mut bundle =
-            crate::float::server::ServerBundle { images: 1, shares: Vec::new(), factors: Vec::new() };
+        let mut bundle = crate::float::server::ServerBundle {
+            images: 1,
+            shares: Vec::new(),
+            factors: Vec::new(),
+            steps: Vec::new(),
+        };
         for at in 0..2 {
             let (_, message) = client.masks(&plan, at, 1, &seed(4)).unwrap();
             bundle.shares.push(ready.shares(&plan, at, 1, &server, &message, &seed(5)).unwrap().1);
@@ -217,7 +221,7 @@ fn answers_that_are_none() {
         let result = right((Kind::Agreed, 0), Some(wrong));
         assert!(is_blamed(&result), "terms, case {case}: {:?}", result.err());
     }
-    let Prepared { ready, plan, client, server } = prepared();
+    let Prepared { ready, plan, client, peer: Peer { keys: server, .. } } = prepared();
     let (_, message) = client.masks(&plan, 0, 1, &seed(4)).unwrap();
     let (answer, _) = ready.shares(&plan, 0, 1, &server, &message, &seed(5)).unwrap();
     // Under another key it opens to noise, beyond all bounds.

@@ -38,7 +38,7 @@ pub(super) struct NetworkFigures {
     pub(super) sessions: Vec<Session>,
     /// On ciphertexts alone, where the network has squares only.
     pub(super) encrypted: Vec<he_mode::Row>,
-    /// Shares in a ring and of floating-point numbers side by side, likewise.
+    /// Shares in a ring and of floating-point numbers side by side.
     pub(super) arithmetics: Vec<float::Row>,
 }
 

@@ -1,8 +1,9 @@
 //! Rings and floating-point shares side by side: the same networks and images, both parties in this process.
 //!
 //! Floating-point shares are the published scheme's and **insecure** ([`protocol::float`]); the ring is this project's
-//! default. Times are medians over single images in bundles of their own, sessions of both kinds in turn; labels come from
-//! further images in larger bundles.
+//! default. Networks may have squares or ReLUs, with max-pooling before these: there both arithmetics take the same steps, in
+//! floats always those of three round trips. Times are medians over single images in bundles of their own, sessions of
+//! both kinds in turn; labels come from further images in larger bundles, of which there are 1,000 at most.
 //!
 //! | column | what |
 //! |---|---|
@@ -83,7 +84,7 @@ struct Inputs {
     whole: Vec<Vec<i64>>,
 }
 
-/// One network with squares: single images for times, `test` images for labels; nothing without test images.
+/// One network with squares or ReLUs: single images for times, `test` images for labels; nothing without test images.
 pub(super) fn measure(network: &'static Network, single: usize, test: usize) -> Result<Vec<Row>> {
     let (Some(set), Some(_)) = (network.set(), networks::shared_data()) else { return Ok(Vec::new()) };
     let Some(loaded) = network.load()? else { return Ok(Vec::new()) };

@@ -47,8 +47,10 @@ const NETWORKS: [&str; 4] = ["mnist_poly", "mnist_cnn", "fashion_poly", "fashion
 /// Images on ciphertexts alone: one by one, and in a batch.
 const ENCRYPTED: [usize; 2] = [16, 5000];
 
-/// Single images in either arithmetic.
+/// Single images in either arithmetic, and the most test images whose labels are counted there.
 const ARITHMETICS: usize = 30;
+/// See [`ARITHMETICS`].
+const ARITHMETIC_IMAGES: usize = 1000;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -150,9 +152,10 @@ fn one(network: &'static Network, loaded: &Loaded, args: &Args) -> Result<Networ
         false => Vec::new(),
     };
     let named = args.only.as_deref().map_or(!smoke, |only| "float".contains(only));
-    let arithmetics = match named && he_mode::NETWORKS.contains(&network.name) {
+    let arithmetics = match named && NETWORKS.contains(&network.name) {
         true if smoke => float::measure(network, 1, 8)?,
-        true => float::measure(network, ARITHMETICS, args.test_images)?,
+        // Every image needs encryptions of its own, some 0.1 s of them, for each number of mask bits.
+        true => float::measure(network, ARITHMETICS, args.test_images.min(ARITHMETIC_IMAGES))?,
         false => Vec::new(),
     };
     Ok(NetworkFigures {
