@@ -1,6 +1,7 @@
 //! Somebody between the two parties of a session with ReLUs, who changes one frame: whoever gets it must end with an error
 //! that blames the peer, or with wrong numbers where bytes are opaque. Never a panic, never a hang.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::Mutex;
 
@@ -100,9 +101,15 @@ fn frames_that_were_changed() {
     assert!([Kind::BaseTransfer, Kind::Extension, Kind::Check].into_iter().all(|kind| seen(kind) > 1));
     // Two levels and a ReLU of three rounds each way, a square.
     assert_eq!(seen(Kind::Gate), 2 * (3 * 3 + 1));
-    // Other bytes of the same length: opaque ones give wrong numbers.
     let (mut blamed, mut finished) = (0, 0);
+    let mut tried = HashMap::new();
     for &(to_server, at, kind) in frames.iter().filter(|frame| is_agreed(frame.2)) {
+        // The rounds of a step are alike: three frames of a kind each way will do.
+        let before = tried.entry((to_server, kind)).or_insert(0);
+        *before += 1;
+        if *before > 3 {
+            continue;
+        }
         for case in 0..5 {
             let (answers, served) = relayed(&server, &seed, |up, number, mut frame| {
                 if (up, number) != (to_server, at) {
