@@ -3,7 +3,7 @@
 //! Floating-point shares are the published scheme's and **insecure** ([`protocol::float`]); the ring is this project's
 //! default. Networks may have squares or ReLUs, with max-pooling before these: there both arithmetics take the same steps, in
 //! floats always those of three round trips. Times are medians over single images in bundles of their own, sessions of
-//! both kinds in turn; labels come from further images in larger bundles, of which there are 1,000 at most.
+//! both kinds in turn; labels come from further images in larger bundles, of which there are 300 at most.
 //!
 //! | column | what |
 //! |---|---|

@@ -50,7 +50,7 @@ const ENCRYPTED: usize = 16;
 /// Single images in either arithmetic, and the most test images whose labels are counted there.
 const ARITHMETICS: usize = 30;
 /// See [`ARITHMETICS`].
-const ARITHMETIC_IMAGES: usize = 1000;
+const ARITHMETIC_IMAGES: usize = 300;
 
 /// What to measure.
 #[derive(clap::Args)]
