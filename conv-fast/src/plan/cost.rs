@@ -268,7 +268,8 @@ impl Job<'_> {
             (Unit::TileOut, tiles * positions * outs * (1.0 + 0.138 * points)),
             (Unit::Move, ((g.input_len() + g.output_len()) * self.batch) as f64 / 8.0),
             (Unit::Gather, if g == self.geometry { 0.0 } else { (g.input_len() * self.batch) as f64 / 8.0 }),
-            (Unit::Call, 2.0),
+            // One tile is one column for each position's product, which waits for its own sums; two are enough company.
+            (Unit::Call, 2.0 + if tiles < 2.0 { 0.25 * positions } else { 0.0 }),
         ];
         ([tiles, positions, ins, outs], work)
     }

@@ -25,8 +25,9 @@ const XEON: [f64; UNITS] = [
     0.431, 0.583, 42.5, 19.1, 504.0,
 ];
 
-/// The table nearer to this machine, whatever the kernel: ratios differ by a factor of two between the two makers, and the
-/// wrong table costs a third of a network's time.
+/// The table nearer to this machine: ratios differ by a factor of two between the two makers, and the wrong table costs a
+/// third of a network's time. Other kernels' constants are scaled from it, whichever it is; those have been measured on
+/// neither maker's machines without AVX-512.
 fn table() -> [f64; UNITS] {
     #[cfg(target_arch = "x86_64")]
     {

@@ -20,6 +20,11 @@
 //! *Memory.* Prepared weights take n₀·n₁·O·C words of 4 bytes (8 where they exceed 31 bits), at most 2^29 bytes; a run
 //! takes one box of tiles per thread ([`flow`]).
 //!
+//! *Not nested.* A nested algorithm F(m₁m₂, r₁r₂) takes (m₁ + r₁ − 1)(m₂ + r₂ − 1) products a line where F(m₁m₂, r₁r₂)
+//! takes m₁m₂ + r₁r₂ − 1; what it buys is smaller constants, for the sake of floating-point numbers. Here that is no gain,
+//! and kernels of 3, 5 and 7 taps have no factors: 3 as 2·2 taps with m₁ = m₂ = 3 takes 16 products for 9 outputs (1.8
+//! each), F(8, 3) takes 10 for 8 (1.25). Longer kernels are for [`crate::ntt`].
+//!
 //! Supported: kernels of 1 to 7 taps a direction (one tap: no transform in that direction), tiles of 1 to 8 outputs,
 //! stride 1, dilation 1, any padding and groups.
 
