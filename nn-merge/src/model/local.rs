@@ -94,6 +94,14 @@ impl IndexMap {
         &self.sources[self.starts[index] as usize..self.starts[index + 1] as usize]
     }
 
+    /// Sources of this map behind `first`, all elements together: what [`IndexMap::after`] writes.
+    ///
+    /// # Panics
+    /// As [`IndexMap::after`], if this map reads elements that `first` does not have.
+    pub fn sources_after(&self, first: &Self) -> u64 {
+        self.sources.iter().map(|&middle| first.sources(middle as usize).len() as u64).sum()
+    }
+
     /// This map behind `first`.
     pub fn after(&self, first: &Self) -> Self {
         Self::sums((0..self.len()).map(|i| {

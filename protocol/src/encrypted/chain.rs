@@ -9,14 +9,15 @@
 //! by one sentence, which names the first layer in the way.
 
 use conv_fast::ConvGeometry;
-use nn_merge::model::{ActivationSpec, FunctionSpec, IndexMap, Manifest, OpSpec, PoolGeometry};
+use nn_merge::model::{ActivationSpec, FunctionSpec, IndexMap, LocalOp, Manifest, OpSpec, PoolGeometry};
 
 use crate::error::ProtocolError;
+use crate::plan::cells;
 
 /// Most products of a map into which others were folded.
 const MOST_FOLDED: usize = 1 << 24;
-/// Most cells of all pooling windows, and eight for each window.
-const MOST_CELLS: usize = 1 << 22;
+/// Most cells of all pooling windows with eight for each window, elements that are moved, and sources of moves behind moves.
+const MOST_CELLS: u64 = 1 << 22;
 
 /// What may stand between two linear maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,8 +134,14 @@ pub(super) fn steps(manifest: &Manifest, accepted: Accepted) -> Result<Vec<Step<
     // Index maps since the last linear map or square.
     let mut moved: Option<IndexMap> = None;
     let mut source = tensors[0].shape;
-    // Of pooling windows so far; planning a tournament takes a list per window.
-    let mut cells = 0_usize;
+    let mut taken = 0_u64;
+    let mut take = |at: usize, more: u64| {
+        taken = taken.saturating_add(more);
+        match taken <= MOST_CELLS {
+            true => Ok(()),
+            false => Err(refused(at, "and those before it pool or move too many values")),
+        }
+    };
     for (at, node) in manifest.nodes.iter().enumerate().skip(1) {
         if node.inputs != [at as u32 - 1] {
             return Err(refused(at, "joins or repeats tensors"));
@@ -168,11 +175,7 @@ pub(super) fn steps(manifest: &Manifest, accepted: Accepted) -> Result<Vec<Step<
             OpSpec::Activation(spec) if after_linear => {
                 let between = between(spec, accepted).map_err(|what| refused(at, what))?;
                 if let Between::Relu(Relu { pool: Some(pool), .. }) = &between {
-                    let [height, width] = pool.shape().kernel;
-                    cells = cells.saturating_add(pool.output_len().saturating_mul(height * width + 8));
-                    if cells > MOST_CELLS {
-                        return Err(refused(at, "and those before it pool too many values"));
-                    }
+                    take(at, cells(pool))?;
                 }
                 source = tensors[at].shape;
                 steps.push(Step::Between { node: at, spec, between });
@@ -182,9 +185,15 @@ pub(super) fn steps(manifest: &Manifest, accepted: Accepted) -> Result<Vec<Step<
                 return Err(refused(at, "moves the elements of a linear map's result"));
             }
             OpSpec::Local(op) => {
+                let summed = if let LocalOp::SumPool(pool) = op { cells(pool) } else { 0 };
+                take(at, summed.saturating_add(tensors[at].elements() as u64))?;
                 let map = op.index_map(&[tensors[at - 1].shape]);
                 moved = Some(match &moved {
-                    Some(first) => map.after(first),
+                    Some(first) => {
+                        // Sums of sums repeat their sources: a few nodes would fill any memory.
+                        take(at, map.sources_after(first))?;
+                        map.after(first)
+                    }
                     None => map,
                 });
             }
@@ -198,4 +207,52 @@ pub(super) fn steps(manifest: &Manifest, accepted: Accepted) -> Result<Vec<Step<
         return Err(refused(last, "is not the output"));
     }
     Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::small_model;
+    use nn_merge::model::{NodeSpec, PoolShape};
+
+    /// What becomes of a fully connected layer on an image of 28 x 28 that is summed over windows so often before.
+    fn summed(times: u32) -> [Result<(), String>; 2] {
+        let mut manifest = small_model().manifest;
+        (manifest.input.height, manifest.input.width) = (28, 28);
+        let shape = PoolShape {
+            channels: 1,
+            in_height: 28,
+            in_width: 28,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: [1; 4],
+        };
+        let pool = PoolGeometry::new(shape).unwrap();
+        let node = |at: u32| NodeSpec {
+            name: format!("sum{at}"),
+            op: OpSpec::Local(LocalOp::SumPool(pool.clone())),
+            inputs: vec![at],
+        };
+        let mut last = manifest.nodes.pop().unwrap();
+        let OpSpec::Linear { geometry, .. } = &mut last.op else { panic!("{last:?}") };
+        *geometry = ConvGeometry::fully_connected(28 * 28, 3).unwrap();
+        last.inputs = vec![times];
+        manifest.nodes.truncate(1);
+        manifest.nodes.extend((0..times).map(node));
+        manifest.nodes.push(last);
+        manifest.output.node = times + 1;
+        [Accepted::Squares, Accepted::Activations]
+            .map(|accepted| steps(&manifest, accepted).map(|_| ()).map_err(|error| error.to_string()))
+    }
+
+    /// Each of a few nodes makes the map nine times larger: the seventh would take 15 GB.
+    #[test]
+    fn sums_of_sums_are_refused_before_they_fill_the_memory() {
+        assert_eq!(summed(2), [Ok(()), Ok(())]);
+        for times in [5, 7, 100] {
+            for many in summed(times).map(Result::unwrap_err) {
+                assert!(many.contains("layer `sum3` and those before it pool or move too many"), "{many}");
+            }
+        }
+    }
 }

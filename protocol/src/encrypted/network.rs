@@ -70,7 +70,7 @@ impl Shapes {
     ///
     /// # Errors
     /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor accepted between linear maps; for
-    /// more than 2^30 products, 2^26 weights or 2^22 cells of pooling windows.
+    /// more than 2^30 products, 2^26 weights, or 2^22 cells of pooling windows and moved elements.
     pub fn new(manifest: &Manifest, accepted: Accepted) -> Result<Self, ProtocolError> {
         let input = [manifest.input.channels, manifest.input.height, manifest.input.width];
         let (mut layers, mut between) = (Vec::new(), Vec::new());
@@ -92,10 +92,10 @@ impl Shapes {
         Self { input, layers, between }
     }
 
-    /// What is between the maps along the way: squares, where nothing else was accepted.
+    /// Squares between the maps: all that is between them where nothing else was accepted.
     #[must_use]
     pub fn squares(&self) -> usize {
-        self.layers.len() - 1
+        self.between.iter().filter(|between| **between == Between::Square).count()
     }
 
     /// Logits of an image.

@@ -46,6 +46,8 @@ pub struct Activation {
     output: Z2k,
     pool: Option<Pool>,
     relu: ActivationPlan,
+    /// Its only step.
+    step: StepSpec,
     /// Elements per image behind the pool.
     outputs: usize,
 }
@@ -85,13 +87,17 @@ impl Activation {
                 Some(Pool { geometry: pool.clone(), maximum, levels })
             }
         };
+        let own = ActivationPlan::new(&activation::Activation::Relu, widths, false).map_err(caller)?;
+        // One gate without lanes, which both parties run as such.
+        let [step] = own.steps() else { return Err(ProtocolError::Caller("a ReLU of several steps".into())) };
         Ok(Self {
             grid,
             ring: Z2k::new(ring_bits).map_err(caller)?,
             output: Z2k::new(output_bits).map_err(caller)?,
             outputs: pool.as_ref().map_or(geometry.output_len(), |pool| pool.geometry.output_len()),
             pool,
-            relu: ActivationPlan::new(&activation::Activation::Relu, widths, false).map_err(caller)?,
+            step: step.clone(),
+            relu: own,
         })
     }
 
@@ -101,8 +107,13 @@ impl Activation {
         let levels = self.pool.iter().flat_map(|pool| {
             pool.levels.iter().map(|comparisons| (pool.maximum.clone(), images * comparisons))
         });
-        let relu = self.relu.steps().iter().map(|step| (step.clone(), images * self.outputs));
-        levels.chain(relu).collect()
+        levels.chain([(self.step.clone(), images * self.outputs)]).collect()
+    }
+
+    /// Levels of its pool, each a step; one more is the ReLU.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        self.pool.as_ref().map_or(0, |pool| pool.levels.len())
     }
 
     /// Bytes that the server holds for so many images: its halves of the steps, and integers on the way.
@@ -160,8 +171,8 @@ impl Activation {
         let (at, gate) = steps.next().ok_or_else(missing_gate)?;
         // Shares, wiped when they are not needed any more.
         let results = Zeroizing::new(run::server(channel, at, gate, &values[0], &[])?);
-        let step = self.step();
-        let lifted = results.iter().flatten().map(|&z| self.output.signed(z) as f64 * step).collect();
+        let unit = self.unit();
+        let lifted = results.iter().flatten().map(|&z| self.output.signed(z) as f64 * unit).collect();
         report.add(Stage::Online, &format!("ReLU {number}"), "ReLU", &start, channel);
         Ok(Zeroizing::new(lifted))
     }
@@ -173,7 +184,7 @@ impl Activation {
     }
 
     /// A step of the grid.
-    fn step(&self) -> f64 {
+    fn unit(&self) -> f64 {
         f64::from(-self.grid).exp2()
     }
 
@@ -199,7 +210,7 @@ mod tests {
     fn results_are_lifted_right_to_the_ends_of_their_range() {
         for (grid, mask) in [(6, 5), (20, 5), (20, 17), (20, 25), (7, 25)] {
             let own = relu(grid, mask);
-            let (step, most) = (own.step(), f64::from(mask).exp2());
+            let (step, most) = (own.unit(), f64::from(mask).exp2());
             for x in [0.0, step, 1.0, BOUND] {
                 for r in [-most, -step, 0.0, step, most - step] {
                     let [z, rho] = [x, r].map(|value| own.integers(own.output, &[value])[0]);
@@ -218,8 +229,8 @@ mod tests {
             let u = super::super::masks::even(&mut rng, 1.99);
             let c = super::super::masks::even(&mut rng, 1e6);
             let [a, c] = [u - c, c].map(|share| own.integers(own.ring, &[share])[0]);
-            let found = own.ring.signed(own.ring.add(a, c)) as f64 * own.step();
-            assert!((found - u).abs() <= 1.001 * own.step(), "{u}: {found}");
+            let found = own.ring.signed(own.ring.add(a, c)) as f64 * own.unit();
+            assert!((found - u).abs() <= 1.001 * own.unit(), "{u}: {found}");
         }
         // Whatever a broken peer makes of the numbers, there is an integer for it.
         for value in [f64::NAN, f64::INFINITY, -1e300] {

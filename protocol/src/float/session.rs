@@ -32,6 +32,7 @@ use he_core::Seed;
 use nn_merge::model::Manifest;
 use zeroize::Zeroizing;
 
+use super::activation::Activation;
 use super::client::{Answers, Bundle, ClientKeys};
 use super::layout::Layouts;
 use super::plan::Plan;
@@ -146,6 +147,7 @@ impl FloatSession {
 
     fn prepare_bundle(&mut self, images: usize, progress: Progress<'_>) -> Result<Bundle, ProtocolError> {
         let Self { channel, plan, keys, transfers, report, .. } = self;
+        plan.check_images(images)?;
         let start = Start::now(channel);
         ask(channel, &Request::FloatPrepare { images })?;
         channel.receive(Kind::Agreed, 0, 0)?;
@@ -248,11 +250,16 @@ impl FloatSession {
                     report.add(Stage::Online, &name("square", at), "square", &start, channel);
                 }
                 Some(Between::Relu(_)) => {
-                    let own = plan.activation(at).map_or(0, |activation| activation.steps(0).len());
-                    for _ in 0..own {
+                    let levels = plan.activation(at).map_or(0, Activation::levels);
+                    for _ in 0..levels {
+                        let start = Start::now(channel);
                         let (number, step) = steps.next().ok_or_else(missing_gate)?;
                         run::client(channel, number, step)?;
+                        report.add(Stage::Online, &name("max-pool", at), "max-pool", &start, channel);
                     }
+                    let start = Start::now(channel);
+                    let (number, step) = steps.next().ok_or_else(missing_gate)?;
+                    run::client(channel, number, step)?;
                     report.add(Stage::Online, &name("ReLU", at), "ReLU", &start, channel);
                 }
             }

@@ -13,14 +13,15 @@ pub const MAX_ELEMENTS: u64 = 1 << 27;
 #[derive(Debug, Default)]
 pub(super) struct Budget(u64);
 
+/// Cells of a pool's windows, and eight for each window, since planning takes a list per window.
+pub(crate) fn cells(pool: &PoolGeometry) -> u64 {
+    let [height, width] = pool.shape().kernel;
+    (pool.output_len() as u64).saturating_mul(height as u64 * width as u64 + 8)
+}
+
 impl Budget {
     /// Everything that the manifest says of itself.
     pub(super) fn new(manifest: &Manifest, tensors: &[Tensor], images: usize) -> Result<Self, ProtocolError> {
-        let cells = |pool: &PoolGeometry| {
-            let [height, width] = pool.shape().kernel;
-            // Planning a tournament takes a list per window.
-            (pool.output_len() as u64).saturating_mul(height as u64 * width as u64 + 8)
-        };
         let node = |(node, tensor): (&nn_merge::model::NodeSpec, &Tensor)| {
             let more = match &node.op {
                 OpSpec::Linear { geometry, .. } => {

@@ -3,9 +3,28 @@
 use he_core::rlwe;
 
 use super::{LIMBS, Plan, REPLY_LIMBS};
+use crate::error::ProtocolError;
+use crate::plan::MAX_ELEMENTS;
 use crate::slots::pairs;
 
 impl Plan {
+    /// Refuses bundles that would not fit a client's memory: elements of layers and of steps, as in a ring.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Caller`] with how many images fit.
+    pub fn check_images(&self, images: usize) -> Result<(), ProtocolError> {
+        let layer = |at: usize| (self.geometry(at).input_len() + self.geometry(at).output_len()) as u64;
+        let steps: u64 = self.steps(1).iter().map(|(_, elements)| *elements as u64).sum();
+        let elements = steps + (0..self.layers()).map(layer).sum::<u64>();
+        if elements.saturating_mul(images as u64) <= MAX_ELEMENTS {
+            return Ok(());
+        }
+        Err(ProtocolError::Caller(format!(
+            "a bundle of this network holds at most {} images, not {images}",
+            MAX_ELEMENTS / elements.max(1)
+        )))
+    }
+
     /// Bytes of the client's encryptions of a layer's masks.
     #[must_use]
     pub fn mask_bytes(&self, at: usize, images: usize) -> usize {
@@ -46,7 +65,7 @@ impl Plan {
     }
 
     /// A bound on the bytes that the server holds for one client with a bundle of this many images: keys, messages,
-    /// ciphertexts on the way, masks, halves of steps. Its prepared weights are not counted.
+    /// ciphertexts on the way, masks, halves of steps. Its prepared weights, and the session's transfers, are not counted.
     #[must_use]
     pub fn server_bytes(&self, images: usize) -> usize {
         let polynomial = 8 * self.params().n() * (LIMBS + 1);

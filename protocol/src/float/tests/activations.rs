@@ -166,6 +166,25 @@ fn bundles_with_steps_count_against_the_memory() {
     assert!(result.is_ok() && served.is_ok(), "{:?}, {:?}", result.err(), served.err());
 }
 
+/// A client plans no more than its memory holds, whatever a server's network is.
+#[test]
+fn a_bundle_of_too_many_images_is_refused_before_anything_is_sent() {
+    let (model, _) = random(&mut fresh_seed().stream(), [Kind::Pooled(2), Kind::Relu], 1);
+    let mut policy = policy();
+    (policy.offer.max_images, policy.preparing) = (usize::MAX, usize::MAX);
+    let server = server(model, policy);
+    let plan = server.float().unwrap().plan(16).unwrap();
+    let most = (1..).take_while(|bits| plan.check_images(1 << bits).is_ok()).last().unwrap();
+    assert!((10..27).contains(&most), "2^{most} images");
+    let (result, served) = in_process(&server, seed(5), seed(6), |client| {
+        let mut session = client.float(16)?;
+        let refused = session.prepare(1 << 40, &mut |_, _| ()).err().unwrap().to_string();
+        assert!(refused.contains("holds at most"), "{refused}");
+        Ok(())
+    });
+    assert!(result.is_ok() && served.is_err(), "{:?}", served.map(|_| ()));
+}
+
 #[test]
 fn transfers_are_those_that_the_server_allows() {
     let (model, images) = random(&mut fresh_seed().stream(), [Kind::Relu, Kind::Pooled(2)], 1);
