@@ -4,8 +4,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -243,19 +243,22 @@ fn serve(args: &Args) -> Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         waiting.store(true, Ordering::Relaxed);
     });
-    let found = Arc::new(Mutex::new((0.0, 0)));
-    let linear = found.clone();
-    listener.run(&server, &stop, move |_, ended| match ended {
-        Ok(served) => {
+    let (tell, told) = std::sync::mpsc::channel();
+    listener.run(&server, &stop, move |_, ended| {
+        let _ = tell.send(ended.map(|served| {
             let rows = served.report.rows().iter();
-            let seconds = rows.filter(|row| row.stage == Stage::Online && row.part == "linear");
-            let mut sum = linear.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.0 += seconds.map(|row| row.seconds).sum::<f64>();
-            sum.1 += served.images;
-        }
-        Err(error) => eprintln!("the session ended with an error: {error}"),
+            let linear = rows.filter(|row| row.stage == Stage::Online && row.part == "linear");
+            (linear.map(|row| row.seconds).sum::<f64>(), served.images)
+        }));
     })?;
-    let (seconds, images) = *found.lock().unwrap_or_else(PoisonError::into_inner);
+    // The client is done before the session is: giving back a gigabyte of keys and diagonals takes its time.
+    let (seconds, images) = match told.recv_timeout(PATIENCE).context("the session did not end")? {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("the session ended with an error: {error}");
+            (0.0, 0)
+        }
+    };
     let found = ServerFound {
         model_seconds,
         peak_bytes: peak_memory_bytes().unwrap_or(0),
