@@ -60,9 +60,12 @@ fn rate((mut left, mut right): (Channel, Channel), link: Link, bytes: usize) -> 
     bytes as f64 * 8.0 / (read.1 - link.round_trip / 2).as_secs_f64()
 }
 
-fn within_15_percent(measured: f64, model: f64, what: &str) -> bool {
+/// What waking up for either message of a round trip may take on a virtual machine.
+const WAKING: f64 = 200e-6;
+
+fn within_15_percent(measured: f64, model: f64, more: f64, what: &str) -> bool {
     println!("{what}: {measured:.6}, model {model:.6}");
-    (model * 0.999..model * 1.15).contains(&measured)
+    (model * 0.999..model * 1.15 + more).contains(&measured)
 }
 
 #[test]
@@ -72,12 +75,12 @@ fn round_trip_and_rate_are_the_models() {
         for ends in [ends_of, ends_over_tcp] {
             let time = |_: &i32| {
                 let trip = round_trip(ends(link), 12).as_secs_f64();
-                within_15_percent(trip, link.round_trip.as_secs_f64(), name)
+                within_15_percent(trip, link.round_trip.as_secs_f64(), WAKING, name)
             };
             assert!((0..5).any(|at| time(&at)), "{name}: round trip");
             let throughput = |_: &i32| {
                 let seconds = 1.0 / rate(ends(link), link, bytes);
-                within_15_percent(seconds, 1.0 / link.bits_per_second as f64, name)
+                within_15_percent(seconds, 1.0 / link.bits_per_second as f64, 0.0, name)
             };
             assert!((0..5).any(|at| throughput(&at)), "{name}: rate");
         }
