@@ -9,7 +9,7 @@ use crate::ntt::NttConv;
 use crate::plan::{Algorithm, Planner};
 use crate::polyphase::Polyphase;
 use crate::scratch::with_words;
-use crate::winograd::Winograd;
+use crate::winograd::{Winograd, greatest_norm};
 use crate::{ConvError, ConvGeometry, Kernel, Ring, Word, direct};
 use std::borrow::Cow;
 use std::fmt;
@@ -66,11 +66,11 @@ impl PreparedConv {
         batch: usize,
     ) -> Result<Self, ConvError> {
         let ring = ring.into();
+        let norm = greatest_norm(&geometry, weights);
+        let planner = Planner::default().weights(weights).norm(norm).batch(batch);
         // Weights can be too large for an algorithm that takes the shape.
-        let candidates = Planner::default().weights(weights).batch(batch).candidates(&geometry, ring);
-        let algorithms = candidates.iter().map(|candidate| candidate.algorithm);
-        for algorithm in algorithms {
-            if let Ok(layer) = Self::new(geometry.clone(), ring, weights, algorithm) {
+        for candidate in planner.candidates(&geometry, ring) {
+            if let Ok(layer) = Self::new(geometry.clone(), ring, weights, candidate.algorithm) {
                 return Ok(layer);
             }
         }

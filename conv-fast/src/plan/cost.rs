@@ -123,6 +123,8 @@ pub(super) struct Job<'a> {
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AVX-512 alone"))]
     pub(super) kernel: Kernel,
     pub(super) weight_bits: u32,
+    /// Greatest sum of the absolute weights of one output.
+    pub(super) norm: u128,
     pub(super) batch: usize,
 }
 
@@ -150,7 +152,7 @@ impl Job<'_> {
         let phases = Polyphase::new(g);
         let inner = phases.as_ref().map_or(g, Polyphase::inner);
         for tile in TILES {
-            if Winograd::refusal(inner, &self.ring, tile).is_none() && fits(inner, tile) {
+            if Winograd::refusal(inner, &self.ring, tile, self.norm).is_none() && fits(inner, tile) {
                 list.push(self.winograd(inner, tile, Products::Words));
                 list.extend(self.digit_winograd(inner, tile));
             }

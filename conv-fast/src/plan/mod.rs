@@ -39,6 +39,8 @@ pub struct Planner {
     kernel: Kernel,
     speed: Speed,
     weight_bits: u32,
+    /// Greatest sum of the absolute weights of one output, where it is known.
+    norm: Option<u128>,
     batch: usize,
 }
 
@@ -51,7 +53,7 @@ impl Default for Planner {
 impl Planner {
     /// For a kernel, with its built-in constants, weights of 12 bits (|w| ≤ 2^11) and single images.
     pub fn new(kernel: Kernel) -> Self {
-        Self { kernel, speed: Speed::of(kernel), weight_bits: 12, batch: 1 }
+        Self { kernel, speed: Speed::of(kernel), weight_bits: 12, norm: None, batch: 1 }
     }
 
     /// With other constants.
@@ -71,15 +73,22 @@ impl Planner {
         self.weight_bits(greatest.next_power_of_two().ilog2() + 1)
     }
 
+    /// For weights whose absolute values sum, over the terms of an output, to at most `norm`.
+    pub(crate) fn norm(self, norm: u128) -> Self {
+        Self { norm: Some(norm), ..self }
+    }
+
     /// For as many images per call (one to 2^20).
     pub fn batch(self, images: usize) -> Self {
         Self { batch: images.clamp(1, 1 << 20), ..self }
     }
 
-    /// All ways to compute a layer, least estimate first. Never empty: [`Algorithm::Direct`] serves every layer.
+    /// All ways to compute a layer, whatever its weights of that width, least estimate first. Never empty:
+    /// [`Algorithm::Direct`] serves every layer.
     pub fn candidates(&self, geometry: &ConvGeometry, ring: impl Into<Ring>) -> Vec<Candidate> {
-        let Self { kernel, weight_bits, batch, .. } = *self;
-        let job = cost::Job { geometry, ring: ring.into(), kernel, weight_bits, batch };
+        let Self { kernel, weight_bits, norm, batch, .. } = *self;
+        let norm = norm.unwrap_or((geometry.terms() as u128) << (weight_bits - 1));
+        let job = cost::Job { geometry, ring: ring.into(), kernel, weight_bits, norm, batch };
         let mut list: Vec<Candidate> = job
             .algorithms()
             .into_iter()

@@ -163,7 +163,10 @@ fn the_plan_can_always_be_carried_out() {
         let ring = pick(&mut random, &rings());
         for candidate in plan::candidates(&geometry, ring) {
             let algorithm = candidate.algorithm;
-            assert!(check(&mut random, &geometry, ring, 2047, 1, algorithm), "{algorithm} {geometry:?}");
+            assert!(
+                check(&mut random, &geometry, ring, 2047, 1, algorithm),
+                "{algorithm} {ring} {geometry:?}"
+            );
         }
     }
     let dense = ConvGeometry::fully_connected(256, 100).unwrap();

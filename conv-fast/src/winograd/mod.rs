@@ -82,9 +82,14 @@ fn tile_lines(geometry: &ConvGeometry, tile: [usize; 2]) -> [Line; 2] {
 }
 
 impl Winograd {
-    /// What `geometry`, `ring` or `tile` lack for tiles of `tile` outputs (rows, columns), if anything. Over Z_2^k with
-    /// k + s > 64 large weights can still be refused by [`Winograd::new`].
-    pub(crate) fn refusal(geometry: &ConvGeometry, ring: &Ring, tile: [usize; 2]) -> Option<&'static str> {
+    /// What `geometry`, `ring`, `tile` or weights lack for tiles of `tile` outputs (rows, columns), if anything; the absolute
+    /// weights of no output may sum to more than `norm`.
+    pub(crate) fn refusal(
+        geometry: &ConvGeometry,
+        ring: &Ring,
+        tile: [usize; 2],
+        norm: u128,
+    ) -> Option<&'static str> {
         let s = geometry.shape();
         if s.stride != [1, 1] || s.dilation != [1, 1] {
             return Some("stride and dilation one");
@@ -116,7 +121,12 @@ impl Winograd {
                 }
                 if Bounds::new(q, &lines).is_none() { Some("transforms that stay below 2^62") } else { None }
             }
-            Ring::PowerOfTwo(_) => None,
+            Ring::PowerOfTwo(bits) => {
+                let twos = lines[0].twos() + lines[1].twos();
+                let whole = norm.leading_zeros() >= LOW_BITS && (norm << LOW_BITS) >> (63 - twos) == 0;
+                let wanted = "smaller weights or a smaller ring for its divisions by two";
+                (cuts(*bits, twos) && !whole).then_some(wanted)
+            }
         }
     }
 
@@ -140,7 +150,7 @@ impl Winograd {
     /// Prepares `weights` for tiles of `tile` outputs (rows, columns).
     ///
     /// # Errors
-    /// [`ConvError::Unsupported`] with [`Winograd::refusal`]'s condition, or if a ring of 2^k needs smaller weights.
+    /// [`ConvError::Unsupported`] with [`Winograd::refusal`]'s condition.
     pub(crate) fn new(
         geometry: &ConvGeometry,
         ring: Ring,
@@ -150,7 +160,7 @@ impl Winograd {
         kernel: Kernel,
     ) -> Result<Self, ConvError> {
         let refuse = |condition| ConvError::Unsupported { algorithm: "Winograd", condition };
-        if let Some(condition) = Self::refusal(geometry, &ring, tile) {
+        if let Some(condition) = Self::refusal(geometry, &ring, tile, greatest_norm(geometry, weights)) {
             return Err(refuse(condition));
         }
         let lines = tile_lines(geometry, tile);
@@ -162,11 +172,7 @@ impl Winograd {
                 (ring, bounds.ok_or_else(|| refuse("transforms that stay below 2^62"))?)
             }
             Ring::PowerOfTwo(bits) => {
-                cut = bits + twos > u64::BITS;
-                let norm = greatest_norm(geometry, weights);
-                if cut && (norm << LOW_BITS) >> (63 - twos) != 0 {
-                    return Err(refuse("smaller weights or a smaller ring for its divisions by two"));
-                }
+                cut = cuts(bits, twos);
                 (Ring::PowerOfTwo(u64::BITS), Bounds::NONE)
             }
         };
@@ -260,8 +266,13 @@ fn transformed(kernel: &[i32], rows: &[i64], columns: &[i64]) -> i64 {
     kernel.chunks(columns.len()).zip(rows).map(|(row, &factor)| factor * line(row)).sum()
 }
 
+/// Whether inputs modulo 2^`bits` are cut in two, for lack of room for a division by 2^`twos`.
+fn cuts(bits: u32, twos: u32) -> bool {
+    bits + twos > u64::BITS
+}
+
 /// Greatest sum of the absolute weights of one output.
-fn greatest_norm(geometry: &ConvGeometry, weights: &[i32]) -> u128 {
+pub(crate) fn greatest_norm(geometry: &ConvGeometry, weights: &[i32]) -> u128 {
     let norm = |weights: &[i32]| weights.iter().map(|&weight| u128::from(weight.unsigned_abs())).sum();
     weights.chunks(geometry.terms()).map(norm).max().unwrap_or(0)
 }

@@ -184,9 +184,9 @@ fn threads_do_not_matter() {
 fn refusals() {
     let square = geometry([2, 2], [9, 9], [3, 3], [0; 4]);
     let ring = prime(MODULI[2]);
-    assert_eq!(Winograd::refusal(&square, &ring, [4, 6]), None);
+    assert_eq!(Winograd::refusal(&square, &ring, [4, 6], u128::MAX), None);
     let refused = |geometry: &ConvGeometry, ring: &Ring, tile: [usize; 2], what: &str| {
-        let refusal = Winograd::refusal(geometry, ring, tile).expect("a refusal");
+        let refusal = Winograd::refusal(geometry, ring, tile, 0).expect("a refusal");
         assert!(refusal.contains(what), "{refusal}");
     };
     refused(&square, &ring, [9, 2], "1 to 8");
@@ -198,6 +198,12 @@ fn refusals() {
     refused(&geometry([2048, 2048], [8, 8], [3, 3], [1; 4]), &ring, [6, 6], "2^29");
     let strided = ConvGeometry::new(ConvShape { stride: [2, 1], ..*square.shape() }).unwrap();
     refused(&strided, &ring, [2, 2], "stride");
+    // F(4, 3) divides by 24: six twos in two directions, so that sums of 2^32 times the weights have 57 bits.
+    let power = |bits, norm| Winograd::refusal(&square, &Ring::PowerOfTwo(bits), [4, 4], norm);
+    assert_eq!([power(64, (1 << 25) - 1), power(58, u128::MAX)], [None; 2]);
+    for norm in [1 << 25, 1 << 96, u128::MAX] {
+        assert!(power(64, norm).is_some_and(|refusal| refusal.contains("smaller weights")));
+    }
     let weights = vec![i32::MAX; square.weights_len()];
     assert!(matches!(
         Winograd::new(&square, Ring::PowerOfTwo(64), &weights, [4, 4], Products::Words, Kernel::best()),
