@@ -4,19 +4,12 @@
 
 mod common;
 
-use std::path::Path;
-
-use common::{Server, digits, hushnet, text};
+use common::{Server, digits, hushnet, square_network, squares, text};
 use serde_json::json;
-
-const SQUARES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/networks/mnist_poly.onnx");
 
 #[test]
 fn ciphertexts_give_the_labels_that_shares_give() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("squares.hush");
-    hushnet(&["merge", SQUARES, "-o", text(&path), "--calibrate", text(digits())]).success();
-    let server = Server::of(&path, &["--mode", "he"]);
+    let server = Server::of(squares(), &["--mode", "he"]);
     let infer = |more: &[&str]| {
         let arguments = ["infer", text(digits()), "--connect", &server.address, "--json", "--count", "3"];
         hushnet(&[&arguments, more].concat()).json()
@@ -30,7 +23,7 @@ fn ciphertexts_give_the_labels_that_shares_give() {
     assert!(single["online"]["sent"].as_u64().unwrap() < 3 << 20, "{}", single["online"]);
 
     // A server gives this only when told to.
-    let usual = Server::of(&path, &[]);
+    let usual = Server::of(squares(), &[]);
     hushnet(&["infer", text(digits()), "--connect", &usual.address, "--mode", "he"])
         .failure(5, &["does not evaluate on ciphertexts alone"]);
 }
@@ -46,5 +39,5 @@ fn other_networks_and_flags_are_refused() {
     for flag in [&["--logits"][..], &["--top", "2"], &["--bundle", "2"], &["--rounds", "one"]] {
         infer(&[flag, &["--mode", "he"]].concat()).failure(2, &[flag[0], "--mode he"]);
     }
-    assert!(Path::new(SQUARES).is_file());
+    assert!(square_network().is_file());
 }

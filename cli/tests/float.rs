@@ -4,19 +4,13 @@
 
 mod common;
 
-use common::{Server, digits, hushnet, text};
+use common::{Server, digits, hushnet, model, network, squares, text};
 use serde_json::json;
-
-const RELUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist_cnn.onnx");
-const SQUARES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../training/networks/mnist_poly.onnx");
 
 #[test]
 fn floating_point_shares_give_the_labels_that_rings_give() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("squares.hush");
-    hushnet(&["merge", SQUARES, "-o", text(&path), "--calibrate", text(digits())]).success();
-    let float = Server::of(&path, &["--arithmetic", "float"]);
-    let ring = Server::of(&path, &[]);
+    let float = Server::of(squares(), &["--arithmetic", "float"]);
+    let ring = Server::of(squares(), &[]);
     let infer = |server: &Server, more: &[&str]| {
         let arguments = ["infer", text(digits()), "--connect", &server.address, "--count", "3"];
         hushnet(&[&arguments, more].concat())
@@ -53,11 +47,8 @@ fn floating_point_shares_give_the_labels_that_rings_give() {
 
 #[test]
 fn so_they_do_with_relus_and_max_pooling() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("relus.hush");
-    hushnet(&["merge", RELUS, "-o", text(&path), "--calibrate", text(digits())]).success();
-    let float = Server::of(&path, &["--arithmetic", "float"]);
-    let ring = Server::of(&path, &[]);
+    let float = Server::of(model(), &["--arithmetic", "float"]);
+    let ring = Server::of(model(), &[]);
     let infer = |server: &Server, more: &[&str]| {
         let arguments = ["infer", text(digits()), "--connect", &server.address, "--json"];
         hushnet(&[&arguments, more].concat()).json()
@@ -81,7 +72,8 @@ fn other_networks_and_flags_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let [path, list] = ["cubes.hush", "list.json"].map(|name| folder.path().join(name));
     std::fs::write(&list, r#"[{"layer": "relu1", "function": {"polynomial": [0, 0.5, 0, 0.1]}}]"#).unwrap();
-    let merge = ["merge", RELUS, "-o", text(&path), "--calibrate", text(digits()), "--replace", text(&list)];
+    let (network, calibration) = (text(network()), text(digits()));
+    let merge = ["merge", network, "-o", text(&path), "--calibrate", calibration, "--replace", text(&list)];
     hushnet(&merge).success();
     let serve = ["serve", text(&path), "--listen", "127.0.0.1:0", "--arithmetic", "float"];
     let run = hushnet(&serve);

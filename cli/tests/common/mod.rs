@@ -17,6 +17,11 @@ pub(crate) fn network() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist_cnn.onnx"))
 }
 
+/// The file of the trained network of squares.
+pub(crate) fn square_network() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../training/networks/mnist_poly.onnx"))
+}
+
 /// The folder of drawn digits.
 pub(crate) fn digits() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/digits"))
@@ -86,13 +91,26 @@ pub(crate) fn hushnet<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Run {
     Run::of(command(arguments).output().unwrap())
 }
 
+/// A network merged, once per test program.
+type Merged = OnceLock<(TempDir, PathBuf)>;
+
 /// The embedded network, merged once per test program.
 pub(crate) fn model() -> &'static Path {
-    static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = MODEL.get_or_init(|| {
+    static MODEL: Merged = OnceLock::new();
+    merged(&MODEL, network())
+}
+
+/// The trained network of squares, likewise.
+pub(crate) fn squares() -> &'static Path {
+    static MODEL: Merged = OnceLock::new();
+    merged(&MODEL, square_network())
+}
+
+fn merged(model: &'static Merged, network: &Path) -> &'static Path {
+    let (_, path) = model.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mnist.hush");
-        hushnet(&["merge", text(network()), "-o", text(&path), "--calibrate", text(digits())]).success();
+        let path = folder.path().join("merged.hush");
+        hushnet(&["merge", text(network), "-o", text(&path), "--calibrate", text(digits())]).success();
         (folder, path)
     });
     path

@@ -3,6 +3,7 @@
 use super::{Algorithm, Planner, Products, Unit};
 use crate::{ConvError, ConvGeometry, ConvShape, Kernel, PreparedConv};
 use he_core::Modulus;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 const UNITS: usize = Unit::ALL.len();
@@ -28,7 +29,7 @@ const XEON: [f64; UNITS] = [
 /// The table nearer to this machine: ratios differ by a factor of two between the two makers, and the wrong table costs a
 /// third of a network's time. Other kernels' constants are scaled from it, whichever it is; those have been measured on
 /// neither maker's machines without AVX-512.
-fn table() -> [f64; UNITS] {
+static AVX512: LazyLock<[f64; UNITS]> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
     {
         let leaf = core::arch::x86_64::__cpuid(0);
@@ -37,7 +38,7 @@ fn table() -> [f64; UNITS] {
         }
     }
     ZEN
-}
+});
 
 impl Speed {
     /// The built-in constants of a kernel: fitted for [`Kernel::Avx512`] on a processor of either maker, scaled from those
@@ -56,7 +57,7 @@ impl Speed {
             Unit::Words | Unit::Pointwise => words,
             _ => plain,
         };
-        let mut nanoseconds = table();
+        let mut nanoseconds = *AVX512;
         for (unit, value) in Unit::ALL.into_iter().zip(&mut nanoseconds) {
             *value *= factor(unit);
         }

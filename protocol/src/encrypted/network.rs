@@ -72,13 +72,17 @@ impl Shapes {
     /// [`ProtocolError::Caller`] that names the first layer that is neither linear nor accepted between linear maps; for
     /// more than 2^30 products, 2^26 weights, or 2^22 cells of pooling windows and moved elements.
     pub fn new(manifest: &Manifest, accepted: Accepted) -> Result<Self, ProtocolError> {
+        Self::of_steps(manifest, &steps(manifest, accepted)?)
+    }
+
+    fn of_steps(manifest: &Manifest, steps: &[Step<'_>]) -> Result<Self, ProtocolError> {
         let input = [manifest.input.channels, manifest.input.height, manifest.input.width];
         let (mut layers, mut between) = (Vec::new(), Vec::new());
-        for step in steps(manifest, accepted)? {
+        for step in steps {
             match step {
-                Step::Linear { geometry, .. } => layers.push(geometry),
+                Step::Linear { geometry, .. } => layers.push(geometry.clone()),
                 Step::Shift { .. } => {}
-                Step::Between { between: own, .. } => between.push(own),
+                Step::Between { between: own, .. } => between.push(own.clone()),
             }
         }
         bounded(&layers)?;
@@ -139,7 +143,8 @@ impl Network {
     /// As [`Network::new`].
     pub fn accepting(model: &Model, accepted: Accepted) -> Result<Self, ProtocolError> {
         let manifest = &model.manifest;
-        let shapes = Shapes::new(manifest, accepted)?;
+        let steps = steps(manifest, accepted)?;
+        let shapes = Shapes::of_steps(manifest, &steps)?;
         let OpSpec::Input { width } = manifest.nodes[0].op else {
             return Err(ProtocolError::Caller("a manifest begins with its input".into()));
         };
@@ -151,7 +156,7 @@ impl Network {
             constant: vec![0.0; elements],
         };
         let mut layers: Vec<Layer> = Vec::with_capacity(shapes.layers.len());
-        for step in steps(manifest, accepted)? {
+        for step in steps {
             match step {
                 Step::Linear { node, geometry, folded } => {
                     let gain = if layers.len() + 1 < shapes.layers.len() { GAIN } else { 1.0 };

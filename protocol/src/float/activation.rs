@@ -18,6 +18,8 @@
 //! **What is hidden.** The steps themselves hide perfectly up to their transfers: nothing of u is opened to anyone. What
 //! leaks is their result, since r is no uniform element of Z_2^w, and must not be one: X goes into arithmetic in doubles.
 
+use std::iter::repeat_n;
+
 use conv_fast::ConvGeometry;
 use nn_merge::model::PoolGeometry;
 use rand_core::CryptoRng;
@@ -36,7 +38,7 @@ use crate::error::{ProtocolError, caller};
 use crate::offline::correlations::play;
 use crate::online::{missing_gate, play_level};
 use crate::report::{Report, Stage, Start};
-use crate::steps::{ServerSteps, run};
+use crate::steps::{ClientSteps, ServerSteps, run};
 
 /// One activation, public and the same for both parties.
 #[derive(Clone, Debug)]
@@ -45,9 +47,8 @@ pub struct Activation {
     ring: Z2k,
     output: Z2k,
     pool: Option<Pool>,
+    /// Of one step.
     relu: ActivationPlan,
-    /// Its only step.
-    step: StepSpec,
     /// Elements per image behind the pool.
     outputs: usize,
 }
@@ -89,14 +90,15 @@ impl Activation {
         };
         let own = ActivationPlan::new(&activation::Activation::Relu, widths, false).map_err(caller)?;
         // One gate without lanes, which both parties run as such.
-        let [step] = own.steps() else { return Err(ProtocolError::Caller("a ReLU of several steps".into())) };
+        if own.steps().len() != 1 {
+            return Err(ProtocolError::Caller("a ReLU of several steps".into()));
+        }
         Ok(Self {
             grid,
             ring: Z2k::new(ring_bits).map_err(caller)?,
             output: Z2k::new(output_bits).map_err(caller)?,
             outputs: pool.as_ref().map_or(geometry.output_len(), |pool| pool.geometry.output_len()),
             pool,
-            step: step.clone(),
             relu: own,
         })
     }
@@ -107,13 +109,8 @@ impl Activation {
         let levels = self.pool.iter().flat_map(|pool| {
             pool.levels.iter().map(|comparisons| (pool.maximum.clone(), images * comparisons))
         });
-        levels.chain([(self.step.clone(), images * self.outputs)]).collect()
-    }
-
-    /// Levels of its pool, each a step; one more is the ReLU.
-    #[must_use]
-    pub fn levels(&self) -> usize {
-        self.pool.as_ref().map_or(0, |pool| pool.levels.len())
+        let relu = self.relu.steps().iter().map(|step| (step.clone(), images * self.outputs));
+        levels.chain(relu).collect()
     }
 
     /// Bytes that the server holds for so many images: its halves of the steps, and integers on the way.
@@ -142,6 +139,27 @@ impl Activation {
         let masks = self.integers(self.output, masks);
         steps.extend(self.relu.client(&values[0], &[&masks], rng).map_err(caller)?);
         Ok(steps)
+    }
+
+    /// Client: plays its half of this activation. `steps` are the bundle's, each with its place, and the next of them are this
+    /// activation's.
+    ///
+    /// # Errors
+    /// What the channel or the peer did.
+    pub(super) fn answer(
+        &self,
+        channel: &mut Channel,
+        steps: &mut impl Iterator<Item = (usize, ClientSteps)>,
+        (number, report): (usize, &mut Report),
+    ) -> Result<(), ProtocolError> {
+        let levels = self.pool.as_ref().map_or(0, |pool| pool.levels.len());
+        for part in repeat_n("max-pool", levels).chain(["ReLU"]) {
+            let start = Start::now(channel);
+            let (at, gate) = steps.next().ok_or_else(missing_gate)?;
+            run::client(channel, at, gate)?;
+            report.add(Stage::Online, &format!("{part} {number}"), part, &start, channel);
+        }
+        Ok(())
     }
 
     /// Server: X behind this activation from its shares a of u. `steps` are the bundle's, each with its place, and the next

@@ -248,8 +248,7 @@ impl Plan {
     }
 
     /// What follows a linear map; nothing after the last one.
-    #[must_use]
-    pub fn between(&self, at: usize) -> Option<&Between> {
+    fn between(&self, at: usize) -> Option<&Between> {
         self.layouts.shapes().between.get(at)
     }
 

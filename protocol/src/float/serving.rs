@@ -8,7 +8,6 @@ use super::masks::rounded;
 use super::server::{Ready, ServerBundle, ServerKeys, opened, squared};
 use super::session::{bytes, name, no_transfers, numbers};
 use crate::channel::{Channel, Kind};
-use crate::encrypted::chain::Between;
 use crate::error::ProtocolError;
 use crate::online::missing_gate;
 use crate::report::{Report, Stage, Start};
@@ -101,27 +100,23 @@ pub(crate) fn run(
         let a = ready.linear(at, images, &x, own);
         report.add(Stage::Online, &name("map", at), "linear", &start, channel);
         let start = Start::now(channel);
-        match (plan.between(at), plan.activation(at)) {
-            (Some(Between::Square), _) => {
-                let factors = factors.next().ok_or_else(missing_gate)?;
-                let opened = opened(plan, at, &a, &factors.own);
-                channel.send(Kind::Gate, at, &bytes(&opened))?;
-                let back = numbers(&channel.receive(Kind::Gate, at, 8 * opened.len())?);
-                within(&back, plan.magnitudes(at).back, "products")?;
-                x = squared(&back, &opened, &factors);
-                report.add(Stage::Online, &name("square", at), "square", &start, channel);
-            }
-            (Some(Between::Relu(_)), Some(activation)) => {
-                x = activation.server(channel, images, &a, &mut steps, (at + 1, &mut *report))?;
-            }
-            _ => {
-                // Low bits of a double would show those of W X.
-                let grid = plan.magnitudes(at).opened_grid;
-                let last: Vec<f64> = a.iter().map(|&a| rounded(a, grid)).collect();
-                channel.send(Kind::Output, 0, &bytes(&last))?;
-                channel.flush()?;
-                report.add(Stage::Online, "output", "output", &start, channel);
-            }
+        if let Some(activation) = plan.activation(at) {
+            x = activation.server(channel, images, &a, &mut steps, (at + 1, &mut *report))?;
+        } else if plan.is_square(at) {
+            let factors = factors.next().ok_or_else(missing_gate)?;
+            let opened = opened(plan, at, &a, &factors.own);
+            channel.send(Kind::Gate, at, &bytes(&opened))?;
+            let back = numbers(&channel.receive(Kind::Gate, at, 8 * opened.len())?);
+            within(&back, plan.magnitudes(at).back, "products")?;
+            x = squared(&back, &opened, &factors);
+            report.add(Stage::Online, &name("square", at), "square", &start, channel);
+        } else {
+            // Low bits of a double would show those of W X.
+            let grid = plan.magnitudes(at).opened_grid;
+            let last: Vec<f64> = a.iter().map(|&a| rounded(a, grid)).collect();
+            channel.send(Kind::Output, 0, &bytes(&last))?;
+            channel.flush()?;
+            report.add(Stage::Online, "output", "output", &start, channel);
         }
     }
     Ok(())

@@ -32,19 +32,18 @@ use he_core::Seed;
 use nn_merge::model::Manifest;
 use zeroize::Zeroizing;
 
-use super::activation::Activation;
 use super::client::{Answers, Bundle, ClientKeys};
 use super::layout::Layouts;
 use super::plan::Plan;
 use crate::channel::{Channel, Kind};
-use crate::encrypted::chain::{Accepted, Between};
+use crate::encrypted::chain::Accepted;
 use crate::encrypted::network::Shapes;
 use crate::error::{PeerResult, ProtocolError};
 use crate::handshake::{Greeting, Request, ask, derive};
-use crate::online::{Progress, missing_gate};
+use crate::online::Progress;
 use crate::report::{Report, Stage, Start};
 use crate::session::ClientOptions;
-use crate::steps::{prepare, run};
+use crate::steps::prepare;
 use crate::transfers::Transfers;
 
 /// A client's session on floating-point shares: keys are with the server.
@@ -239,29 +238,15 @@ impl FloatSession {
         report.add(Stage::Online, "input", "input", &start, channel);
         let mut steps = std::mem::take(&mut bundle.steps).into_iter().enumerate();
         for at in 0..plan.layers() {
-            let start = Start::now(channel);
-            match plan.between(at) {
-                None => {}
-                Some(Between::Square) => {
-                    let opened = numbers(&channel.receive(Kind::Gate, at, 8 * bundle.shares[at].len())?);
-                    let back = bundle.back(plan, at, &opened)?;
-                    channel.send(Kind::Gate, at, &bytes(&back))?;
-                    channel.flush()?;
-                    report.add(Stage::Online, &name("square", at), "square", &start, channel);
-                }
-                Some(Between::Relu(_)) => {
-                    let levels = plan.activation(at).map_or(0, Activation::levels);
-                    for _ in 0..levels {
-                        let start = Start::now(channel);
-                        let (number, step) = steps.next().ok_or_else(missing_gate)?;
-                        run::client(channel, number, step)?;
-                        report.add(Stage::Online, &name("max-pool", at), "max-pool", &start, channel);
-                    }
-                    let start = Start::now(channel);
-                    let (number, step) = steps.next().ok_or_else(missing_gate)?;
-                    run::client(channel, number, step)?;
-                    report.add(Stage::Online, &name("ReLU", at), "ReLU", &start, channel);
-                }
+            if let Some(activation) = plan.activation(at) {
+                activation.answer(channel, &mut steps, (at + 1, &mut *report))?;
+            } else if plan.is_square(at) {
+                let start = Start::now(channel);
+                let opened = numbers(&channel.receive(Kind::Gate, at, 8 * bundle.shares[at].len())?);
+                let back = bundle.back(plan, at, &opened)?;
+                channel.send(Kind::Gate, at, &bytes(&back))?;
+                channel.flush()?;
+                report.add(Stage::Online, &name("square", at), "square", &start, channel);
             }
         }
         let start = Start::now(channel);

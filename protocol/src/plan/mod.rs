@@ -42,7 +42,7 @@ pub(crate) use linear::{FREE, UNREAD};
 pub use local::LocalPlan;
 pub use masked::{Places, Producer};
 pub use size::MAX_ELEMENTS;
-pub(crate) use size::cells;
+pub(crate) use size::{cells, check_images};
 
 /// Most images in one bundle.
 pub const MAX_IMAGES: usize = 256;

@@ -19,6 +19,18 @@ pub(crate) fn cells(pool: &PoolGeometry) -> u64 {
     (pool.output_len() as u64).saturating_mul(height as u64 * width as u64 + 8)
 }
 
+/// Refuses bundles of so many images that touch so many elements each.
+///
+/// # Errors
+/// [`ProtocolError::Caller`] with how many images fit.
+pub(crate) fn check_images(elements: u64, images: usize) -> Result<(), ProtocolError> {
+    if elements.saturating_mul(images as u64) <= MAX_ELEMENTS {
+        return Ok(());
+    }
+    let most = MAX_ELEMENTS / elements.max(1);
+    Err(ProtocolError::Caller(format!("a bundle of this network holds at most {most} images, not {images}")))
+}
+
 impl Budget {
     /// Everything that the manifest says of itself.
     pub(super) fn new(manifest: &Manifest, tensors: &[Tensor], images: usize) -> Result<Self, ProtocolError> {
@@ -57,12 +69,6 @@ impl Budget {
             );
             return Err(PeerFault::Malformed { what: "manifest", reason }.into());
         }
-        if self.0.saturating_mul(images as u64) > MAX_ELEMENTS {
-            let most = MAX_ELEMENTS / self.0.max(1);
-            return Err(ProtocolError::Caller(format!(
-                "a bundle of this network holds at most {most} images, not {images}"
-            )));
-        }
-        Ok(())
+        check_images(self.0, images)
     }
 }

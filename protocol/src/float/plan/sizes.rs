@@ -4,7 +4,7 @@ use he_core::rlwe;
 
 use super::{LIMBS, Plan, REPLY_LIMBS};
 use crate::error::ProtocolError;
-use crate::plan::MAX_ELEMENTS;
+use crate::plan::check_images;
 use crate::slots::pairs;
 
 impl Plan {
@@ -15,14 +15,7 @@ impl Plan {
     pub fn check_images(&self, images: usize) -> Result<(), ProtocolError> {
         let layer = |at: usize| (self.geometry(at).input_len() + self.geometry(at).output_len()) as u64;
         let steps: u64 = self.steps(1).iter().map(|(_, elements)| *elements as u64).sum();
-        let elements = steps + (0..self.layers()).map(layer).sum::<u64>();
-        if elements.saturating_mul(images as u64) <= MAX_ELEMENTS {
-            return Ok(());
-        }
-        Err(ProtocolError::Caller(format!(
-            "a bundle of this network holds at most {} images, not {images}",
-            MAX_ELEMENTS / elements.max(1)
-        )))
+        check_images(steps + (0..self.layers()).map(layer).sum::<u64>(), images)
     }
 
     /// Bytes of the client's encryptions of a layer's masks.

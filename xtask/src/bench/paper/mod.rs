@@ -47,9 +47,9 @@ const NETWORKS: [&str; 4] = ["mnist_poly", "mnist_cnn", "fashion_poly", "fashion
 /// Images on ciphertexts alone, one by one; the batch is a full one.
 const ENCRYPTED: usize = 16;
 
-/// Single images in either arithmetic, and the most test images whose labels are counted there.
+/// Single images in either arithmetic.
 const ARITHMETICS: usize = 30;
-/// See [`ARITHMETICS`].
+/// Most test images whose labels are counted there.
 const ARITHMETIC_IMAGES: usize = 300;
 
 /// What to measure.
