@@ -33,8 +33,8 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Nodes, Prime, canonical, factor, factor_of, load, load_pairs, load_twice, nodes, prime, product,
-    splat, store, store_pairs, tame,
+    Factor, Nodes, Prime, canonical, factor, factor_of, factors_twice, load, load_pairs, nodes, prime,
+    product, splat, store, store_pairs, tame,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, SPARSE, Tables};
 use super::{PART, chunks, pairs_of_quarters, quarters_of_halves};
@@ -212,14 +212,14 @@ fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: Conte
             if MODE != FREE {
                 *a = tame(*a, table);
             }
-            butterfly(a, b, factor_of(load_twice(w), p), p);
+            butterfly(a, b, factors_twice(w), p);
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
             (*a, *b) = (_mm512_unpacklo_epi64(*a, *b), _mm512_unpackhi_epi64(*a, *b));
             if MODE == DENSE {
                 *a = tame(*a, table);
             }
-            butterfly(a, b, factor_of(load_twice(w), p), p);
+            butterfly(a, b, factors_twice(w), p);
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h1) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));

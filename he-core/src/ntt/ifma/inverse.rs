@@ -38,7 +38,7 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{
-    Factor, Nodes, Prime, factor, factor_of, finish, load, load_pairs, load_twice, nodes, prime, product,
+    Factor, Nodes, Prime, factor, factor_of, factors_twice, finish, load, load_pairs, nodes, prime, product,
     splat, store, store_pairs, tame, tame_negated, tame_signed,
 };
 use super::tables::{BLOCK, DENSE, FREE, Factors, HALF, PAIRS, Role, SPARSE, Tables};
@@ -287,14 +287,14 @@ fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: Conte
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
-            butterfly(a, b, factor_of(load_twice(w), p), if MODE == DENSE { first } else { two_q }, zero, p);
+            butterfly(a, b, factors_twice(w), if MODE == DENSE { first } else { two_q }, zero, p);
             if MODE != FREE {
                 *a = tame(*a, plain);
             }
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h4) {
             (*a, *b) = (_mm512_unpacklo_epi64(*a, *b), _mm512_unpackhi_epi64(*a, *b));
-            butterfly(a, b, factor_of(load_twice(w), p), first, zero, p);
+            butterfly(a, b, factors_twice(w), first, zero, p);
             if MODE == DENSE {
                 *a = tame(*a, plain);
             }

@@ -102,10 +102,17 @@ pub(super) fn store_pairs([first, second]: Places<'_>, [x, y]: [[__m512i; 4]; 2]
     store_all(second, y);
 }
 
+/// Four factors with their quotients, twice over.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn factors_twice([values, quotients]: &[[u64; 4]; 2]) -> Factor {
+    Factor { value: load_twice(values), quotient: load_twice(quotients) }
+}
+
 /// Four words, twice over.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn load_twice(words: &[u64; 4]) -> __m512i {
+fn load_twice(words: &[u64; 4]) -> __m512i {
     // SAFETY: the array has four words.
     _mm512_broadcast_i64x4(unsafe { _mm256_loadu_si256(words.as_ptr().cast()) })
 }

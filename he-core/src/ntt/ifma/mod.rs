@@ -7,8 +7,8 @@
 //!   multiply-adds, one addition and one subtraction: no mask, no comparison. For primes up to 47 bits there is no
 //!   reduction before the very end; wider primes are *tamed* now and then by one table look-up in a register.
 //! - Two levels are done in registers for each load and store, the last six (inverse: the first) in one go on 128
-//!   words, the first three (inverse: the last) together where log2 N is odd. Half-lengths below 8 store quotients alone and
-//!   compute the factors: half the memory to read.
+//!   words, the first three (inverse: the last) together where log2 N is odd. Half-length 1, with half of all
+//!   factors, stores quotients alone and computes the factors: less memory to read.
 //! - Large transforms go depth first once a part fits the first-level cache.
 //!
 //! | room | what |

@@ -35,7 +35,7 @@ pub(super) const HALF: usize = 64;
 /// Pairs of registers in a block.
 pub(super) const PAIRS: usize = 8;
 
-/// What one block reads: factors with their quotients, and below half-length 8 quotients alone.
+/// What one block reads: factors with their quotients; of half-length 1, which has half of them all, the quotients alone.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct Factors {
@@ -45,11 +45,11 @@ pub(super) struct Factors {
     pub(super) h16: [[u64; 2]; 4],
     /// Half-length 8: one for each pair of registers.
     pub(super) h8: [[u64; 2]; PAIRS],
-    /// Half-length 4: those of a pair's two registers, each twice.
-    pub(super) h4: [[u64; 4]; PAIRS],
-    /// Half-length 2: four of each pair.
-    pub(super) h2: [[u64; 4]; PAIRS],
-    /// Half-length 1: eight of each pair, those of the two registers alternating.
+    /// Half-length 4: factors, then quotients; those of a pair's two registers, each twice.
+    pub(super) h4: [[[u64; 4]; 2]; PAIRS],
+    /// Half-length 2: factors, then quotients; four of each pair.
+    pub(super) h2: [[[u64; 4]; 2]; PAIRS],
+    /// Half-length 1: quotients; eight of each pair, those of the two registers alternating.
     pub(super) h1: [[u64; LANES]; PAIRS],
 }
 
@@ -135,12 +135,13 @@ impl Side {
             [root, shoup_52(root, q)]
         };
         let quotient = |index: usize| shoup_52(roots[index], q);
+        let four = |indices: [usize; 4]| [indices.map(|index| roots[index]), indices.map(quotient)];
         let block = |b: usize| Factors {
             h32: array(|k| pair(n / 64 + 2 * b + k)),
             h16: array(|k| pair(n / 32 + 4 * b + k)),
             h8: array(|k| pair(n / 16 + 8 * b + k)),
-            h4: array(|k| [0, 0, 1, 1].map(|i| quotient(n / 8 + 16 * b + 2 * k + i))),
-            h2: array(|k| [0, 1, 2, 3].map(|i| quotient(n / 4 + 32 * b + 4 * k + i))),
+            h4: array(|k| four([0, 0, 1, 1].map(|i| n / 8 + 16 * b + 2 * k + i))),
+            h2: array(|k| four([0, 1, 2, 3].map(|i| n / 4 + 32 * b + 4 * k + i))),
             h1: array(|k| [0, 4, 1, 5, 2, 6, 3, 7].map(|i| quotient(n / 2 + 64 * b + 8 * k + i))),
         };
         Self {

@@ -201,7 +201,10 @@ fn factors_lie_in_the_order_of_reading() {
     assert_eq!(blocks[1].h32.map(|pair| index(pair[1])), [6, 7]);
     assert_eq!(blocks[1].h16.map(|pair| index(pair[1])), [12, 13, 14, 15]);
     assert_eq!(blocks[0].h8.map(|pair| index(pair[1])), [16, 17, 18, 19, 20, 21, 22, 23]);
-    assert_eq!(blocks[1].h4[7].map(index), [62, 62, 63, 63]);
-    assert_eq!(blocks[1].h2[0].map(index), [96, 97, 98, 99]);
+    for ([values, quotients], indices) in
+        [(blocks[1].h4[7], [62, 62, 63, 63]), (blocks[1].h2[0], [96, 97, 98, 99])]
+    {
+        assert_eq!((values, quotients.map(index)), (indices.map(|i| roots[i]), indices));
+    }
     assert_eq!(blocks[1].h1[7].map(index), [248, 252, 249, 253, 250, 254, 251, 255]);
 }
