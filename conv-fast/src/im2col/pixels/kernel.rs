@@ -3,16 +3,19 @@
 //! One step takes M outputs × D digits, 24 vectors of 32-bit sums at most. A term costs D loads of sixteen words, M broadcasts
 //! of a pair of weights and M·D multiply-adds, of which the machine does two a cycle: the loads are fewer than it can do meanwhile.
 //! A call takes some pieces past each panel, as many as the first-level cache holds the words of: the results of one are stored
-//! while the next is multiplied, and each output's plane is written several cache lines at a time.
+//! while the next is multiplied, and each output's plane is written several cache lines at a time. Where that cache does not
+//! hold the words of a single piece beside a panel's weights, a call takes a stretch of the terms, and the sums wait in memory
+//! between two of them.
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
 use super::decode::Decode;
-use super::layout::Piece;
+use super::layout::{Piece, WIDTH};
 use super::pack::{Fold, MAX_DIGITS};
 use crate::Word;
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Most sums of one step, in vectors.
 pub(super) const MAX_SUMS: usize = 24;
@@ -22,7 +25,9 @@ pub(super) struct Call<'a, W> {
     pub(super) words: &'a [i32],
     /// Distance of the word of each term from a piece's start.
     pub(super) offsets: &'a [u32],
-    /// Numbers of terms before which sums are folded.
+    /// Those that are added.
+    pub(super) terms: Range<usize>,
+    /// Numbers of terms, of these, before which sums are folded.
     pub(super) folds: &'a [usize],
     pub(super) fold: &'a Fold,
     /// Words from digit to digit.
@@ -35,6 +40,10 @@ pub(super) struct Call<'a, W> {
     pub(super) weights: &'a [i32],
     /// `[panel][output][digit]`.
     pub(super) start: &'a [i32],
+    /// Sums between two stretches, sixteen words each, `[piece][output][digit]`: those of the first piece and output.
+    pub(super) sums: *mut i32,
+    /// Words of these from piece to piece.
+    pub(super) sums_piece: usize,
     /// From the first output's plane on.
     pub(super) out: *mut W,
     /// Words of an output plane.
@@ -48,15 +57,26 @@ impl<W: Word> Call<'_, W> {
     /// The machine has the features of [`Kernel::Avx512`](crate::Kernel::Avx512). Panels are of a size that there is (below), `outputs`
     /// weights for each offset, and D starts for each output; the start of each piece, plus any offset, plus (D − 1)·plane + 16
     /// is at most the length of `words`; and `out` points to all places that the pieces name, in as many planes, where nobody
-    /// else writes.
+    /// else writes. Unless `terms` are all, panels are of the largest size, and `sums` points to sums of all pieces, outputs and
+    /// digits.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) unsafe fn run<const D: usize>(&self, pieces: &[Piece]) {
         macro_rules! outputs {
             ($($m:literal)*) => {
                 match self.outputs {
                     // SAFETY: the caller's promises.
-                    $($m => unsafe { self.sums::<D, $m>(pieces) },)*
+                    $($m => unsafe { self.sums::<D, $m, true>(pieces) },)*
                     m => unreachable!("{m} outputs in a panel"),
+                }
+            };
+        }
+        if self.terms.len() < self.offsets.len() {
+            // SAFETY: the caller's promises.
+            return unsafe {
+                match D {
+                    2 => self.sums::<D, 12, false>(pieces),
+                    3 => self.sums::<D, 8, false>(pieces),
+                    _ => self.sums::<D, 6, false>(pieces),
                 }
             };
         }
@@ -70,41 +90,51 @@ impl<W: Word> Call<'_, W> {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn sums<const D: usize, const M: usize>(&self, pieces: &[Piece]) {
+    unsafe fn sums<const D: usize, const M: usize, const WHOLE: bool>(&self, pieces: &[Piece]) {
         let outputs = self.weights.chunks_exact(M * self.offsets.len()).zip(self.start.chunks_exact(M * D));
         for (panel, (weights, start)) in outputs.take(self.panels).enumerate() {
             let out = self.out.wrapping_add(panel * M * self.out_plane);
-            for &piece in pieces {
+            for (number, &piece) in pieces.iter().enumerate() {
+                let sums = self.sums.wrapping_add(number * self.sums_piece + panel * M * D * WIDTH);
                 // SAFETY: the caller's promises.
-                unsafe { self.panel::<D, M>(piece, weights.as_ptr(), start, out) };
+                unsafe { self.panel::<D, M, WHOLE>(piece, weights.as_ptr(), start, sums, out) };
             }
         }
     }
 
-    /// One panel at one piece.
+    /// One panel at one piece; all terms if `WHOLE`.
     ///
     /// # Safety
-    /// As [`Call::run`]; `weights`, `start` and `out` are the panel's.
+    /// As [`Call::run`]; `weights`, `start` and `out` are the panel's, `saved` the piece's and the panel's.
     #[inline(always)]
-    unsafe fn panel<const D: usize, const M: usize>(
+    unsafe fn panel<const D: usize, const M: usize, const WHOLE: bool>(
         &self,
         piece: Piece,
-        mut weights: *const i32,
+        weights: *const i32,
         start: &[i32],
+        saved: *mut i32,
         out: *mut W,
     ) {
         // SAFETY: the caller's promises: every load is of a word that exists.
         unsafe {
             let mut sums = [[_mm512_setzero_si512(); D]; M];
-            for (sum, &start) in sums.as_flattened_mut().iter_mut().zip(start) {
-                *sum = _mm512_set1_epi32(start);
+            if WHOLE || self.terms.start == 0 {
+                for (sum, &start) in sums.as_flattened_mut().iter_mut().zip(start) {
+                    *sum = _mm512_set1_epi32(start);
+                }
+            } else {
+                for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                    *sum = _mm512_loadu_si512(saved.add(i * WIDTH).cast());
+                }
             }
             let column = self.words.as_ptr().add(piece.start as usize);
-            let mut from = 0;
+            let mut from = if WHOLE { 0 } else { self.terms.start };
+            let mut weights = weights.add(from * M);
+            let end = if WHOLE { self.offsets.len() } else { self.terms.end };
             let mut folds = self.folds.iter();
             loop {
                 let fold = folds.next();
-                let to = fold.copied().unwrap_or(self.offsets.len());
+                let to = fold.copied().unwrap_or(end);
                 for &offset in self.offsets.get_unchecked(from..to) {
                     let mut x = [_mm512_setzero_si512(); D];
                     for (d, x) in x.iter_mut().enumerate() {
@@ -131,6 +161,12 @@ impl<W: Word> Call<'_, W> {
                     };
                 }
                 fold!(0 1 2 3 4 5 6 7 8 9 10 11);
+            }
+            if end < self.offsets.len() {
+                for (i, &sum) in sums.as_flattened().iter().enumerate() {
+                    _mm512_storeu_si512(saved.add(i * WIDTH).cast(), sum);
+                }
+                return;
             }
             self.decode.store(sums, piece, out, self.out_plane);
         }

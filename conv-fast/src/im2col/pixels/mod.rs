@@ -18,7 +18,7 @@
 //! | reduce, store | `decode` | sixteen outputs |
 //!
 //! Everything that does not depend on the batch is made once, at preparation. Memory: 2 bytes per weight, 12 per piece, and per
-//! thread the words of one job and of four pixels.
+//! thread the words of one job and of four pixels, and in layers of many terms the sums of a piece.
 
 #![expect(unsafe_code, reason = "calls of AVX-512 kernels")]
 
@@ -49,6 +49,8 @@ use std::ops::Range;
 const MOST: usize = 1 << 22;
 /// Words that are multiplied again and again while the first-level cache holds them.
 const NEAR: usize = 2 << 10;
+/// Most cache lines of one piece that it holds beside the weights of a panel.
+const LINES: usize = 512;
 /// Multiply-adds (sixteen lanes) that are worth a task of their own: about 30 µs.
 const ENOUGH_WORK: usize = 200_000;
 
@@ -67,6 +69,8 @@ pub(super) struct Pixels {
     groups: Vec<Group>,
     /// Distance of each term's word.
     offsets: Vec<u32>,
+    /// In how many parts a piece takes them.
+    stretches: usize,
     /// Channels of a group.
     inputs: usize,
     outputs: usize,
@@ -122,6 +126,7 @@ impl Pixels {
         let terms = terms(inputs, &layout.taps);
         let offset = |term: &pack::Term| (term.plane * cut.digits * layout.plane + term.tap) as u32;
         let offsets: Vec<u32> = terms.iter().map(offset).collect();
+        let stretches = (lines(&layout, &offsets) * cut.digits).div_ceil(LINES).max(1);
         let fold = Fold::new(ring, &cut)?;
         let decode = Decode::new(ring, &cut, if norm > fold.room(&cut) { u64::MAX } else { norm });
         let panels = panels(outputs, MAX_SUMS / cut.digits);
@@ -145,6 +150,7 @@ impl Pixels {
             decode,
             groups,
             offsets,
+            stretches,
             inputs,
             outputs,
             panels,
@@ -255,46 +261,74 @@ impl Pixels {
         let out_plane = layout.out[0] * layout.out[1];
         WORDS.with_borrow_mut(|buffer| {
             let terms = self.offsets.len();
-            let (words, room) = buffer.words(self.words() + terms * D * FEW).split_at_mut(self.words());
+            let (stretches, stretch) = (self.stretches, terms.div_ceil(self.stretches));
+            let most = (NEAR / (stretch * D * WIDTH)).max(1);
+            // Of a piece, if they have to wait.
+            let waiting = if stretches > 1 { self.outputs * D * WIDTH } else { 0 };
+            let (words, rest) =
+                buffer.words(self.words() + most * waiting + terms * D * FEW).split_at_mut(self.words());
+            let (sums, room) = rest.split_at_mut(most * waiting);
+            let sums = sums.as_mut_ptr();
             let Self { digits, neighbours, inputs: channels, .. } = *self;
             with_words(2 * layout.image[1], |line| {
                 let gather = Gather { layout, digits, input, channels, neighbours };
                 // SAFETY: the caller's promise.
                 unsafe { gather.job::<D>(job, words, line) };
             });
-            let most = (NEAR / (terms * D * WIDTH)).max(1);
+            let call = |part: Range<usize>, panels: &[Range<usize>]| {
+                let (first, count, outputs) = (panels[0].start, panels.len(), panels[0].len());
+                let folds = [part.start, part.end].map(|end| self.folds.partition_point(|&fold| fold < end));
+                Call {
+                    words,
+                    offsets: &self.offsets,
+                    terms: part,
+                    folds: &self.folds[folds[0]..folds[1]],
+                    fold: &self.fold,
+                    plane: layout.plane,
+                    decode: &self.decode,
+                    panels: count,
+                    outputs,
+                    weights: &group.weights[first * terms..][..count * outputs * terms],
+                    start: &group.start[first * D..][..count * outputs * D],
+                    sums: sums.wrapping_add(first * D * WIDTH),
+                    sums_piece: waiting,
+                    out: out.wrapping_add(first * out_plane),
+                    out_plane,
+                }
+            };
+            let sizes = || self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len());
+            let whole: Vec<Call<'_, W>> = sizes().map(|panels| call(0..terms, panels)).collect();
+            // The panels of the largest size by stretches, the others at once.
+            let (large, others): (Vec<_>, Vec<_>) =
+                sizes().partition(|panels| panels[0].len() == MAX_SUMS / D && stretches > 1);
+            let mut calls = Vec::new();
+            for from in (0..terms).step_by(stretch) {
+                calls.extend(large.iter().map(|panels| call(from..terms.min(from + stretch), panels)));
+            }
+            calls.extend(others.iter().map(|panels| call(0..terms, panels)));
             for pieces in job.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
-                let few = pieces[0]
-                    .few()
-                    .then(|| Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room));
-                for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
-                    let (first, count) = (panels[0].start, panels.len());
-                    let outputs = panels[0].len();
-                    let call = Call {
-                        words,
-                        offsets: &self.offsets,
-                        folds: &self.folds,
-                        fold: &self.fold,
-                        plane: layout.plane,
-                        decode: &self.decode,
-                        panels: count,
-                        outputs,
-                        weights: &group.weights[first * terms..][..count * outputs * terms],
-                        start: &group.start[first * D..][..count * outputs * D],
-                        out: out.wrapping_add(first * out_plane),
-                        out_plane,
-                    };
-                    // SAFETY: `check` looked after words and places; the rest is the caller's promise.
-                    unsafe {
-                        match &few {
-                            Some(few) => call.few::<D>(few),
-                            None => call.run::<D>(pieces),
-                        }
-                    }
+                if pieces[0].few() {
+                    let few = Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room);
+                    // SAFETY: as below.
+                    whole.iter().for_each(|call| unsafe { call.few::<D>(&few) });
+                } else {
+                    // SAFETY: `check` looked after words and places, and there is room for the sums that wait; the rest is the
+                    // caller's promise.
+                    calls.iter().for_each(|call| unsafe { call.run::<D>(pieces) });
                 }
             }
         });
     }
+}
+
+/// Cache lines that the words of one digit of a piece lie in, at the distances of all terms.
+fn lines(layout: &Layout, offsets: &[u32]) -> usize {
+    let start = layout.jobs.iter().flat_map(|job| &job.pieces).next().map_or(0, |piece| piece.start as usize);
+    let words = offsets.iter().map(|&offset| start + offset as usize);
+    let mut lines: Vec<usize> = words.flat_map(|word| [word / WIDTH, (word + WIDTH - 1) / WIDTH]).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    lines.len()
 }
 
 /// What an image takes in this form.

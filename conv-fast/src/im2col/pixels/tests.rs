@@ -132,6 +132,27 @@ fn few_outputs() {
     }
 }
 
+/// So many terms that the sums of large panels wait in memory between stretches of them, folded there and in between; panels
+/// of other sizes, pieces of a few outputs and several pieces beside them.
+#[test]
+fn sums_that_wait() {
+    let mut random = Random::new("sums that wait");
+    for (round, ring) in rings().into_iter().enumerate() {
+        for (channels, size, kernel) in
+            [([301, 29], [9, 11], 3), ([130, 27], [2, 33], 3), ([1030, 26], [3, 11], 1)]
+        {
+            let geometry = ConvGeometry::new(ConvShape::same(channels, size, kernel)).unwrap();
+            let bound = [2047, 12_345][round % 2];
+            let layer = Pixels::with_copies(&geometry, &ring, &|_| bound, false);
+            assert!(layer.is_none_or(|layer| layer.stretches > 1), "{ring} {channels:?}");
+            let weights = random.weights(geometry.weights_len(), bound as i32);
+            let input = elements(&mut random, &ring, 2 * geometry.input_len());
+            let done = check(&geometry, &ring, &weights, &input, 1 + round % 2);
+            assert!(done || !Kernel::Avx512.is_available(), "{ring} {channels:?}");
+        }
+    }
+}
+
 /// Layers of several jobs, by rows, by columns of a single row, and shared by output channels.
 #[test]
 fn layers_of_many_jobs() {
