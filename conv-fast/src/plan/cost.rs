@@ -55,15 +55,17 @@ pub enum Unit {
     Coefficient,
     /// A kilobyte of prepared weights read from beyond the second-level cache.
     Weights,
-    /// A kilobyte of prepared weights read from memory.
+    /// A kilobyte of prepared weights read from memory, or from a third-level cache like it.
     FarWeights,
+    /// The same where it is tens of megabytes that nothing hides.
+    RemoteWeights,
     /// A call, with its tasks and buffers.
     Call,
 }
 
 impl Unit {
     /// All units, in order of their constants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Multiply,
         Self::Digits,
         Self::Spill,
@@ -84,6 +86,7 @@ impl Unit {
         Self::Coefficient,
         Self::Weights,
         Self::FarWeights,
+        Self::RemoteWeights,
         Self::Call,
     ];
 }
@@ -110,7 +113,7 @@ impl fmt::Display for Unit {
             Self::Pointwise => "pointwise products",
             Self::Coefficient => "coefficients",
             Self::Weights => "weights",
-            Self::FarWeights => "weights from memory",
+            Self::FarWeights | Self::RemoteWeights => "weights from memory",
             Self::Call => "call",
         })
     }
@@ -362,16 +365,25 @@ const BY_WORDS: Far = Far { from: 25e6, share: 0.65, hides: 1e3 };
 /// Products of digits wait for nearly all of it.
 const BY_DIGITS: Far = Far { from: 10.5e6, share: 1.0, hides: 137.0 };
 
+/// From so many bytes that do not hide on, reading them is slower yet on some machines.
+const REMOTE: f64 = 30e6;
+
 /// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
 /// of it hides behind the products.
 fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64, far: &Far) {
-    let (unit, share, hides) = match bytes {
+    let (share, hides) = match bytes {
         ..700e3 => return,
-        _ if bytes < far.from => (Unit::Weights, 1.0, 3.0),
-        _ => (Unit::FarWeights, far.share, far.hides),
+        _ if bytes < far.from => (1.0, 3.0),
+        _ => (far.share, far.hides),
     };
     let shown: f64 = hides / (hides + columns / passes);
-    work.push((unit, bytes * passes / 1024.0 * share * shown * shown));
+    let read = bytes * passes * shown * shown;
+    let unit = match read {
+        _ if bytes < far.from => Unit::Weights,
+        ..REMOTE => Unit::FarWeights,
+        _ => Unit::RemoteWeights,
+    };
+    work.push((unit, read / 1024.0 * share));
 }
 
 /// The tiles that are considered; others can be asked for by name. Over an axis with one tap tiles are one output.

@@ -17,13 +17,13 @@ pub struct Speed {
 /// Fitted to `cargo xtask bench conv --algorithms` on one core of an AMD EPYC (Zen 5) at 3.75 GHz.
 const ZEN: [f64; UNITS] = [
     1.5, 0.135, 0.05, 0.102, 1.32, 0.127, 0.404, 1.95, 2.63, 0.412, 0.564, 1.02, 12.0, 0.151, 0.875, 1.5,
-    0.341, 0.35, 12.0, 38.5, 680.0,
+    0.341, 0.35, 12.0, 38.5, 38.5, 680.0,
 ];
 
 /// Likewise, on one core of an Intel Xeon with IFMA and VNNI at 3 GHz: one word product a cycle where Zen 5 has two.
 const XEON: [f64; UNITS] = [
-    2.4, 0.192, 0.055, 0.227, 3.35, 0.233, 0.588, 2.03, 9.26, 0.516, 0.759, 1.66, 16.9, 0.452, 1.88, 3.77,
-    0.431, 0.583, 42.5, 19.1, 504.0,
+    2.4, 0.147, 0.052, 0.224, 2.51, 0.269, 0.587, 1.82, 8.93, 0.515, 0.754, 1.65, 17.5, 0.46, 1.82, 3.16,
+    0.498, 0.627, 21.1, 8.58, 102.0, 504.0,
 ];
 
 /// The table nearer to this machine: ratios differ by a factor of two between the two makers, and the wrong table costs a
@@ -52,7 +52,7 @@ impl Speed {
             Kernel::Portable => (6.0, 12.0, 12.0),
         };
         let factor = |unit| match unit {
-            Unit::Multiply | Unit::Weights | Unit::FarWeights | Unit::Call => 1.0,
+            Unit::Multiply | Unit::Weights | Unit::FarWeights | Unit::RemoteWeights | Unit::Call => 1.0,
             Unit::Digits | Unit::Spill => digits,
             Unit::Words | Unit::Pointwise => words,
             _ => plain,
