@@ -296,16 +296,18 @@ impl Pixels {
                     out_plane,
                 }
             };
-            let sizes = || self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len());
-            let whole: Vec<Call<'_, W>> = sizes().map(|panels| call(0..terms, panels)).collect();
-            // The panels of the largest size by stretches, the others at once.
-            let (large, others): (Vec<_>, Vec<_>) =
-                sizes().partition(|panels| panels[0].len() == MAX_SUMS / D && stretches > 1);
-            let mut calls = Vec::new();
-            for from in (0..terms).step_by(stretch) {
-                calls.extend(large.iter().map(|panels| call(from..terms.min(from + stretch), panels)));
-            }
-            calls.extend(others.iter().map(|panels| call(0..terms, panels)));
+            // Panels of the largest size by stretches, all others at once.
+            let calls = |stretch: usize| -> Vec<Call<'_, W>> {
+                let mut calls = Vec::new();
+                for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
+                    let step = if panels[0].len() == MAX_SUMS / D { stretch } else { terms };
+                    calls.extend(
+                        (0..terms).step_by(step).map(|from| call(from..terms.min(from + step), panels)),
+                    );
+                }
+                calls
+            };
+            let (whole, calls) = (calls(terms), calls(stretch));
             for pieces in job.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
                 if pieces[0].few() {
                     let few = Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room);
