@@ -10,6 +10,7 @@
 //! | [`tame`] | any value | congruent, below the bound that the table was made for |
 //! | [`tame_negated`] | any value | congruent to its negative, likewise |
 //! | [`tame_signed`] | a value in [-m, m), m a multiple of q | congruent, in [0, m) |
+//! | [`tame_once`] | a value below 2^51 + m | congruent modulo m, below 2^51 |
 //! | [`canonical`] | any value | [0, q), no debris |
 //!
 //! Not promised: everything is safe to call only where the CPU has AVX-512F and AVX-512IFMA.
@@ -173,6 +174,13 @@ pub(super) fn tame_negated(x: __m512i, table: __m512i) -> __m512i {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn tame_signed(x: __m512i, m: __m512i) -> __m512i {
     _mm512_mask_add_epi64(x, _mm512_test_epi64_mask(x, splat(1 << 51)), x, m)
+}
+
+/// A value below 2^51 + m to one below 2^51, for m of at most 2^51: takes m from those with the topmost bit of the 52.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn tame_once(x: __m512i, m: __m512i) -> __m512i {
+    _mm512_mask_sub_epi64(x, _mm512_test_epi64_mask(x, splat(1 << 51)), x, m)
 }
 
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.

@@ -169,21 +169,26 @@ fn tame_bound(q: u64) -> u64 {
     (0..LANES as u64).map(|k| (k + 1) * STEP - k * STEP / q * q).max().expect("eight entries")
 }
 
-/// Forward, the multiples of q that values start with: each level may take one away.
+/// Forward, the multiples of q that values start with: each level may take one away, but for those of DENSE.
 fn forward_bias(mode: u8, levels: u64) -> u64 {
     match mode {
         FREE => levels,
         SPARSE => 3,
-        _ => 1,
+        _ => 0,
     }
 }
 
-/// Whether the forward transform stays within 52 bits: a level adds to x a number in [-q, q).
+/// Whether the forward transform stays within 52 bits.
 fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
     let bias = forward_bias(mode, levels);
-    // Residues at the start, tamed values later (never in FREE); then as many levels as the bias pays for.
-    let start = if mode == FREE { q } else { tame_bound(q).max(q) };
-    u128::from(start) + 2 * u128::from(bias) * u128::from(q) <= CAPACITY
+    // Residues at the start, tamed values later (never in FREE). A level adds to x a number in [-q, q), as many levels as
+    // the bias pays for; in DENSE one in [0, 2q].
+    let (start, spread) = match mode {
+        FREE => (q, 2 * bias),
+        SPARSE => (tame_bound(q).max(q), 2 * bias),
+        _ => (1 << 51, 2),
+    };
+    u128::from(start) + u128::from(spread) * u128::from(q) <= CAPACITY
 }
 
 /// Inverse: the bound W of what enters a pass, by mode: tamed sums, products, and sums of products in FREE; a multiple of q

@@ -41,6 +41,16 @@ impl Range {
         self.readable().mapped(table, |x, entry| x - entry)
     }
 
+    /// One bit decides whether to take `most` away.
+    fn tamed_once(self, most: i128) -> Self {
+        let half = (CAPACITY / 2) as i128;
+        let whole = Self(half.max(self.0) - most, self.1 - most);
+        let kept = Self(self.0, self.1.min(half - 1));
+        let tamed = if half <= self.readable().1 { kept.or(whole) } else { kept };
+        assert!(0 <= tamed.0 && tamed.1 < half, "{self:?}");
+        tamed
+    }
+
     fn negated(self, table: &[u64; LANES]) -> Self {
         self.readable().mapped(table, |x, entry| entry - x)
     }
@@ -88,15 +98,22 @@ fn forward_values_can_be_read() {
                     None if level < first => level,
                     None => (level - first) % 2,
                 };
-                let tame = level > 0 && (mode == DENSE || mode == SPARSE && place == 0);
-                let x = match level {
-                    0 => all.plus(Range(bias.into(), bias.into())),
-                    _ if tame => all.tamed(&table),
+                let x = match (level, mode) {
+                    (0, _) => all.plus(Range(bias.into(), bias.into())),
+                    (_, DENSE) => all.tamed_once(2 * q),
+                    (_, SPARSE) if place == 0 => all.tamed(&table),
                     _ => all,
                 };
                 all.readable();
-                let r = Range(-q, q - 1);
-                all = x.plus(r).or(x.minus(r)).readable();
+                let [r, lift] = match mode {
+                    DENSE => [Range(0, 2 * q - 1), Range(2 * q, 2 * q)],
+                    _ => [Range(-q, q - 1), Range(0, 0)],
+                };
+                all = x.plus(r).or(x.minus(r).plus(lift)).readable();
+                if mode == DENSE {
+                    // What the difference is taken from: twice x is read.
+                    x.plus(x).readable();
+                }
             }
         }
     }
