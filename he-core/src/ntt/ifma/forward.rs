@@ -53,8 +53,7 @@ pub(super) fn forward(words: &mut [u64], tables: &Tables) {
     }
 }
 
-/// What every pass needs.
-#[derive(Clone, Copy)]
+/// What every pass needs. A pass is a function of its own, which finds registers for it.
 struct Context {
     prime: Prime,
     /// Of [`tame`]; not for DENSE.
@@ -77,14 +76,14 @@ fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
     let n = words.len();
     let part = PART.min(n);
     let mut size = if n.trailing_zeros().is_multiple_of(2) {
-        first::<MODE>(words, &side.pairs, context);
+        first::<MODE>(words, &side.pairs, &context);
         n / 4
     } else {
-        first_three::<MODE>(words, &side.pairs, context);
+        first_three::<MODE>(words, &side.pairs, &context);
         n / 8
     };
     while size > part {
-        passes::<MODE>(words, size, &side.pairs, n / size, context);
+        passes::<MODE>(words, size, &side.pairs, n / size, &context);
         size /= 4;
     }
     for (i, (words, factors)) in
@@ -92,17 +91,17 @@ fn run<const MODE: u8>(words: &mut [u64], tables: &Tables) {
     {
         let mut size = size;
         while size > HALF {
-            passes::<MODE>(words, size, &side.pairs, (n + i * part) / size, context);
+            passes::<MODE>(words, size, &side.pairs, (n + i * part) / size, &context);
             size /= 4;
         }
-        blocks::<MODE>(words, factors, context);
+        blocks::<MODE>(words, factors, &context);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn butterfly<const MODE: u8>(x: &mut __m512i, b: &mut __m512i, w: Factor, context: Context) {
-    let Context { prime: p, twice, .. } = context;
+fn butterfly<const MODE: u8>(x: &mut __m512i, b: &mut __m512i, w: Factor, context: &Context) {
+    let &Context { prime: p, twice, .. } = context;
     if MODE == DENSE {
         let sum = product(*x, *b, w, p);
         let both = _mm512_madd52lo_epu64(twice, *x, splat(2));
@@ -116,14 +115,14 @@ fn butterfly<const MODE: u8>(x: &mut __m512i, b: &mut __m512i, w: Factor, contex
 /// What the mode does to x before a butterfly.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn tamed<const MODE: u8>(x: __m512i, context: Context) -> __m512i {
+fn tamed<const MODE: u8>(x: __m512i, context: &Context) -> __m512i {
     if MODE == DENSE { tame_once(x, context.twice) } else { tame(x, context.table) }
 }
 
 /// What the mode does to a residue that is x of the first butterfly.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn biased<const MODE: u8>(x: __m512i, context: Context) -> __m512i {
+fn biased<const MODE: u8>(x: __m512i, context: &Context) -> __m512i {
     if MODE == DENSE { x } else { _mm512_add_epi64(x, context.bias) }
 }
 
@@ -134,7 +133,7 @@ fn biased<const MODE: u8>(x: __m512i, context: Context) -> __m512i {
 fn two_levels<const MODE: u8, const TAMED: bool>(
     x: &mut [[__m512i; 4]; 2],
     nodes: [Nodes; 2],
-    context: Context,
+    context: &Context,
 ) {
     for ([x0, x1, x2, x3], [w1, ..]) in x.iter_mut().zip(nodes) {
         if TAMED {
@@ -153,8 +152,9 @@ fn two_levels<const MODE: u8, const TAMED: bool>(
 }
 
 /// The first two levels of all.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: &Context) {
     let nodes = nodes(pairs, 1);
     for places in pairs_of_quarters(words) {
         let mut x = load_pairs(&places);
@@ -167,8 +167,9 @@ fn first<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context
 }
 
 /// The first three levels of all.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: Context) {
+fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: &Context) {
     let top = factor(&pairs[1]);
     let nodes = [nodes(pairs, 2), nodes(pairs, 3)];
     for places in quarters_of_halves(words) {
@@ -188,8 +189,15 @@ fn first_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: C
 }
 
 /// Two levels of all parts of some size, whose factors have the indices from `node` on, from `2 node` on.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], node: usize, context: Context) {
+fn passes<const MODE: u8>(
+    words: &mut [u64],
+    size: usize,
+    pairs: &[[u64; 2]],
+    node: usize,
+    context: &Context,
+) {
     for (i, part) in words.chunks_exact_mut(size).enumerate() {
         let nodes = nodes(pairs, node + i);
         for places in pairs_of_quarters(part) {
@@ -207,8 +215,9 @@ fn passes<const MODE: u8>(words: &mut [u64], size: usize, pairs: &[[u64; 2]], no
 /// The last six levels, half-lengths 32 to 1, and the canonical residue.
 ///
 /// Each level is written for all registers of a block, because one waits long for the level before.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: Context) {
+fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: &Context) {
     let p = context.prime;
     let (lower, upper) = (load(&[0, 2, 8, 10, 1, 3, 9, 11]), load(&[4, 6, 12, 14, 5, 7, 13, 15]));
     for (words, factors) in words.as_chunks_mut::<BLOCK>().0.iter_mut().zip(factors) {

@@ -90,12 +90,16 @@ pub(crate) fn scale(x: &mut [u64], factor: u64, q: u64) {
     unsafe { pointwise::scale(x, factor, q) }
 }
 
+// Left to itself, the compiler makes calls of these in some builds, which cost small parts a sixth of their time.
+
 /// Registers' worth of words.
+#[inline(always)]
 fn chunks(words: &mut [u64]) -> &mut [[u64; LANES]] {
     words.as_chunks_mut().0
 }
 
 /// The four quarters of a part, in registers' worth of words.
+#[inline(always)]
 fn quarters(words: &mut [u64]) -> [&mut [[u64; LANES]]; 4] {
     let words = chunks(words);
     let half = words.len() / 2;
@@ -107,12 +111,14 @@ fn quarters(words: &mut [u64]) -> [&mut [[u64; LANES]]; 4] {
 
 /// The four quarters of a part, two places at a time. Quarters have at least two registers' worth of words: parts have 256
 /// words at least.
+#[inline(always)]
 fn pairs_of_quarters(words: &mut [u64]) -> impl Iterator<Item = lanes::Places<'_>> {
     let [a, b, c, d] = quarters(words).map(|quarter| quarter.as_chunks_mut::<2>().0);
     a.iter_mut().zip(b).zip(c).zip(d).map(|((([a, e], [b, f]), [c, g]), [d, h])| [[a, b, c, d], [e, f, g, h]])
 }
 
 /// The four quarters of either half of a part, a place of each at a time.
+#[inline(always)]
 fn quarters_of_halves(words: &mut [u64]) -> impl Iterator<Item = lanes::Places<'_>> {
     let (low, high) = words.split_at_mut(words.len() / 2);
     let ([a, b, c, d], [e, f, g, h]) = (quarters(low), quarters(high));
