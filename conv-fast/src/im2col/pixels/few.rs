@@ -16,7 +16,7 @@
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::kernel::{Call, multiply_add};
+use super::kernel::{Call, Folder, multiply_add};
 use super::layout::{FEW, Piece, WIDTH};
 use crate::Word;
 use std::arch::x86_64::*;
@@ -91,6 +91,8 @@ impl<W: Word> Call<'_, W> {
         let outputs = self.outputs;
         let mask = (u32::from(u16::MAX) >> (WIDTH - outputs)) as u16;
         let piece = Piece { start: 0, place: 0, mask };
+        // SAFETY: the caller's promises.
+        let folder = unsafe { Folder::<D>::new(self.fold) };
         for _ in 0..self.panels {
             // SAFETY: the caller's promises: every load is of words that exist, and so is every place.
             unsafe {
@@ -139,7 +141,7 @@ impl<W: Word> Call<'_, W> {
                     }
                     from = to;
                     for sums in &mut sums[0] {
-                        *sums = self.fold(*sums);
+                        *sums = folder.fold::<D>(*sums);
                     }
                 }
                 let mut elements = [[W::default(); WIDTH]; P];

@@ -65,18 +65,30 @@ impl<W: Word> Call<'_, W> {
             ($($m:literal)*) => {
                 match self.outputs {
                     // SAFETY: the caller's promises.
-                    $($m => unsafe { self.sums::<D, $m, true>(pieces) },)*
+                    $($m => unsafe { self.sums::<D, $m, D, true>(pieces) },)*
                     m => unreachable!("{m} outputs in a panel"),
                 }
             };
         }
-        if self.terms.len() < self.offsets.len() {
+        let whole = self.terms.len() == self.offsets.len();
+        // Sums of two digits are folded often, and the usual primes ask for one top digit only.
+        if D == 2 && self.fold.tops <= 1 && self.outputs >= 8 {
+            // SAFETY: the caller's promises.
+            return unsafe {
+                match self.outputs {
+                    12 if whole => self.sums::<D, 12, 1, true>(pieces),
+                    12 => self.sums::<D, 12, 1, false>(pieces),
+                    _ => self.sums::<D, 8, 1, true>(pieces),
+                }
+            };
+        }
+        if !whole {
             // SAFETY: the caller's promises.
             return unsafe {
                 match D {
-                    2 => self.sums::<D, 12, false>(pieces),
-                    3 => self.sums::<D, 8, false>(pieces),
-                    _ => self.sums::<D, 6, false>(pieces),
+                    2 => self.sums::<D, 12, D, false>(pieces),
+                    3 => self.sums::<D, 8, D, false>(pieces),
+                    _ => self.sums::<D, 6, D, false>(pieces),
                 }
             };
         }
@@ -90,14 +102,14 @@ impl<W: Word> Call<'_, W> {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn sums<const D: usize, const M: usize, const WHOLE: bool>(&self, pieces: &[Piece]) {
+    unsafe fn sums<const D: usize, const M: usize, const T: usize, const WHOLE: bool>(&self, pieces: &[Piece]) {
         let outputs = self.weights.chunks_exact(M * self.offsets.len()).zip(self.start.chunks_exact(M * D));
         for (panel, (weights, start)) in outputs.take(self.panels).enumerate() {
             let out = self.out.wrapping_add(panel * M * self.out_plane);
             for (number, &piece) in pieces.iter().enumerate() {
                 let sums = self.sums.wrapping_add(number * self.sums_piece + panel * M * D * WIDTH);
                 // SAFETY: the caller's promises.
-                unsafe { self.panel::<D, M, WHOLE>(piece, weights.as_ptr(), start, sums, out) };
+                unsafe { self.panel::<D, M, T, WHOLE>(piece, weights.as_ptr(), start, sums, out) };
             }
         }
     }
@@ -107,7 +119,7 @@ impl<W: Word> Call<'_, W> {
     /// # Safety
     /// As [`Call::run`]; `weights`, `start` and `out` are the panel's, `saved` the piece's and the panel's.
     #[inline(always)]
-    unsafe fn panel<const D: usize, const M: usize, const WHOLE: bool>(
+    unsafe fn panel<const D: usize, const M: usize, const T: usize, const WHOLE: bool>(
         &self,
         piece: Piece,
         weights: *const i32,
@@ -131,6 +143,7 @@ impl<W: Word> Call<'_, W> {
             let mut from = if WHOLE { 0 } else { self.terms.start };
             let mut weights = weights.add(from * M);
             let end = if WHOLE { self.offsets.len() } else { self.terms.end };
+            let folder = Folder::<D>::new(self.fold);
             let mut folds = self.folds.iter();
             loop {
                 let fold = folds.next();
@@ -156,7 +169,7 @@ impl<W: Word> Call<'_, W> {
                 macro_rules! fold {
                     ($($i:literal)*) => {
                         $(if let Some(sums) = sums.get_mut($i) {
-                            *sums = self.fold(*sums);
+                            *sums = folder.fold::<T>(*sums);
                         })*
                     };
                 }
@@ -171,28 +184,50 @@ impl<W: Word> Call<'_, W> {
             self.decode.store(sums, piece, out, self.out_plane);
         }
     }
+}
 
-    /// Moves the upper halves of sums on.
+/// The constants of [`Fold`] as factors of upper halves, in registers: a kernel has few left, and must not make them again for
+/// each output.
+pub(super) struct Folder<const D: usize> {
+    /// The lower half.
+    low: __m512i,
+    carry: __m512i,
+    top: [__m512i; D],
+}
+
+impl<const D: usize> Folder<D> {
+    /// # Safety
+    /// The machine has AVX-512 F.
+    #[inline(always)]
+    pub(super) unsafe fn new(fold: &Fold) -> Self {
+        const { assert!(D <= MAX_DIGITS) }
+        // SAFETY: arithmetic on registers.
+        unsafe {
+            let upper = |factor: i16| _mm512_set1_epi32(i32::from(factor) << 16);
+            let mut top = [_mm512_setzero_si512(); D];
+            for (top, &factor) in top.iter_mut().zip(&fold.top) {
+                *top = upper(factor);
+            }
+            Self { low: _mm512_set1_epi32(0xffff), carry: upper(fold.carry), top }
+        }
+    }
+
+    /// Moves the upper halves of sums on, the topmost's to the first T digits: `fold.tops` or more.
     ///
     /// # Safety
     /// The machine has AVX-512 F and VNNI.
     #[inline(always)]
-    pub(super) unsafe fn fold<const D: usize>(&self, old: [__m512i; D]) -> [__m512i; D] {
-        const { assert!(D <= MAX_DIGITS) }
+    pub(super) unsafe fn fold<const T: usize>(&self, old: [__m512i; D]) -> [__m512i; D] {
         // SAFETY: arithmetic on registers.
         unsafe {
-            // A factor for upper halves alone.
-            let upper = |factor: i16| _mm512_set1_epi32(i32::from(factor) << 16);
-            let (carry, low) = (upper(self.fold.carry), _mm512_set1_epi32(0xffff));
             let mut sums = old;
             for (d, sum) in sums.iter_mut().enumerate() {
-                *sum = _mm512_and_si512(*sum, low);
+                *sum = _mm512_and_si512(*sum, self.low);
                 if d > 0 {
-                    *sum = multiply_add(*sum, old[d - 1], carry);
+                    *sum = multiply_add(*sum, old[d - 1], self.carry);
                 }
-                // Mostly zero: primes close to a power of two.
-                if self.fold.top[d] != 0 {
-                    *sum = multiply_add(*sum, old[D - 1], upper(self.fold.top[d]));
+                if d < T {
+                    *sum = multiply_add(*sum, old[D - 1], self.top[d]);
                 }
             }
             sums

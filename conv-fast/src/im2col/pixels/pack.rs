@@ -29,6 +29,8 @@ pub(super) struct Fold {
     pub(super) carry: i16,
     /// 2^(16 + b·(D−1)) mod q in signed digits.
     pub(super) top: [i16; MAX_DIGITS],
+    /// How many of these are not all zero: one or none for primes close to a power of two.
+    pub(super) tops: usize,
 }
 
 /// The weights of one group.
@@ -67,7 +69,8 @@ impl Fold {
                 rest = (rest - low) >> cut.bits;
             }
         }
-        Some(Self { carry: i16::try_from(1i32 << (16 - cut.bits)).ok()?, top })
+        let tops = top.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
+        Some(Self { carry: i16::try_from(1i32 << (16 - cut.bits)).ok()?, top, tops })
     }
 
     /// Greatest sum of absolute values of weights between two foldings.
