@@ -12,6 +12,9 @@ use crate::word::avx512::load_some;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+/// Words of a row that ends before the processor has seen where it leads to. It fetches longer ones by itself, and sooner.
+const SHORT: usize = 128;
+
 /// How values become digits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Digits {
@@ -71,9 +74,10 @@ impl<W: Word> Gather<'_, W> {
             let low = &input[2 * plane * image..][..image];
             let high = if alone { low } else { &input[(2 * plane + 1) * image..][..image] };
             // The last planes have none after them.
-            let ahead = if 2 * plane + 4 <= channels { 2 * image } else { 0 };
+            let next = (2 * plane + 4 <= channels).then_some(2 * image);
             for row in &job.rows {
                 let StoredRow { at, len, ref inside, source, step } = *row;
+                let ahead = next.filter(|_| len <= SHORT);
                 let rows = [low.as_ptr().wrapping_add(source), high.as_ptr().wrapping_add(source)];
                 // SAFETY: the features are the caller's promise; as many values as `inside` and the step ask for in both rows, and
                 // as many words as `len` at each digit, as was seen above.
@@ -86,7 +90,7 @@ impl<W: Word> Gather<'_, W> {
                             let (a, b) = line.split_at_mut(inside.len());
                             pick(&low[source..], step, a);
                             pick(&high[source..], step, &mut b[..inside.len()]);
-                            constants.row::<D, 1, W>([a.as_ptr(), b.as_ptr()], inside, to, len, 0);
+                            constants.row::<D, 1, W>([a.as_ptr(), b.as_ptr()], inside, to, len, None);
                         }
                     }
                 }
@@ -132,7 +136,7 @@ impl Constants {
     ///
     /// # Safety
     /// The machine has the features; both rows point to (inside.len() − 1)·STEP + 1 values, and from `to` on D times `len` words
-    /// can be written, `plane` apart. What lies `ahead` values further is fetched into the cache meanwhile.
+    /// can be written, `plane` apart. What lies `ahead` values further, if it is told, is fetched into the cache meanwhile.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn row<const D: usize, const STEP: usize, W: Word>(
@@ -141,17 +145,19 @@ impl Constants {
         inside: &Range<usize>,
         (to, plane): (*mut i32, usize),
         len: usize,
-        ahead: usize,
+        ahead: Option<usize>,
     ) {
         for at in (0..len).step_by(WIDTH) {
             // SAFETY: whole vectors lie in the row, the masks name values and words that there are.
             unsafe {
                 let from = rows.map(|row| row.wrapping_add(at * STEP).wrapping_sub(inside.start * STEP));
                 let to = (to.add(at), plane);
-                // The next two channels, a pair of planes further.
-                for row in from {
-                    for line in (0..WIDTH * STEP).step_by(512 / W::BITS as usize) {
-                        _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(ahead + line).cast());
+                if let Some(ahead) = ahead {
+                    // The next two channels, a pair of planes further.
+                    for row in from {
+                        for line in (0..WIDTH * STEP).step_by(512 / W::BITS as usize) {
+                            _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(ahead + line).cast());
+                        }
                     }
                 }
                 if inside.start <= at && at + WIDTH + STEP - 1 <= inside.end {

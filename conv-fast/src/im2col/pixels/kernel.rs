@@ -102,7 +102,10 @@ impl<W: Word> Call<'_, W> {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn sums<const D: usize, const M: usize, const T: usize, const WHOLE: bool>(&self, pieces: &[Piece]) {
+    unsafe fn sums<const D: usize, const M: usize, const T: usize, const WHOLE: bool>(
+        &self,
+        pieces: &[Piece],
+    ) {
         let outputs = self.weights.chunks_exact(M * self.offsets.len()).zip(self.start.chunks_exact(M * D));
         for (panel, (weights, start)) in outputs.take(self.panels).enumerate() {
             let out = self.out.wrapping_add(panel * M * self.out_plane);
