@@ -12,7 +12,8 @@ use crate::word::avx512::load_some;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Words of a row that ends before the processor has seen where it leads to. It fetches longer ones by itself, and sooner.
+/// A row of at most so many words is over before the processor's own prefetching has recognised it; longer ones it fetches by
+/// itself, and earlier than the code here could ask for them.
 const SHORT: usize = 128;
 
 /// How values become digits.
@@ -136,7 +137,7 @@ impl Constants {
     ///
     /// # Safety
     /// The machine has the features; both rows point to (inside.len() − 1)·STEP + 1 values, and from `to` on D times `len` words
-    /// can be written, `plane` apart. What lies `ahead` values further, if it is told, is fetched into the cache meanwhile.
+    /// can be written, `plane` apart. What lies `ahead` values further, if given, is fetched into the cache meanwhile.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn row<const D: usize, const STEP: usize, W: Word>(

@@ -61,34 +61,20 @@ impl<W: Word> Call<'_, W> {
     /// digits.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) unsafe fn run<const D: usize>(&self, pieces: &[Piece]) {
+        let (whole, few_tops) = (self.terms.len() == self.offsets.len(), self.fold.tops <= 1);
+        // Those of the largest size are most: they alone come in stretches, and in a form for few digits to fold into.
         macro_rules! outputs {
-            ($($m:literal)*) => {
-                match self.outputs {
-                    // SAFETY: the caller's promises.
-                    $($m => unsafe { self.sums::<D, $m, D, true>(pieces) },)*
-                    m => unreachable!("{m} outputs in a panel"),
-                }
-            };
-        }
-        let whole = self.terms.len() == self.offsets.len();
-        // Sums of two digits are folded often, and the usual primes ask for one top digit only.
-        if D == 2 && self.fold.tops <= 1 && self.outputs >= 8 {
-            // SAFETY: the caller's promises.
-            return unsafe {
-                match self.outputs {
-                    12 if whole => self.sums::<D, 12, 1, true>(pieces),
-                    12 => self.sums::<D, 12, 1, false>(pieces),
-                    _ => self.sums::<D, 8, 1, true>(pieces),
-                }
-            };
-        }
-        if !whole {
-            // SAFETY: the caller's promises.
-            return unsafe {
-                match D {
-                    2 => self.sums::<D, 12, D, false>(pieces),
-                    3 => self.sums::<D, 8, D, false>(pieces),
-                    _ => self.sums::<D, 6, D, false>(pieces),
+            ($largest:literal $($m:literal)*) => {
+                // SAFETY: the caller's promises.
+                unsafe {
+                    match (self.outputs, few_tops) {
+                        ($largest, true) if whole => self.sums::<D, $largest, 1, true>(pieces),
+                        ($largest, true) => self.sums::<D, $largest, 1, false>(pieces),
+                        ($largest, false) if whole => self.sums::<D, $largest, D, true>(pieces),
+                        ($largest, false) => self.sums::<D, $largest, D, false>(pieces),
+                        $(($m, _) if whole => self.sums::<D, $m, D, true>(pieces),)*
+                        (m, _) => unreachable!("{m} outputs in a panel"),
+                    }
                 }
             };
         }
@@ -189,8 +175,7 @@ impl<W: Word> Call<'_, W> {
     }
 }
 
-/// The constants of [`Fold`] as factors of upper halves, in registers: a kernel has few left, and must not make them again for
-/// each output.
+/// The constants of [`Fold`] as factors of upper halves, made once: the compiler would make them again for each output.
 pub(super) struct Folder<const D: usize> {
     /// The lower half.
     low: __m512i,

@@ -297,17 +297,17 @@ impl Pixels {
                 }
             };
             // Panels of the largest size by stretches, all others at once.
-            let calls = |stretch: usize| -> Vec<Call<'_, W>> {
+            let in_steps_of = |most: usize| -> Vec<Call<'_, W>> {
                 let mut calls = Vec::new();
                 for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
-                    let step = if panels[0].len() == MAX_SUMS / D { stretch } else { terms };
+                    let step = if panels[0].len() == MAX_SUMS / D { most } else { terms };
                     calls.extend(
                         (0..terms).step_by(step).map(|from| call(from..terms.min(from + step), panels)),
                     );
                 }
                 calls
             };
-            let (whole, calls) = (calls(terms), calls(stretch));
+            let (whole, calls) = (in_steps_of(terms), in_steps_of(stretch));
             for pieces in job.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
                 if pieces[0].few() {
                     let few = Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room);

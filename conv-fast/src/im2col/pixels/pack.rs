@@ -29,7 +29,8 @@ pub(super) struct Fold {
     pub(super) carry: i16,
     /// 2^(16 + b·(D−1)) mod q in signed digits.
     pub(super) top: [i16; MAX_DIGITS],
-    /// How many of these are not all zero: one or none for primes close to a power of two.
+    /// Digits up to the last of these that is not zero: none over Z_2^k, one for primes so close to a power of two that the
+    /// residue fits a digit.
     pub(super) tops: usize,
 }
 

@@ -5,12 +5,12 @@
 //! they start at a multiple of q that pays for it (the bias), and nothing needs masking or comparing on the way.
 //!
 //! Where x is tamed at each level anyway (DENSE), there is a cheaper one: the product starts at x, which gives x + r with r
-//! in [0, 2q), and a fourth multiply-add gives 2x + 2q, from which x - r + 2q is what the sum leaves. Both are below
-//! max x + 2q, so x below 2^51 is all that is asked for, and one bit tells whether to take 2q away.
+//! in [0, 2q), and a fourth multiply-add gives 2x + 2q, from which x - r + 2q is what the sum leaves. Both are at most
+//! x + 2q, below 2^52 if x is below 2^51: one bit tells whether to take 2q away.
 //!
 //! | pass | levels | on |
 //! |---|---|---|
-//! | [`first`], or [`first_three`] where log2 N is odd | 2 or 3 | all words; adds the bias to one input of the first level |
+//! | [`first`], or [`first_three`] where log2 N is odd | 2 or 3 | all words; adds the bias, if there is one, to one input of the first level |
 //! | [`passes`] | 2 | all words, then depth first in parts of [`PART`] words |
 //! | [`blocks`] | 6 | 128 words in 16 registers; ends with the canonical residue |
 //!
@@ -53,7 +53,7 @@ pub(super) fn forward(words: &mut [u64], tables: &Tables) {
     }
 }
 
-/// What every pass needs. A pass is a function of its own, which finds registers for it.
+/// What every pass needs. Passes are functions of their own, not inlined, so that registers are dealt out for each alone.
 struct Context {
     prime: Prime,
     /// Of [`tame`]; not for DENSE.

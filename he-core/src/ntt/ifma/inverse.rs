@@ -54,7 +54,7 @@ pub(super) fn inverse(words: &mut [u64], tables: &Tables) {
     }
 }
 
-/// What every pass needs. A pass is a function of its own, which finds registers for it.
+/// What every pass needs. Passes are functions of their own, not inlined, so that registers are dealt out for each alone.
 struct Context {
     prime: Prime,
     /// For differences of values below W; W itself in DENSE.

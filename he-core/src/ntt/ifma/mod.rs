@@ -5,7 +5,8 @@
 //!
 //! - Numbers live modulo 2^52, the width that the multiplier reads. A butterfly of the forward transform is three
 //!   multiply-adds, one addition and one subtraction: no mask, no comparison. For primes up to 47 bits there is no
-//!   reduction before the very end; wider primes are *tamed* now and then by one table look-up in a register.
+//!   reduction before the very end; wider primes are *tamed* now and then by one table look-up in a register. For those of 50
+//!   bits a fourth multiply-add takes the addition's place, and one bit tells what to tame.
 //! - Two levels are done in registers for each load and store, the last six (inverse: the first) in one go on 128
 //!   words, the first three (inverse: the last) together where log2 N is odd. Half-length 1, with half of all
 //!   factors, stores quotients alone and computes the factors: less memory to read.
@@ -90,7 +91,7 @@ pub(crate) fn scale(x: &mut [u64], factor: u64, q: u64) {
     unsafe { pointwise::scale(x, factor, q) }
 }
 
-// Left to itself, the compiler makes calls of these in some builds, which cost small parts a sixth of their time.
+// Left to itself, the compiler makes calls of these in some builds, which cost transforms of small parts a sixth of their time.
 
 /// Registers' worth of words.
 #[inline(always)]

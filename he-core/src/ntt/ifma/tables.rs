@@ -61,7 +61,7 @@ pub(super) struct Side {
     pub(super) pairs: Vec<[u64; 2]>,
     /// All other half-lengths.
     pub(super) blocks: Vec<Factors>,
-    /// The table of [`super::lanes::tame`].
+    /// The table of [`super::lanes::tame`]; forward, DENSE does not read it.
     pub(super) table: [u64; LANES],
     /// Forward: added to one input of the first level. Inverse: added to differences of tame values, and of their sums.
     pub(super) offsets: [u64; 2],
@@ -182,7 +182,7 @@ fn forward_bias(mode: u8, levels: u64) -> u64 {
 fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
     let bias = forward_bias(mode, levels);
     // Residues at the start, tamed values later (never in FREE). A level adds to x a number in [-q, q), as many levels as
-    // the bias pays for; in DENSE one in [0, 2q].
+    // the bias pays for. In DENSE x is below 2^51 (`tame_once`, which needs 2q <= 2^51), and a level adds a number in [0, 2q].
     let (start, spread) = match mode {
         FREE => (q, 2 * bias),
         SPARSE => (tame_bound(q).max(q), 2 * bias),

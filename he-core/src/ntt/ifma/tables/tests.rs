@@ -110,10 +110,6 @@ fn forward_values_can_be_read() {
                     _ => [Range(-q, q - 1), Range(0, 0)],
                 };
                 all = x.plus(r).or(x.minus(r).plus(lift)).readable();
-                if mode == DENSE {
-                    // What the difference is taken from: twice x is read.
-                    x.plus(x).readable();
-                }
             }
         }
     }
