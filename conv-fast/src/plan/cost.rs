@@ -57,7 +57,7 @@ pub enum Unit {
     Weights,
     /// A kilobyte of prepared weights read from memory, or from a third-level cache like it.
     FarWeights,
-    /// The same where it is tens of megabytes that nothing hides.
+    /// The same where it is tens of megabytes, too many for a cache to keep any.
     RemoteWeights,
     /// A call, with its tasks and buffers.
     Call,
@@ -365,7 +365,7 @@ const BY_WORDS: Far = Far { from: 25e6, share: 0.65, hides: 1e3 };
 /// Products of digits wait for nearly all of it.
 const BY_DIGITS: Far = Far { from: 10.5e6, share: 1.0, hides: 137.0 };
 
-/// From so many bytes that do not hide on, reading them is slower yet on some machines.
+/// Of so many bytes or more no cache keeps a part until the next pass or call: on some machines reading them is slower yet.
 const REMOTE: f64 = 30e6;
 
 /// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
@@ -378,7 +378,7 @@ fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64, fa
     let (share, hides) = if near { (1.0, 3.0) } else { (far.share, far.hides) };
     let shown = hides / (hides + columns / passes);
     let read = bytes * passes * shown * shown;
-    let unit = match read {
+    let unit = match bytes {
         _ if near => Unit::Weights,
         ..REMOTE => Unit::FarWeights,
         _ => Unit::RemoteWeights,
