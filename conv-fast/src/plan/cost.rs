@@ -371,18 +371,14 @@ const REMOTE: f64 = 30e6;
 /// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
 /// of it hides behind the products.
 fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64, far: &Far) {
-    if bytes < 700e3 {
-        return;
-    }
-    let near = bytes < far.from;
-    let (share, hides) = if near { (1.0, 3.0) } else { (far.share, far.hides) };
-    let shown = hides / (hides + columns / passes);
-    let read = bytes * passes * shown * shown;
-    let unit = match bytes {
-        _ if near => Unit::Weights,
-        ..REMOTE => Unit::FarWeights,
-        _ => Unit::RemoteWeights,
+    let (unit, share, hides) = match bytes {
+        ..700e3 => return,
+        _ if bytes < far.from => (Unit::Weights, 1.0, 3.0),
+        ..REMOTE => (Unit::FarWeights, far.share, far.hides),
+        _ => (Unit::RemoteWeights, far.share, far.hides),
     };
+    let shown: f64 = hides / (hides + columns / passes);
+    let read = bytes * passes * shown * shown;
     work.push((unit, read / 1024.0 * share));
 }
 

@@ -297,10 +297,10 @@ impl Pixels {
                 }
             };
             // Panels of the largest size by stretches, all others at once.
-            let in_steps_of = |most: usize| -> Vec<Call<'_, W>> {
+            let in_steps_of = |size: usize| -> Vec<Call<'_, W>> {
                 let mut calls = Vec::new();
                 for panels in self.panels[range.clone()].chunk_by(|a, b| a.len() == b.len()) {
-                    let step = if panels[0].len() == MAX_SUMS / D { most } else { terms };
+                    let step = if panels[0].len() == MAX_SUMS / D { size } else { terms };
                     calls.extend(
                         (0..terms).step_by(step).map(|from| call(from..terms.min(from + step), panels)),
                     );

@@ -283,7 +283,7 @@ fn last_three<const MODE: u8>(words: &mut [u64], pairs: &[[u64; 2]], context: &C
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: &Context) {
-    let Context { prime: p, first, second, roles, plain, .. } = context;
+    let Context { prime: p, first, second, roles, plain, .. } = *context;
     let (lower, upper) = (load(&[0, 4, 1, 5, 8, 12, 9, 13]), load(&[2, 6, 3, 7, 10, 14, 11, 15]));
     align_stack();
     let (zero, two_q) = (_mm512_setzero_si512(), _mm512_add_epi64(p.q, p.q));
@@ -294,30 +294,30 @@ fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: &Cont
         for (([a, b], words), w) in pairs.iter_mut().zip(words.as_chunks::<2>().0).zip(&factors.h1) {
             let (x0, x1) = (load(&words[0]), load(&words[1]));
             (*a, *b) = (_mm512_unpacklo_epi64(x0, x1), _mm512_unpackhi_epi64(x0, x1));
-            butterfly(a, b, factor_of(load(w), *p), p.q, zero, *p);
+            butterfly(a, b, factor_of(load(w), p), p.q, zero, p);
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h2) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
-            butterfly(a, b, factors_twice(w), if MODE == DENSE { *first } else { two_q }, zero, *p);
+            butterfly(a, b, factors_twice(w), if MODE == DENSE { first } else { two_q }, zero, p);
             if MODE != FREE {
-                *a = tame(*a, *plain);
+                *a = tame(*a, plain);
             }
         }
         for ([a, b], w) in pairs.iter_mut().zip(&factors.h4) {
             (*a, *b) = (_mm512_unpacklo_epi64(*a, *b), _mm512_unpackhi_epi64(*a, *b));
-            butterfly(a, b, factors_twice(w), *first, zero, *p);
+            butterfly(a, b, factors_twice(w), first, zero, p);
             if MODE == DENSE {
-                *a = tame(*a, *plain);
+                *a = tame(*a, plain);
             }
         }
         // A pair is a quarter of what half-lengths 16 and 32 join.
         for ((k, [a, b]), w) in pairs.iter_mut().enumerate().zip(&factors.h8) {
             (*a, *b) = (_mm512_permutex2var_epi64(*a, lower, *b), _mm512_permutex2var_epi64(*a, upper, *b));
             if MODE == DENSE {
-                butterfly(a, b, factor(w), *first, zero, *p);
-                *a = if k % 2 == 1 { tame_negated(*a, context.negated) } else { tame(*a, *plain) };
+                butterfly(a, b, factor(w), first, zero, p);
+                *a = if k % 2 == 1 { tame_negated(*a, context.negated) } else { tame(*a, plain) };
             } else {
-                butterfly(a, b, factor(w), *second, roles[k % 4].value, *p);
+                butterfly(a, b, factor(w), second, roles[k % 4].value, p);
                 *a = tame(*a, roles[k % 4].table);
             }
         }
@@ -336,8 +336,9 @@ fn blocks<const MODE: u8>(words: &mut [u64], factors: &[Factors], context: &Cont
 /// memory makes it look.
 #[inline(always)]
 fn align_stack() {
-    // SAFETY: a value of plain words.
-    core::hint::black_box(&mut unsafe { core::mem::zeroed::<__m512i>() });
+    #[repr(align(64))]
+    struct Line(#[expect(dead_code, reason = "what counts is where it lies")] u8);
+    core::hint::black_box(&mut Line(0));
 }
 
 /// The factors of half-lengths 32 and 16 of half a block.

@@ -24,6 +24,8 @@ pub(super) const LANES: usize = 8;
 pub(super) const MASK: u64 = (1 << 52) - 1;
 /// [`tame`] looks at the three topmost of the 52 bits: it divides [0, 2^52) into steps of this length.
 pub(super) const STEP: u64 = 1 << 49;
+/// The topmost of the 52 bits.
+pub(super) const TOPMOST: u64 = 1 << 51;
 
 /// The modulus in the forms that the steps need.
 #[derive(Clone, Copy)]
@@ -168,19 +170,26 @@ pub(super) fn tame_negated(x: __m512i, table: __m512i) -> __m512i {
     _mm512_sub_epi64(_mm512_permutexvar_epi64(_mm512_srli_epi64::<49>(x), table), x)
 }
 
+/// Which words have the topmost of the 52 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn topmost(x: __m512i) -> __mmask8 {
+    _mm512_test_epi64_mask(x, splat(TOPMOST))
+}
+
 /// A value below m, or one of [-m, 0) modulo 2^52, to [0, m): adds m to the latter. For m of at most 2^51, so that the
 /// topmost bit of the 52 is the sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn tame_signed(x: __m512i, m: __m512i) -> __m512i {
-    _mm512_mask_add_epi64(x, _mm512_test_epi64_mask(x, splat(1 << 51)), x, m)
+    _mm512_mask_add_epi64(x, topmost(x), x, m)
 }
 
 /// A value below 2^51 + m to one below 2^51, for m of at most 2^51: takes m from those with the topmost bit of the 52.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn tame_once(x: __m512i, m: __m512i) -> __m512i {
-    _mm512_mask_sub_epi64(x, _mm512_test_epi64_mask(x, splat(1 << 51)), x, m)
+    _mm512_mask_sub_epi64(x, topmost(x), x, m)
 }
 
 /// x < 2m to x < m: the unsigned minimum of x and x - m, which wraps when x < m.

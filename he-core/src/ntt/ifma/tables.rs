@@ -16,7 +16,7 @@
 
 use core::array::from_fn as array;
 
-use super::lanes::{LANES, STEP, shoup_52};
+use super::lanes::{LANES, STEP, TOPMOST, shoup_52};
 
 /// Values grow to the end (forward) or to the end of a pass (inverse).
 pub(super) const FREE: u8 = 0;
@@ -186,7 +186,7 @@ fn forward_fits(mode: u8, levels: u64, q: u64) -> bool {
     let (start, spread) = match mode {
         FREE => (q, 2 * bias),
         SPARSE => (tame_bound(q).max(q), 2 * bias),
-        _ => (1 << 51, 2),
+        _ => (TOPMOST, 2),
     };
     u128::from(start) + u128::from(spread) * u128::from(q) <= CAPACITY
 }
