@@ -26,7 +26,9 @@ mod scatter;
 mod view;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use pixels::work;
+pub(crate) use pixels::{multiply_add, work};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use scatter::Target;
 pub(crate) use view::View;
 
 use crate::kernel::{Kernel, Task};
@@ -35,6 +37,7 @@ use crate::matmul::{Buffer, Panels, Segments, Sums};
 use crate::{ConvError, ConvGeometry, Ring, Word};
 use gather::Gather;
 use rayon::prelude::*;
+#[cfg(not(target_arch = "x86_64"))]
 use scatter::Target;
 use std::cell::RefCell;
 use view::{Extent, Job};
@@ -43,8 +46,8 @@ use view::{Extent, Job};
 const JOB_WORDS: usize = 1 << 17;
 /// Outputs of a job that are worth loading a panel of weights for.
 const ENOUGH_PIXELS: usize = 192;
-/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 30 µs.
-const ENOUGH_WORK: usize = 200_000;
+/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 15 µs.
+const ENOUGH_WORK: usize = 100_000;
 /// Jobs per thread, so that threads finish together.
 const JOBS_PER_THREAD: usize = 3;
 /// Outputs between two transposes.

@@ -6,7 +6,7 @@
 use crate::depthwise::Depthwise;
 use crate::im2col::Im2col;
 use crate::ntt::NttConv;
-use crate::plan::{Algorithm, Planner};
+use crate::plan::{Algorithm, Planner, Products};
 use crate::polyphase::Polyphase;
 use crate::scratch::with_words;
 use crate::winograd::{Winograd, greatest_norm};
@@ -29,6 +29,8 @@ enum Method {
     Im2col(Im2col),
     Depthwise(Depthwise),
     Winograd(Winograd),
+    #[cfg(target_arch = "x86_64")]
+    WinogradPixels(crate::winograd::Pixels),
     Ntt(NttConv),
 }
 
@@ -118,7 +120,7 @@ impl PreparedConv {
             Algorithm::Im2col => Method::Im2col(Im2col::new(&geometry, ring, weights, kernel)?),
             Algorithm::Depthwise => Method::Depthwise(Depthwise::new(&geometry, ring, weights, kernel)?),
             Algorithm::Winograd { tile, products } => {
-                Method::Winograd(Winograd::new(inner, ring, &reordered, tile, products, kernel)?)
+                winograd(inner, ring, &reordered, (tile, products), kernel)?
             }
             Algorithm::Ntt => Method::Ntt(NttConv::new(&geometry, ring, weights, kernel)?),
         };
@@ -147,6 +149,8 @@ impl PreparedConv {
             Method::Im2col(method) => method.bytes() as u64,
             Method::Depthwise(method) => method.bytes() as u64,
             Method::Winograd(method) => method.bytes() as u64,
+            #[cfg(target_arch = "x86_64")]
+            Method::WinogradPixels(method) => method.bytes() as u64,
             Method::Ntt(method) => method.bytes() as u64,
         }
     }
@@ -206,6 +210,10 @@ impl PreparedConv {
         match &self.method {
             Method::Im2col(method) => method.run_into(input, batch, output),
             Method::Winograd(method) => method.run_into(input, batch, output),
+            #[cfg(target_arch = "x86_64")]
+            Method::WinogradPixels(method) => {
+                in_u64(input, output, |input, output| method.run_into(input, batch, output));
+            }
             Method::Depthwise(method) => method.run_into(input, batch, output),
             Method::Ntt(method) => {
                 in_u64(input, output, |input, output| method.run_into(input, batch, output));
@@ -215,6 +223,21 @@ impl PreparedConv {
             }),
         }
     }
+}
+
+/// The form with tiles as lanes where it has a kernel.
+fn winograd(
+    geometry: &ConvGeometry,
+    ring: Ring,
+    weights: &[i32],
+    (tile, products): ([usize; 2], Products),
+    kernel: Kernel,
+) -> Result<Method, ConvError> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(pixels) = crate::winograd::Pixels::new(geometry, &ring, weights, (tile, products), kernel) {
+        return Ok(Method::WinogradPixels(pixels));
+    }
+    Ok(Method::Winograd(Winograd::new(geometry, ring, weights, tile, products, kernel)?))
 }
 
 /// Runs `body` on the same elements in 64-bit words.

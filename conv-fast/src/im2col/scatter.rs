@@ -11,7 +11,7 @@ use crate::lanes::LANES;
 use std::marker::PhantomData;
 
 /// An output that parallel jobs fill, each its own part.
-pub(super) struct Target<'a, W> {
+pub(crate) struct Target<'a, W> {
     start: *mut W,
     len: usize,
     lives: PhantomData<&'a mut [W]>,
@@ -23,7 +23,7 @@ unsafe impl<W: Word> Send for Target<'_, W> {}
 unsafe impl<W: Word> Sync for Target<'_, W> {}
 
 impl<'a, W: Word> Target<'a, W> {
-    pub(super) fn new(output: &'a mut [W]) -> Self {
+    pub(crate) fn new(output: &'a mut [W]) -> Self {
         Self { start: output.as_mut_ptr(), len: output.len(), lives: PhantomData }
     }
 
@@ -32,7 +32,7 @@ impl<'a, W: Word> Target<'a, W> {
     /// # Panics
     /// If they lie beyond the output.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn words(&self, at: usize, len: usize) -> *mut W {
+    pub(crate) fn words(&self, at: usize, len: usize) -> *mut W {
         assert!(at <= self.len && len <= self.len - at, "beyond the output");
         // SAFETY: within the output, by the assertion.
         unsafe { self.start.add(at) }

@@ -305,6 +305,9 @@ impl Job<'_> {
     }
 
     fn digit_winograd(&self, g: &ConvGeometry, tile: [usize; 2]) -> Option<Entry> {
+        if let Some(entry) = self.winograd_by_pixels(g, tile) {
+            return Some(entry);
+        }
         let (sizes, mut work) = self.transforms(g, tile);
         let [tiles, _, ins, outs] = sizes;
         let pairs = g.group_inputs().div_ceil(2);
@@ -328,6 +331,34 @@ impl Job<'_> {
         ]);
         stream(&mut work, bytes, Self::passes(sizes), tiles, &BY_DIGITS);
         Some((Algorithm::Winograd { tile, products: Products::Digits }, work, bytes as u64))
+    }
+
+    /// As [`Job::digit_winograd`] where tiles are the lanes: counts are in units of the other form.
+    #[cfg(target_arch = "x86_64")]
+    fn winograd_by_pixels(&self, g: &ConvGeometry, tile: [usize; 2]) -> Option<Entry> {
+        use crate::winograd::Pixels;
+        if !Pixels::serves(g, &self.ring, tile, Products::Digits, self.kernel) {
+            return None;
+        }
+        let (words, [rows, across]) = (Pixels::words(g) as f64, Pixels::vectors(g));
+        let vectors = (rows * across * self.batch) as f64;
+        // Weights are a fifth of the greatest on average, and sums of three normal ones √3 times as large as one.
+        let norm = g.terms() as f64 / 3f64.sqrt() * f64::from(1 << (self.weight_bits - 1)) / 5.0;
+        let blocks = (norm / Pixels::ROOM as f64).ceil();
+        let mut list = vec![
+            (Unit::Digits, 1.3 * words * vectors),
+            (Unit::TileEncode, 36.0 * g.group_inputs() as f64 * vectors),
+            (Unit::TileDecode, 16.0 * g.group_outputs() as f64 * vectors * blocks),
+            (Unit::Call, 1.0),
+        ];
+        let (bytes, passes) = (4.0 * words, (vectors / 2.0).ceil());
+        stream(&mut list, bytes, passes, 8.0 * passes, &BY_DIGITS);
+        Some((Algorithm::Winograd { tile, products: Products::Digits }, list, bytes as u64))
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn winograd_by_pixels(&self, _: &ConvGeometry, _: [usize; 2]) -> Option<Entry> {
+        None
     }
 
     fn ntt(&self) -> Option<Entry> {

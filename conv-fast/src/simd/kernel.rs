@@ -20,7 +20,7 @@ pub enum Kernel {
     Neon,
     /// 256-bit AVX2 with FMA.
     Avx2,
-    /// 512-bit AVX-512 F, BW, DQ, VL with VNNI and IFMA.
+    /// 512-bit AVX-512 F, BW, DQ, VL with VNNI, VBMI and IFMA.
     Avx512,
 }
 
@@ -58,6 +58,7 @@ impl Kernel {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
+                    && is_x86_feature_detected!("avx512vbmi")
                     && is_x86_feature_detected!("avx512ifma")
             }
             #[cfg(not(target_arch = "x86_64"))]
@@ -85,7 +86,7 @@ impl Kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512ifma")]
 fn avx512<T: Task>(task: T) -> T::Output {
     task.run()
 }

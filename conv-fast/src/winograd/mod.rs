@@ -33,11 +33,16 @@ mod flow;
 mod input;
 mod lines;
 mod output;
+#[cfg(target_arch = "x86_64")]
+mod pixels;
 mod points;
 mod products;
 #[cfg(test)]
 mod tests;
 mod vector;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use pixels::Pixels;
 
 use crate::kernel::Kernel;
 use crate::lanes::PrimeLanes;

@@ -227,7 +227,7 @@ impl<const D: usize> Folder<D> {
 /// apart into a product and an addition, for a latency that does not matter with so many sums.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
+pub(crate) fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
     // SAFETY: one instruction on registers.
     unsafe {
         asm!(
