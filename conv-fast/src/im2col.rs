@@ -173,7 +173,7 @@ pub(crate) fn convolve<W: Word>(view: &View, panels: &Panels, input: &[W], batch
     // Jobs that are parts of one are run by one task where they are too small to be worth more.
     let work =
         view.pairs() * view.outputs.div_ceil(16) * view.groups * view.planes()[1] * batch * panels.cut.digits;
-    let least = (jobs.len() * ENOUGH_WORK).div_ceil(work.max(1)).max(1);
+    let least = (jobs.len() / (work / ENOUGH_WORK + 1)).max(1);
     if least >= jobs.len() || rayon::current_num_threads() == 1 {
         jobs.iter().for_each(|job| layer.job(job));
     } else {

@@ -218,9 +218,10 @@ impl Pixels {
         let count = self.panels.len();
         let work =
             self.offsets.len() * self.cut.digits * self.outputs * out[0] * out[1] / WIDTH * batch * groups;
-        // A few tasks per thread, none of them short; the outputs of a job are shared if there are not enough jobs.
-        let threads = rayon::current_num_threads().min(work / ENOUGH_WORK + 1);
-        let parts = if threads == 1 { 1 } else { (2 * threads).div_ceil(tasks).min(count) };
+        // Two tasks per thread if none is short; the outputs of a job are shared if there are not enough jobs.
+        let threads = rayon::current_num_threads();
+        let shares = if threads == 1 { 1 } else { (2 * threads).min(work / ENOUGH_WORK + 1) };
+        let parts = shares.div_ceil(tasks).min(count);
         let task = |number: usize| {
             let (which, part) = (number / parts, number % parts);
             let (block, job) = (which / jobs.len(), &jobs[which % jobs.len()]);
@@ -238,10 +239,10 @@ impl Pixels {
                 }
             }
         };
-        if threads == 1 {
+        if shares == 1 {
             (0..tasks).for_each(task);
         } else {
-            let least = (tasks * parts * ENOUGH_WORK).div_ceil(work).max(1);
+            let least = (tasks * parts * ENOUGH_WORK / work).max(1);
             (0..tasks * parts).into_par_iter().with_min_len(least).for_each(task);
         }
     }
