@@ -15,6 +15,8 @@
 //! position, a factor of that position's matrix product. So transformed weights stay short (12 bits become 18 under
 //! F(4×4, 3×3) and F(6×6, 3×3)) and a product takes one or two multiply-adds ([`crate::wide`]).
 //!
+//! F(2×2, 3×3) on digits has a form of its own where it has a kernel (`pixels`): no coefficient but ±1, no transposes.
+//!
 //! Bounds, and what replaces the division by powers of two modulo 2^k, are in [`bounds`].
 //!
 //! *Memory.* Prepared weights take n₀·n₁·O·C words of 4 bytes (8 where they exceed 31 bits), at most 2^29 bytes; a run

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! x                                      64 bits, cut into four fields of 16: x = Σ_d field_d·2^(13·d)
-//! rows[row][channel][vector][2]          a line of four tiles: positions 0 and 3 of d B side by side, and 1 and 2
+//! rows[row][vector / 2][channel][vector % 2][2]
+//!                                        a line of four tiles: positions 0 and 3 of d B side by side, and 1 and 2
 //! tiles[pair][position][vector]          a line of four tiles: [tile][digit], the digits of two channels a word
 //! ```
 //!
@@ -30,6 +31,9 @@ const HALVES: u64 = {
     half | half << 16 | half << 32
 };
 
+/// Words from channel to channel.
+const CHANNEL: usize = 2 * VECTORS * WIDTH;
+
 /// Words of the transformed digits of [`VECTORS`] vectors.
 pub(super) fn tiles_len(pairs: usize) -> usize {
     pairs * POSITIONS * VECTORS * WIDTH
@@ -46,11 +50,11 @@ fn held(across: usize) -> usize {
     if across.is_multiple_of(VECTORS) { 4 } else { 6 }
 }
 
-/// Words of a row of all channels, an unpaired one's neighbour included: an odd number of lines, so that rows do not meet in one
-/// set of a cache.
+/// Words of a row of all channels, an unpaired one's neighbour and an unpaired vector's included: an odd number of lines, so
+/// that rows do not meet in one set of a cache.
 #[inline(always)]
 fn pitch(channels: usize, across: usize) -> usize {
-    (2 * channels.next_multiple_of(2) * across + 1) * WIDTH
+    (2 * channels.next_multiple_of(2) * across.next_multiple_of(VECTORS) + 1) * WIDTH
 }
 
 /// Some rows of tiles of an image, and where their digits lie.
@@ -131,24 +135,21 @@ impl<'a> Rows<'a> {
                 lines.fill(0);
                 continue;
             }
-            for (channel, lines) in
-                lines.chunks_exact_mut(self.across * 2 * WIDTH).enumerate().take(self.channels)
-            {
+            let lines = lines.as_mut_ptr();
+            for channel in 0..self.channels {
                 let from = input.as_ptr().wrapping_add((channel * height + row) * width);
                 let mut from = from.wrapping_sub(self.padding[1]);
                 // SAFETY: masks name pixels of the row alone; each vector of the row has two lines.
                 unsafe {
                     let mut now = fields(load_some(self.masks[0], from));
-                    for (lines, &mask) in
-                        lines.as_chunks_mut::<{ 2 * WIDTH }>().0.iter_mut().zip(&self.masks[1..])
-                    {
+                    for (vector, &mask) in self.masks[1..].iter().enumerate() {
                         from = from.wrapping_add(STEP);
                         let next = fields(load_some(mask, from));
                         let two_on = _mm512_alignr_epi64::<2>(next, now);
                         let one = _mm512_unpackhi_epi64(now, now);
                         let two = _mm512_unpacklo_epi64(two_on, two_on);
                         let sum = _mm512_add_epi16(two, one);
-                        let to = lines.as_mut_ptr();
+                        let to = lines.add(self.place_of(vector) + channel * CHANNEL);
                         _mm512_store_si512(to.cast(), _mm512_sub_epi16(now, two_on));
                         let middle = _mm512_mask_sub_epi16(sum, ODD, two, one);
                         _mm512_store_si512(to.add(WIDTH).cast(), middle);
@@ -157,6 +158,12 @@ impl<'a> Rows<'a> {
                 }
             }
         }
+    }
+
+    /// Where the lines of a vector of a row begin, those of the first channel.
+    #[inline(always)]
+    fn place_of(&self, vector: usize) -> usize {
+        (vector / VECTORS * self.channels.next_multiple_of(2) * VECTORS + vector % VECTORS) * 2 * WIDTH
     }
 
     /// Transforms the columns of C vectors of tiles from `first` on, for all pairs of channels.
@@ -173,24 +180,23 @@ impl<'a> Rows<'a> {
         assert!(first + C <= self.vectors() && rows.len() >= self.len(), "vectors of rows");
         assert!(tiles.len() >= tiles_len(pairs), "words of tiles");
         let (held, pitch) = (held(self.across), pitch(self.channels, self.across));
-        let channel = 2 * self.across * WIDTH;
         for vector in 0..C {
             let [row, column] = [(first + vector) / self.across, (first + vector) % self.across];
             let top = 2 * row % held;
-            let from = rows.as_ptr().wrapping_add(2 * column * WIDTH);
+            let from = rows.as_ptr().wrapping_add(self.place_of(column));
             let row = |i: usize| {
                 let number = if top + i < held { top + i } else { top + i - held };
                 from.wrapping_add(number * pitch)
             };
             let from = [row(0), row(1), row(2), row(3)];
             for pair in 0..pairs {
-                let now = 2 * pair * channel;
+                let now = 2 * pair * CHANNEL;
                 let to = tiles.as_mut_ptr().wrapping_add((pair * POSITIONS * C + vector) * WIDTH);
                 // SAFETY: two lines from there on are stored, of four rows and two channels; lines of all positions are there.
                 unsafe {
                     for (middle, [low, high]) in [(0, [0, 3]), (WIDTH, [1, 2])] {
                         let a = columns(from, now + middle);
-                        let b = columns(from, now + middle + channel);
+                        let b = columns(from, now + middle + CHANNEL);
                         for i in 0..TILES {
                             let to = to.add(4 * i * C * WIDTH);
                             let [low, high] = [to.add(low * C * WIDTH), to.add(high * C * WIDTH)];
