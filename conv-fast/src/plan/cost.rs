@@ -346,14 +346,14 @@ impl Job<'_> {
         let norm = g.terms() as f64 / 3f64.sqrt() * f64::from(1 << (self.weight_bits - 1)) / 5.0;
         let blocks = (norm / Pixels::ROOM as f64).ceil();
         let mut list = vec![
-            (Unit::Digits, 1.48 * words * vectors),
-            (Unit::TileEncode, 26.0 * g.group_inputs() as f64 * vectors),
-            (Unit::TileDecode, (7.0 + 16.0 * blocks) * g.group_outputs() as f64 * vectors),
+            (Unit::Digits, 1.39 * words * vectors),
+            (Unit::TileEncode, 24.5 * g.group_inputs() as f64 * vectors),
+            (Unit::TileDecode, (6.5 + 15.0 * blocks) * g.group_outputs() as f64 * vectors),
             (Unit::Call, 1.0),
         ];
         // Two vectors are eight tiles.
         let (bytes, passes) = (4.0 * words, (vectors / 2.0).ceil());
-        stream(&mut list, 0.8 * bytes, passes, 8.0 * passes, &BY_DIGITS);
+        stream(&mut list, 0.75 * bytes, passes, 8.0 * passes, &BY_DIGITS);
         Some((Algorithm::Winograd { tile, products: Products::Digits }, list, bytes as u64))
     }
 
