@@ -189,7 +189,7 @@ impl Job<'_> {
             (Unit::Decode, columns * 2.0),
             (Unit::Call, 1.0),
         ];
-        stream(&mut work, bytes, 1.0, pixels, &BY_DIGITS);
+        work.extend(stream(bytes, 1.0, pixels, &BY_DIGITS));
         Some((Algorithm::Im2col, work, bytes as u64))
     }
 
@@ -213,7 +213,7 @@ impl Job<'_> {
             (Unit::Decode, work.stores * batch * decode),
             (Unit::Call, 0.5),
         ];
-        stream(&mut list, bytes, 1.0, work.stores / g.shape().out_channels as f64 * batch, &BY_DIGITS);
+        list.extend(stream(bytes, 1.0, work.stores / g.shape().out_channels as f64 * batch, &BY_DIGITS));
         Some((Algorithm::Im2col, list, bytes as u64))
     }
 
@@ -300,7 +300,7 @@ impl Job<'_> {
         }
         work.push((Unit::Words, tiles * inputs * outs * sums));
         work.push((Unit::WordSums, tiles * outs * sums));
-        stream(&mut work, bytes, Self::passes(sizes), tiles, &BY_WORDS);
+        work.extend(stream(bytes, Self::passes(sizes), tiles, &BY_WORDS));
         (Algorithm::Winograd { tile, products }, work, bytes as u64)
     }
 
@@ -329,7 +329,10 @@ impl Job<'_> {
             (Unit::TileEncode, encoded),
             (Unit::TileDecode, decoded),
         ]);
-        stream(&mut work, bytes, Self::passes(sizes), tiles, &BY_DIGITS);
+        // A lone column leaves nothing to read weights behind.
+        let shown = if tiles < 2.0 { 3.0 } else { 1.0 };
+        let read = stream(bytes, Self::passes(sizes), tiles, &BY_DIGITS);
+        work.extend(read.map(|(unit, read)| (unit, shown * read)));
         Some((Algorithm::Winograd { tile, products: Products::Digits }, work, bytes as u64))
     }
 
@@ -353,7 +356,7 @@ impl Job<'_> {
         ];
         // Two vectors are eight tiles.
         let (bytes, passes) = (4.0 * words, (vectors / 2.0).ceil());
-        stream(&mut list, 0.75 * bytes, passes, 8.0 * passes, &BY_DIGITS);
+        list.extend(stream(bytes, passes, 8.0 * passes, &BY_DIGITS).map(|(unit, read)| (unit, 0.75 * read)));
         Some((Algorithm::Winograd { tile, products: Products::Digits }, list, bytes as u64))
     }
 
@@ -371,7 +374,7 @@ impl Job<'_> {
             (Unit::Coefficient, cost.moves as f64),
             (Unit::Call, 2.0),
         ];
-        stream(&mut work, bytes as f64, 1.0, cost.products as f64 / cost.weights.max(1) as f64, &BY_DIGITS);
+        work.extend(stream(bytes as f64, 1.0, cost.products as f64 / cost.weights.max(1) as f64, &BY_DIGITS));
         Some((Algorithm::Ntt, work, bytes))
     }
 }
@@ -400,18 +403,18 @@ const BY_DIGITS: Far = Far { from: 10.5e6, share: 1.0, hides: 137.0 };
 /// Of so many bytes or more no cache keeps a part until the next pass or call: on some machines reading them is slower yet.
 const REMOTE: f64 = 30e6;
 
-/// Adds what reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more
-/// of it hides behind the products.
-fn stream(work: &mut Vec<(Unit, f64)>, bytes: f64, passes: f64, columns: f64, far: &Far) {
+/// What reading weights that often costs, by where they fit. The more columns each pass multiplies them with, the more of it hides
+/// behind the products.
+fn stream(bytes: f64, passes: f64, columns: f64, far: &Far) -> Option<(Unit, f64)> {
     let (unit, share, hides) = match bytes {
-        ..700e3 => return,
+        ..700e3 => return None,
         _ if bytes < far.from => (Unit::Weights, 1.0, 3.0),
         ..REMOTE => (Unit::FarWeights, far.share, far.hides),
         _ => (Unit::RemoteWeights, far.share, far.hides),
     };
     let shown: f64 = hides / (hides + columns / passes);
     let read = bytes * passes * shown * shown;
-    work.push((unit, read / 1024.0 * share));
+    Some((unit, read / 1024.0 * share))
 }
 
 /// The tiles that are considered; others can be asked for by name. Over an axis with one tap tiles are one output.
