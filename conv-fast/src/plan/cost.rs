@@ -272,11 +272,16 @@ impl Job<'_> {
             (Unit::TileIn, tiles * positions * ins * (1.0 + 0.087 * points)),
             (Unit::TileOut, tiles * positions * outs * (1.0 + 0.138 * points)),
             (Unit::Move, ((g.input_len() + g.output_len()) * self.batch) as f64 / 8.0),
-            (Unit::Gather, if g == self.geometry { 0.0 } else { (g.input_len() * self.batch) as f64 / 8.0 }),
+            self.gathering(g),
             // One tile is one column for each position's product, which waits for its own sums; two are enough company.
             (Unit::Call, 2.0 + if tiles < 2.0 { 0.25 * positions } else { 0.0 }),
         ];
         ([tiles, positions, ins, outs], work)
+    }
+
+    /// Sorting the input of a strided layer into that of `g`, its phases.
+    fn gathering(&self, g: &ConvGeometry) -> (Unit, f64) {
+        (Unit::Gather, if g == self.geometry { 0.0 } else { (g.input_len() * self.batch) as f64 / 8.0 })
     }
 
     /// How often the weights pass: a box of tiles at a time.
@@ -340,18 +345,22 @@ impl Job<'_> {
     #[cfg(target_arch = "x86_64")]
     fn winograd_by_pixels(&self, g: &ConvGeometry, tile: [usize; 2]) -> Option<Entry> {
         use crate::winograd::Pixels;
-        if !Pixels::serves(g, &self.ring, tile, Products::Digits, self.kernel) {
+        // Weights are a fifth of the greatest on average; sums of three normal ones are √3 times as large as one, of nine three
+        // times, and the greatest of those is about five deviations out, five quarters of the greatest weight.
+        let greatest = f64::from(self.weight_bits - 1).exp2();
+        if !Pixels::serves(g, &self.ring, tile, Products::Digits, self.kernel)
+            || 3.75 * greatest > f64::from(i16::MAX)
+        {
             return None;
         }
         let (words, [rows, across]) = (Pixels::words(g) as f64, Pixels::vectors(g));
         let vectors = (rows * across * self.batch) as f64;
-        // Weights are a fifth of the greatest on average, and sums of three normal ones √3 times as large as one.
-        let norm = g.terms() as f64 / 3f64.sqrt() * f64::from(1 << (self.weight_bits - 1)) / 5.0;
-        let blocks = (norm / Pixels::ROOM as f64).ceil();
+        let blocks = (g.terms() as f64 / 3f64.sqrt() * greatest / 5.0 / Pixels::ROOM as f64).ceil();
         let mut list = vec![
             (Unit::Digits, 1.39 * words * vectors),
             (Unit::TileEncode, 24.5 * g.group_inputs() as f64 * vectors),
             (Unit::TileDecode, (6.5 + 15.0 * blocks) * g.group_outputs() as f64 * vectors),
+            self.gathering(g),
             (Unit::Call, 1.0),
         ];
         // Two vectors are eight tiles.

@@ -19,8 +19,8 @@
 //!
 //! Bounds, and what replaces the division by powers of two modulo 2^k, are in [`bounds`].
 //!
-//! *Memory.* Prepared weights take n₀·n₁·O·C words of 4 bytes (8 where they exceed 31 bits), at most 2^29 bytes; a run
-//! takes one box of tiles per thread ([`flow`]).
+//! *Memory.* Prepared weights take n₀·n₁·O·C words of 4 bytes (8 where they exceed 31 bits, 2 in `pixels`), at most 2^29
+//! bytes; a run takes one box of tiles per thread ([`flow`]).
 //!
 //! *Not nested.* A nested algorithm F(m₁m₂, r₁r₂) takes (m₁ + r₁ − 1)(m₂ + r₂ − 1) products a line where F(m₁m₂, r₁r₂)
 //! takes m₁m₂ + r₁r₂ − 1; what it buys is smaller constants, for the sake of floating-point numbers. Here that is no gain,

@@ -64,8 +64,8 @@ const MAX_NORM: u128 = (1 << 26) - 1;
 const MOST: usize = 1 << 22;
 /// Tasks per thread, so that threads finish together.
 const TASKS_PER_THREAD: usize = 3;
-/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 10 µs.
-const ENOUGH_WORK: usize = 50_000;
+/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 10 µs with what goes with them.
+const ENOUGH_WORK: usize = 30_000;
 
 thread_local! {
     static WORDS: RefCell<Buffer> = RefCell::default();
@@ -155,9 +155,9 @@ impl Pixels {
         let [height, across] = Self::vectors(g);
         let octets = g.group_outputs().div_ceil(OUTPUTS);
         let work = self.weights.len() * height * across * batch;
-        let tasks = match rayon::current_num_threads().min(work / ENOUGH_WORK + 1) {
+        let tasks = match rayon::current_num_threads() {
             1 => 1,
-            threads => threads * TASKS_PER_THREAD,
+            threads => (threads * TASKS_PER_THREAD).min(work / ENOUGH_WORK + 1),
         };
         // Rows of tiles are shared first, as many as fill the vectors that are computed together; then outputs.
         let rows = height.div_ceil(tasks.div_ceil(batch)).max(VECTORS.div_ceil(across));
@@ -178,7 +178,8 @@ impl Pixels {
         if tasks == 1 {
             (0..batch * jobs * parts).for_each(task);
         } else {
-            (0..batch * jobs * parts).into_par_iter().for_each(task);
+            let least = (batch * jobs * parts / tasks).max(1);
+            (0..batch * jobs * parts).into_par_iter().with_min_len(least).for_each(task);
         }
     }
 }

@@ -58,13 +58,13 @@ impl Finish {
     /// block is the last.
     ///
     /// # Panics
-    /// If a buffer is shorter than it has to be.
+    /// If a buffer is shorter than it has to be, there are more than eight outputs, or not so many vectors.
     ///
     /// # Safety
     /// The machine has AVX-512 F, DQ, VL and IFMA; `out` points to the output of the image that `rows` are of, and nobody else
     /// writes these rows of these outputs.
     #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
     pub(super) unsafe fn outputs<const C: usize>(
         &self,
         sums: &[i32],
@@ -77,6 +77,7 @@ impl Finish {
     ) {
         assert!(sums.len() >= POSITIONS * SUMS_STEP, "sums");
         assert!(totals.len() >= OUTPUTS * C * 4 * WIDTH, "totals");
+        assert!(outputs.len() <= OUTPUTS && first + C <= rows.vectors(), "outputs and vectors");
         let [height, width] = rows.out;
         for (number, output) in outputs.enumerate() {
             for vector in 0..C {
