@@ -234,7 +234,9 @@ fn winograd(
     kernel: Kernel,
 ) -> Result<Method, ConvError> {
     #[cfg(target_arch = "x86_64")]
-    if let Some(pixels) = crate::winograd::Pixels::new(geometry, &ring, weights, (tile, products), kernel) {
+    if crate::winograd::Pixels::pays(geometry)
+        && let Some(pixels) = crate::winograd::Pixels::new(geometry, &ring, weights, (tile, products), kernel)
+    {
         return Ok(Method::WinogradPixels(pixels));
     }
     Ok(Method::Winograd(Winograd::new(geometry, ring, weights, tile, products, kernel)?))

@@ -348,7 +348,8 @@ impl Job<'_> {
         // Weights are a fifth of the greatest on average; sums of three normal ones are √3 times as large as one, of nine three
         // times, and the greatest of those is about five deviations out, five quarters of the greatest weight.
         let greatest = f64::from(self.weight_bits - 1).exp2();
-        if !Pixels::serves(g, &self.ring, tile, Products::Digits, self.kernel)
+        if !Pixels::pays(g)
+            || !Pixels::serves(g, &self.ring, tile, Products::Digits, self.kernel)
             || 3.75 * greatest > f64::from(i16::MAX)
         {
             return None;

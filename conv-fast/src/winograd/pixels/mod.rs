@@ -105,6 +105,11 @@ impl Pixels {
             && input::tiles_len(s.in_channels.div_ceil(2)) <= MOST
     }
 
+    /// Whether planes fill more than half of a vector: with fewer tiles in a row the general flow is the faster one.
+    pub(crate) fn pays(geometry: &ConvGeometry) -> bool {
+        geometry.out_width() > TILES
+    }
+
     /// `None` for layers that [`Pixels::serves`] does not name, and for weights that are too large.
     pub(crate) fn new(
         geometry: &ConvGeometry,
