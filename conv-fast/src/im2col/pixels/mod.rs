@@ -53,8 +53,8 @@ const MOST: usize = 1 << 22;
 const NEAR: usize = 2 << 10;
 /// Most cache lines of one piece that are loaded for a panel out of that cache; words that lie in two lines count twice.
 const LINES: usize = 700;
-/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 15 µs.
-const ENOUGH_WORK: usize = 100_000;
+/// Multiply-adds (sixteen lanes) that are worth a task of their own: about 8 µs.
+const ENOUGH_WORK: usize = 50_000;
 
 thread_local! {
     static WORDS: RefCell<Buffer> = RefCell::default();

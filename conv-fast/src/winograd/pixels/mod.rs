@@ -165,7 +165,7 @@ impl Pixels {
             threads => (threads * TASKS_PER_THREAD).min(work / ENOUGH_WORK + 1),
         };
         // Rows of tiles are shared first, as many as fill the vectors that are computed together; then outputs.
-        let rows = height.div_ceil(tasks.div_ceil(batch)).max(VECTORS.div_ceil(across));
+        let rows = (height / tasks.div_ceil(batch)).max(VECTORS.div_ceil(across));
         let jobs = height.div_ceil(rows);
         let parts = tasks.div_ceil(batch * jobs).min(octets);
         let task = |number: usize| {
