@@ -26,19 +26,16 @@ mod scatter;
 mod view;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use pixels::{multiply_add, work};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use scatter::Target;
+pub(crate) use pixels::work;
 pub(crate) use view::View;
 
 use crate::kernel::{Kernel, Task};
 use crate::lanes::LANES;
+use crate::layout::Planes;
 use crate::matmul::{Buffer, Panels, Segments, Sums};
+use crate::tasks::in_parallel;
 use crate::{ConvError, ConvGeometry, Ring, Word};
 use gather::Gather;
-use rayon::prelude::*;
-#[cfg(not(target_arch = "x86_64"))]
-use scatter::Target;
 use std::cell::RefCell;
 use view::{Extent, Job};
 
@@ -168,17 +165,13 @@ pub(crate) fn convolve<W: Word>(view: &View, panels: &Panels, input: &[W], batch
     let segments = panels.segments(view.runs(extent, panels.cut.digits));
     let spread = *panels.spread();
     let gather = Gather { view, spread, kernel: panels.kernel(), input };
-    let output = Target::new(output);
+    let output = Planes::new(output);
     let layer = Layer { view, panels, segments: &segments, extent, gather, output: &output };
     // Jobs that are parts of one are run by one task where they are too small to be worth more.
     let work =
         view.pairs() * view.outputs.div_ceil(16) * view.groups * view.planes()[1] * batch * panels.cut.digits;
     let least = (jobs.len() / (work / ENOUGH_WORK + 1)).max(1);
-    if least >= jobs.len() || rayon::current_num_threads() == 1 {
-        jobs.iter().for_each(|job| layer.job(job));
-    } else {
-        jobs.par_iter().with_min_len(least).for_each(|job| layer.job(job));
-    }
+    in_parallel(jobs.len(), least, |job| layer.job(&jobs[job]));
 }
 
 /// Cuts a layer into jobs, and says how their digits are laid out.
@@ -257,7 +250,7 @@ struct Layer<'a, W> {
     segments: &'a Segments,
     extent: Extent,
     gather: Gather<'a, W>,
-    output: &'a Target<'a, W>,
+    output: &'a Planes<'a, W>,
 }
 
 impl<W: Word> Layer<'_, W> {

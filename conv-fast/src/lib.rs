@@ -50,7 +50,7 @@ mod wide;
 mod winograd;
 mod word;
 
-use simd::{kernel, lanes, layout, scratch};
+use simd::{kernel, lanes, layout, scratch, tasks};
 
 pub use direct::{direct, direct_f64, direct_float, direct_wrapping};
 pub use error::ConvError;

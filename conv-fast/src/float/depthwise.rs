@@ -18,8 +18,8 @@
 
 use super::lanes::{Job, Lanes, Numbers, dispatch, repeat};
 use super::memory::{Buffer, Target, filled, spreads};
+use crate::tasks::{ALONE, in_parallel};
 use crate::{ConvGeometry, Kernel};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Vectors of sums at a time.
@@ -76,11 +76,7 @@ impl<T: Numbers> Depthwise<T> {
                 dispatch(self.kernel, Chunk { conv: self, input, output, groups });
             };
             let tasks = groups.div_ceil(each);
-            if spreads(macs) {
-                (0..tasks).into_par_iter().for_each(task);
-            } else {
-                (0..tasks).for_each(task);
-            }
+            in_parallel(tasks, if spreads(macs) { 1 } else { ALONE }, task);
         };
         // SAFETY: tasks cover the groups of all images, hence every output.
         unsafe { filled(batch * self.geometry.output_len(), fill) }

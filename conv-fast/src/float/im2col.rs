@@ -19,8 +19,8 @@
 use super::lanes::{Job, Lanes, Numbers, Operands, dispatch, tile_pixels};
 use super::memory::{Buffer, Target, filled, padded, scatter, spreads};
 use super::panels::{Panel, Panels};
+use crate::tasks::{ALONE, in_parallel};
 use crate::{ConvGeometry, Kernel};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Terms whose weights stay in the first cache.
@@ -101,11 +101,7 @@ impl<T: Numbers> Im2col<T> {
                 dispatch(self.kernel, job);
             };
             let tasks = s.groups * chunks * parts;
-            if spread {
-                (0..tasks).into_par_iter().for_each(task);
-            } else {
-                (0..tasks).for_each(task);
-            }
+            in_parallel(tasks, if spread { 1 } else { ALONE }, task);
         };
         // SAFETY: tasks cover all groups, pixels and panels, hence every output.
         unsafe { filled(batch * self.geometry.output_len(), fill) }

@@ -1,43 +1,16 @@
 //! From blocks of eight channels back to planes, into words of either kind.
 //!
 //! Results come as `[pixel][8]`, elements of eight output channels side by side, and go to eight planes. Jobs on several
-//! threads write disjoint parts of one output, through [`Target`].
+//! threads write disjoint parts of one output.
 
 #![expect(unsafe_code, reason = "disjoint writes from parallel jobs; SIMD transposes")]
 
 use crate::Word;
 use crate::kernel::Kernel;
 use crate::lanes::LANES;
-use std::marker::PhantomData;
+use crate::layout::Planes;
 
-/// An output that parallel jobs fill, each its own part.
-pub(crate) struct Target<'a, W> {
-    start: *mut W,
-    len: usize,
-    lives: PhantomData<&'a mut [W]>,
-}
-
-// SAFETY: the only accesses are `Target::write`, whose callers promise disjoint writes, and the pointer of `Target::words`.
-unsafe impl<W: Word> Send for Target<'_, W> {}
-// SAFETY: as above.
-unsafe impl<W: Word> Sync for Target<'_, W> {}
-
-impl<'a, W: Word> Target<'a, W> {
-    pub(crate) fn new(output: &'a mut [W]) -> Self {
-        Self { start: output.as_mut_ptr(), len: output.len(), lives: PhantomData }
-    }
-
-    /// The words from `at` on, of which there are `len`.
-    ///
-    /// # Panics
-    /// If they lie beyond the output.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) fn words(&self, at: usize, len: usize) -> *mut W {
-        assert!(at <= self.len && len <= self.len - at, "beyond the output");
-        // SAFETY: within the output, by the assertion.
-        unsafe { self.start.add(at) }
-    }
-
+impl<W: Word> Planes<'_, W> {
     /// Writes the first `channels` words of each pixel's eight: channel c of pixel i goes to `at + c·plane + i`.
     ///
     /// # Safety
@@ -56,12 +29,10 @@ impl<'a, W: Word> Target<'a, W> {
             return;
         }
         assert!(channels <= LANES, "at most eight channels");
-        let end = at + (channels - 1) * plane + pixels.len();
-        assert!(end <= self.len, "beyond the output");
+        let out = self.words(at, (channels - 1) * plane + pixels.len());
         // SAFETY: within the borrowed output, by the assertion, and nobody else writes there, by the caller's promise. Only
         // machines with AVX-512 run its kernel.
         unsafe {
-            let out = self.start.add(at);
             #[cfg(target_arch = "x86_64")]
             if kernel == Kernel::Avx512 {
                 avx512::write(pixels, out, plane, channels);
@@ -137,9 +108,9 @@ mod tests {
                 let blocks: Vec<[u64; LANES]> =
                     (0..pixels as u64).map(|p| std::array::from_fn(|c| 100 * c as u64 + p)).collect();
                 let mut output = vec![W::from_u64(u64::MAX); 2 + channels * plane];
-                let target = Target::new(&mut output);
+                let planes = Planes::new(&mut output);
                 // SAFETY: one thread.
-                unsafe { target.write(kernel, &blocks, [1, plane, channels]) };
+                unsafe { planes.write(kernel, &blocks, [1, plane, channels]) };
                 for (at, &word) in output.iter().enumerate() {
                     let (channel, pixel) = (at.wrapping_sub(1) / plane, at.wrapping_sub(1) % plane);
                     let written = at > 0 && channel < channels && pixel < pixels;

@@ -32,6 +32,8 @@ mod spread;
 #[cfg(target_arch = "x86_64")]
 mod spread_avx512;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::multiply_add;
 pub(crate) use buffer::Buffer;
 pub(crate) use cut::Cut;
 pub(crate) use pair::PairMatrix;

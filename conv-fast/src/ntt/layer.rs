@@ -12,6 +12,7 @@ use crate::kernel::Task;
 use crate::lanes::{LANES, Words};
 use crate::layout::Planes;
 use crate::scratch::{Lines, with_scratch};
+use crate::tasks::{ALONE, in_parallel};
 use crate::{ConvError, ConvGeometry, Kernel};
 use he_core::Modulus;
 use rayon::prelude::*;
@@ -115,9 +116,10 @@ impl<F: Field> Stretch<'_, F> {
         let (x_rows, y_rows) = (group_rows(self.count * blocks.inputs), group_rows(self.count * outputs));
         let (x, y) = (&mut x[..groups * x_rows], &mut y[..groups * y_rows]);
         let steps = degree * (degree.ilog2() as usize) * 2;
+        let least = |columns: usize| if columns * steps < SERIAL { ALONE } else { 1 };
         {
             let target = Planes::new(x.as_flattened_mut());
-            each(self.count * blocks.inputs, steps, |column| {
+            in_parallel(self.count * blocks.inputs, least(self.count * blocks.inputs), |column| {
                 with_scratch(degree, |rows| {
                     kernel.run(Inputs { stretch: self, rows, column, x_rows, target: &target });
                 });
@@ -141,20 +143,11 @@ impl<F: Field> Stretch<'_, F> {
             y.par_chunks_exact_mut(y_rows).enumerate().for_each(products);
         }
         let y: &[Words] = y;
-        each(self.count * outputs, steps, |column| {
+        in_parallel(self.count * outputs, least(self.count * outputs), |column| {
             with_scratch(degree, |rows| {
                 kernel.run(Outputs { stretch: self, rows, column, y_rows, values: y });
             });
         });
-    }
-}
-
-/// All numbers below `count`, on several threads if `count` times `steps` is enough.
-fn each(count: usize, steps: usize, body: impl Fn(usize) + Send + Sync) {
-    if count * steps < SERIAL {
-        (0..count).for_each(body);
-    } else {
-        (0..count).into_par_iter().for_each(body);
     }
 }
 

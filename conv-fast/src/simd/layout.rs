@@ -92,7 +92,8 @@ pub(crate) struct Planes<'a, T> {
     lives: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the only access is `Planes::stretch`, whose callers promise disjoint stretches.
+// SAFETY: the only accesses are `Planes::stretch`, whose callers promise disjoint stretches, and writes through the pointer of
+// `Planes::words`, as unsafe.
 unsafe impl<T: Send> Send for Planes<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Planes<'_, T> {}
@@ -100,6 +101,16 @@ unsafe impl<T: Send> Sync for Planes<'_, T> {}
 impl<'a, T> Planes<'a, T> {
     pub(crate) fn new(output: &'a mut [T]) -> Self {
         Self { start: output.as_mut_ptr(), len: output.len(), lives: PhantomData }
+    }
+
+    /// Where words `at..at + len` of the output start.
+    ///
+    /// # Panics
+    /// If they lie beyond the output.
+    #[inline(always)]
+    pub(crate) fn words(&self, at: usize, len: usize) -> *mut T {
+        assert!(at <= self.len && len <= self.len - at, "words beyond the output");
+        self.start.wrapping_add(at)
     }
 
     /// Words `at..at + len` of the output.
@@ -112,9 +123,8 @@ impl<'a, T> Planes<'a, T> {
     #[inline(always)]
     #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
     pub(crate) unsafe fn stretch(&self, at: usize, len: usize) -> &mut [T] {
-        assert!(at <= self.len && len <= self.len - at, "stretch beyond the output");
         // SAFETY: within the borrowed slice; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.words(at, len), len) }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::kernel::Kernel;
 use crate::lanes::LANES;
 use crate::layout::Planes;
 use crate::scratch::with_words;
+use crate::tasks::{ALONE, in_parallel};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -144,13 +145,14 @@ impl<T: Word> Flow<'_, T> {
         let (stride, blocks) = (matrices[0].stride(), matrices[0].blocks());
         let positions = self.positions();
         let count = tiles.tiles();
+        let least = if shared { 1 } else { ALONE };
         // A line apart, see above.
         let (x_len, y_len) = (count * stride, count * blocks * LANES);
         let (x_pitch, y_pitch) = (x_len + LANES, y_len + LANES);
         with_words(positions * (x_pitch + y_pitch), |words: &mut [u64]| {
             let (x, y) = words.split_at_mut(positions * x_pitch);
             let planes = Planes::new(x);
-            each(shared, stride / LANES, |block| {
+            in_parallel(stride / LANES, least, |block| {
                 self.load(group, tiles, block, &planes, [x_pitch, stride]);
             });
             let x = &*x;
@@ -164,7 +166,7 @@ impl<T: Word> Flow<'_, T> {
                 y.chunks_mut(y_pitch).enumerate().for_each(|(position, y)| multiply(position, y));
             }
             let y = &*y;
-            each(shared, blocks, |block| {
+            in_parallel(blocks, least, |block| {
                 let y = Products { y: &y[block * count * LANES..], pitch: y_pitch };
                 self.store(group, tiles, block, y, output);
             });
@@ -321,14 +323,5 @@ impl<T: Word> Flow<'_, T> {
             };
         }
         with_points!(self.layer.lines[0].n, run);
-    }
-}
-
-/// `work(0..count)`, on all threads or on this one.
-fn each(shared: bool, count: usize, work: impl Fn(usize) + Send + Sync) {
-    if shared {
-        (0..count).into_par_iter().for_each(work);
-    } else {
-        (0..count).for_each(work);
     }
 }

@@ -36,8 +36,8 @@ mod transform;
 use super::lanes::{Job, Lanes, Numbers, Operands, dispatch, tile_pixels};
 use super::memory::{Buffer, Target, filled, gather, scatter, spreads};
 use super::panels::{Panel, Panels};
+use crate::tasks::{ALONE, in_parallel};
 use crate::{ConvError, ConvGeometry, Kernel};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of X and Y of one task.
@@ -151,11 +151,7 @@ impl<T: Numbers> Winograd<T> {
                 dispatch(self.kernel, job);
             };
             let tasks = s.groups * chunks * parts;
-            if spread {
-                (0..tasks).into_par_iter().for_each(task);
-            } else {
-                (0..tasks).for_each(task);
-            }
+            in_parallel(tasks, if spread { 1 } else { ALONE }, task);
         };
         // SAFETY: tasks cover all groups, tiles and panels, hence every output.
         unsafe { filled(batch * self.geometry.output_len(), fill) }

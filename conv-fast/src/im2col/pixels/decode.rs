@@ -15,9 +15,8 @@
 
 #![expect(unsafe_code, reason = "SIMD stores")]
 
-use super::kernel::multiply_add;
 use super::layout::Piece;
-use crate::matmul::Cut;
+use crate::matmul::{Cut, multiply_add};
 use crate::word::avx512::{store, store_some};
 use crate::{Ring, Word};
 use std::arch::x86_64::*;

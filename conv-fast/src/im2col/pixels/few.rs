@@ -16,9 +16,10 @@
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::kernel::{Call, Folder, multiply_add};
+use super::kernel::{Call, Folder};
 use super::layout::{FEW, Piece, WIDTH};
 use crate::Word;
+use crate::matmul::multiply_add;
 use std::arch::x86_64::*;
 use std::ops::Range;
 

@@ -13,7 +13,7 @@ use super::decode::Decode;
 use super::layout::{Piece, WIDTH};
 use super::pack::{Fold, MAX_DIGITS};
 use crate::Word;
-use std::arch::asm;
+use crate::matmul::multiply_add;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -221,22 +221,4 @@ impl<const D: usize> Folder<D> {
             sums
         }
     }
-}
-
-/// `vpdpwssd`: sum + the products of the lower and of the upper halves. By its name, since the compiler takes the intrinsic
-/// apart into a product and an addition, for a latency that does not matter with so many sums.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-pub(crate) fn multiply_add(mut sum: __m512i, x: __m512i, weight: __m512i) -> __m512i {
-    // SAFETY: one instruction on registers.
-    unsafe {
-        asm!(
-            "vpdpwssd {sum}, {x}, {weight}",
-            sum = inout(zmm_reg) sum,
-            x = in(zmm_reg) x,
-            weight = in(zmm_reg) weight,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sum
 }

@@ -29,13 +29,12 @@ mod kernel;
 mod layout;
 mod pack;
 
-pub(crate) use kernel::multiply_add;
-
 use super::Weight;
-use super::scatter::Target;
 use crate::kernel::Kernel;
+use crate::layout::Planes;
 use crate::matmul::{Buffer, Cut};
 use crate::scratch::with_words;
+use crate::tasks::in_parallel;
 use crate::{ConvGeometry, Ring, Word};
 use decode::Decode;
 use few::Few;
@@ -43,7 +42,6 @@ use gather::{Digits, Gather};
 use kernel::{Call, MAX_SUMS};
 use layout::{FEW, Job, Layout, WIDTH};
 use pack::{Fold, Group, panels, terms};
-use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -213,19 +211,19 @@ impl Pixels {
         let groups = self.groups.len();
         let lens = [image[0] * image[1] * self.inputs, out[0] * out[1] * self.outputs];
         assert_eq!([input.len(), output.len()], lens.map(|len| batch * groups * len), "numbers of values");
-        let output = Target::new(output);
+        let output = Planes::new(output);
         let tasks = batch * groups * jobs.len();
-        let count = self.panels.len();
+        let panels = self.panels.len();
         let work =
             self.offsets.len() * self.cut.digits * self.outputs * out[0] * out[1] / WIDTH * batch * groups;
         // Two tasks per thread if none is short; the outputs of a job are shared if there are not enough jobs.
         let threads = rayon::current_num_threads();
         let shares = if threads == 1 { 1 } else { (2 * threads).min(work / ENOUGH_WORK + 1) };
-        let parts = shares.div_ceil(tasks).min(count);
+        let parts = shares.div_ceil(tasks).min(panels);
         let task = |number: usize| {
             let (which, part) = (number / parts, number % parts);
             let (block, job) = (which / jobs.len(), &jobs[which % jobs.len()]);
-            let panels = count * part / parts..count * (part + 1) / parts;
+            let panels = panels * part / parts..panels * (part + 1) / parts;
             let input = &input[block * lens[0]..][..lens[0]];
             let place = (output.words(block * lens[1], lens[1]), panels);
             // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, group, job or panels.
@@ -239,12 +237,8 @@ impl Pixels {
                 }
             }
         };
-        if shares == 1 {
-            (0..tasks).for_each(task);
-        } else {
-            let least = (tasks * parts * ENOUGH_WORK / work).max(1);
-            (0..tasks * parts).into_par_iter().with_min_len(least).for_each(task);
-        }
+        let count = tasks * parts;
+        in_parallel(count, (count * ENOUGH_WORK / work.max(1)).max(1), task);
     }
 
     /// Some panels of one job of one group, `input` and `out` being the group's.

@@ -18,18 +18,17 @@ use crate::word::avx512::load_some;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+/// The same three lower digits, `bits` apart.
+const fn lower(digit: u64, bits: u32) -> u64 {
+    digit | digit << bits | digit << (2 * bits)
+}
+
 /// What makes the three lower digits non-negative: half of 2^13 in each.
-const OFFSET: u64 = {
-    let half = 1 << (BITS - 1);
-    half | half << BITS | half << (2 * BITS)
-};
-/// Bits of a field below the topmost.
-const FIELD: u64 = (1 << BITS) - 1;
-/// The same half in the fields of 16 bits.
-const HALVES: u64 = {
-    let half = 1 << (BITS - 1);
-    half | half << 16 | half << 32
-};
+pub(super) const OFFSET: u64 = lower(1 << (BITS - 1), BITS);
+/// The same in fields of 16 bits.
+const HALVES: u64 = lower(1 << (BITS - 1), 16);
+/// The bits of these fields, and all of the topmost.
+const FIELDS: u64 = lower((1 << BITS) - 1, 16) | 0xffff << 48;
 
 /// Words from channel to channel.
 const CHANNEL: usize = 2 * VECTORS * WIDTH;
@@ -231,7 +230,6 @@ pub(super) fn masks(geometry: &ConvGeometry) -> Vec<u8> {
 unsafe fn fields(x: __m512i) -> __m512i {
     // Byte by byte, the bit that it starts from: field d has its bits from 13·d on.
     const PICK: u64 = u64::from_le_bytes([0, 8, 13, 21, 26, 34, 39, 47]);
-    const FIELDS: u64 = FIELD | FIELD << 16 | FIELD << 32 | 0xffff << 48;
     // SAFETY: arithmetic on registers.
     unsafe {
         let x = _mm512_add_epi64(x, _mm512_set1_epi64(OFFSET as i64));

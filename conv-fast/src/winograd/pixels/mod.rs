@@ -34,14 +34,14 @@ mod products;
 mod tests;
 
 use super::{MAX_BYTES, greatest_norm};
-use crate::im2col::Target;
 use crate::kernel::Kernel;
+use crate::layout::Planes;
 use crate::matmul::Buffer;
 use crate::plan::Products;
+use crate::tasks::in_parallel;
 use crate::{ConvGeometry, Ring};
 use input::Rows;
 use output::Finish;
-use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -156,7 +156,7 @@ impl Pixels {
         let g = &self.geometry;
         let lens = [g.input_len(), g.output_len()];
         assert_eq!([input.len(), output.len()], lens.map(|len| batch * len), "numbers of values");
-        let output = Target::new(output);
+        let output = Planes::new(output);
         let [height, across] = Self::vectors(g);
         let octets = g.group_outputs().div_ceil(OUTPUTS);
         let work = self.weights.len() * height * across * batch;
@@ -180,12 +180,8 @@ impl Pixels {
             // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, rows or outputs.
             unsafe { job.run(&input[image * lens[0]..][..lens[0]], out) };
         };
-        if tasks == 1 {
-            (0..batch * jobs * parts).for_each(task);
-        } else {
-            let least = (batch * jobs * parts / tasks).max(1);
-            (0..batch * jobs * parts).into_par_iter().with_min_len(least).for_each(task);
-        }
+        let count = batch * jobs * parts;
+        in_parallel(count, (count / tasks).max(1), task);
     }
 }
 
@@ -278,8 +274,8 @@ fn blocks(geometry: &ConvGeometry, weights: &[i32]) -> Option<Vec<Range<usize>>>
     let (mut blocks, mut start) = (Vec::new(), 0);
     for pair in 0..inputs.div_ceil(2) {
         let norms: Vec<[u64; 4]> = (0..outputs).map(|output| norms(output, pair)).collect();
-        let mut each = sums.as_flattened_mut().iter_mut().zip(norms.as_flattened());
-        if each.any(|(sum, norm)| *sum + norm > Pixels::ROOM) {
+        let mut each = sums.as_flattened().iter().zip(norms.as_flattened());
+        if each.any(|(sum, norm)| sum + norm > Pixels::ROOM) {
             if norms.as_flattened().iter().any(|&norm| norm > Pixels::ROOM) {
                 return None;
             }

@@ -79,10 +79,10 @@ impl Finish {
         assert!(totals.len() >= OUTPUTS * C * 4 * WIDTH, "totals");
         assert!(outputs.len() <= OUTPUTS && first + C <= rows.vectors(), "outputs and vectors");
         let [height, width] = rows.out;
+        let places: [[usize; 2]; C] = std::array::from_fn(|vector| rows.place(first + vector));
         for (number, output) in outputs.enumerate() {
-            for vector in 0..C {
+            for (vector, &[row, column]) in places.iter().enumerate() {
                 let at = number * C + vector;
-                let [row, column] = rows.place(first + vector);
                 let mask = ((1u32 << (width - column).min(STEP)) - 1) as u8;
                 let to = out.wrapping_add((output * height + row) * width + column);
                 // SAFETY: within the buffers, by the assertions; rows and columns that are stored are in the image.

@@ -8,7 +8,7 @@
 use super::input::tiles_len;
 use super::{OUTPUTS, POSITIONS, VECTORS, WIDTH};
 use crate::ConvGeometry;
-use crate::im2col::multiply_add;
+use crate::matmul::multiply_add;
 use std::arch::x86_64::*;
 use std::ops::Range;
 

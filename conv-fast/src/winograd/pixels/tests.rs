@@ -17,11 +17,8 @@ fn rings() -> Vec<Ring> {
 
 /// The element whose lower digits are all −2^12, as many as are whole, and the one before, whose are 2^12 − 1.
 fn ends(ring: &Ring) -> [u64; 2] {
-    let half = 1u64 << (BITS - 1);
-    let low = match ring.bits() {
-        ..=40 => (1 << (2 * BITS)) - (half | half << BITS),
-        _ => (1 << (3 * BITS)) - (half | half << BITS | half << (2 * BITS)),
-    };
+    let whole = if ring.bits() <= 40 { 1u64 << (2 * BITS) } else { 1 << (3 * BITS) };
+    let low = whole - input::OFFSET % whole;
     [low, low - 1]
 }
 
