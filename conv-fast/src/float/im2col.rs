@@ -19,7 +19,7 @@
 use super::lanes::{Job, Lanes, Numbers, Operands, dispatch, tile_pixels};
 use super::memory::{Buffer, Target, filled, padded, scatter, spreads};
 use super::panels::{Panel, Panels};
-use crate::tasks::{ALONE, in_parallel};
+use crate::tasks::{ALONE, in_parallel, part_of};
 use crate::{ConvGeometry, Kernel};
 use std::ops::Range;
 
@@ -88,7 +88,7 @@ impl<T: Numbers> Im2col<T> {
             let task = |index: usize| {
                 let (rest, part) = (index / parts, index % parts);
                 let (group, chunk) = (rest / chunks, rest % chunks);
-                let range = part * panels / parts..(part + 1) * panels / parts;
+                let range = part_of(panels, part, parts);
                 let first = chunk * self.chunk;
                 let job = Chunk {
                     conv: self,

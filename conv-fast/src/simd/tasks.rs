@@ -1,6 +1,7 @@
 //! Numbered tasks that threads share.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// As [`in_parallel`]'s `least`: all on this thread.
 pub(crate) const ALONE: usize = usize::MAX;
@@ -13,6 +14,11 @@ pub(crate) fn in_parallel(count: usize, least: usize, task: impl Fn(usize) + Sen
     } else {
         (0..count).into_par_iter().with_min_len(least).for_each(task);
     }
+}
+
+/// Part `number` of `parts` nearly equal ones of `0..whole`.
+pub(crate) fn part_of(whole: usize, number: usize, parts: usize) -> Range<usize> {
+    whole * number / parts..whole * (number + 1) / parts
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ mod transform;
 use super::lanes::{Job, Lanes, Numbers, Operands, dispatch, tile_pixels};
 use super::memory::{Buffer, Target, filled, gather, scatter, spreads};
 use super::panels::{Panel, Panels};
-use crate::tasks::{ALONE, in_parallel};
+use crate::tasks::{ALONE, in_parallel, part_of};
 use crate::{ConvError, ConvGeometry, Kernel};
 use std::ops::Range;
 
@@ -139,7 +139,7 @@ impl<T: Numbers> Winograd<T> {
             let task = |index: usize| {
                 let (rest, part) = (index / parts, index % parts);
                 let (group, chunk) = (rest / chunks, rest % chunks);
-                let range = part * panels / parts..(part + 1) * panels / parts;
+                let range = part_of(panels, part, parts);
                 let job = Chunk {
                     conv: self,
                     input,

@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "SIMD loads and stores")]
 
-use super::layout::{Job, Layout, StoredRow, WIDTH};
+use super::layout::{Layout, StoredRow, WIDTH};
 use crate::Word;
 use crate::word::avx512::load_some;
 use std::arch::x86_64::*;
@@ -23,7 +23,7 @@ pub(super) struct Digits {
     pub(super) bits: u32,
 }
 
-/// Planes of one image that a job reads, and the job.
+/// Planes of one image that a job reads.
 #[derive(Clone, Copy)]
 pub(super) struct Gather<'a, W> {
     pub(super) layout: &'a Layout,
@@ -51,7 +51,7 @@ struct Constants {
 }
 
 impl<W: Word> Gather<'_, W> {
-    /// Writes all digits of a job; `line` is scratch for two rows.
+    /// Writes all digits of some rows of a job; `line` is scratch for two rows.
     ///
     /// # Safety
     /// The machine has AVX-512 F, BW, VL.
@@ -59,12 +59,12 @@ impl<W: Word> Gather<'_, W> {
     /// # Panics
     /// If `input`, `words` or `line` is too short.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub(super) unsafe fn job<const D: usize>(self, job: &Job, words: &mut [i32], line: &mut [W]) {
+    pub(super) unsafe fn rows<const D: usize>(self, rows: &[StoredRow], words: &mut [i32], line: &mut [W]) {
         let Self { layout, input, channels, .. } = self;
         let image = layout.image[0] * layout.image[1];
         let constants = Constants::new(self.digits.bits);
         assert!(input.len() >= channels * image, "values of all channels");
-        for row in &job.rows {
+        for row in rows {
             let last = row.source + row.inside.len().saturating_sub(1) * row.step;
             assert!(last < image && row.inside.end <= row.len, "values of a row");
             assert!(row.at + row.len <= layout.plane, "words of a row");
@@ -76,17 +76,17 @@ impl<W: Word> Gather<'_, W> {
             let high = if alone { low } else { &input[(2 * plane + 1) * image..][..image] };
             // The last planes have none after them.
             let next = (2 * plane + 4 <= channels).then_some(2 * image);
-            for row in &job.rows {
+            for row in rows {
                 let StoredRow { at, len, ref inside, source, step } = *row;
                 let ahead = next.filter(|_| len <= SHORT);
-                let rows = [low.as_ptr().wrapping_add(source), high.as_ptr().wrapping_add(source)];
+                let pair = [low.as_ptr().wrapping_add(source), high.as_ptr().wrapping_add(source)];
                 // SAFETY: the features are the caller's promise; as many values as `inside` and the step ask for in both rows, and
                 // as many words as `len` at each digit, as was seen above.
                 unsafe {
                     let to = (words.as_mut_ptr().add(at), layout.plane);
                     match step {
-                        1 => constants.row::<D, 1, W>(rows, inside, to, len, ahead),
-                        2 => constants.row::<D, 2, W>(rows, inside, to, len, ahead),
+                        1 => constants.row::<D, 1, W>(pair, inside, to, len, ahead),
+                        2 => constants.row::<D, 2, W>(pair, inside, to, len, ahead),
                         _ => {
                             let (a, b) = line.split_at_mut(inside.len());
                             pick(&low[source..], step, a);

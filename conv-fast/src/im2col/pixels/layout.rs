@@ -14,6 +14,7 @@
 //! outputs that are in no plane are dropped when results are stored, and what is left follows each other in the plane, too.
 
 use crate::ConvGeometry;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Outputs of a piece.
@@ -49,6 +50,30 @@ pub(super) struct Job {
     pub(super) pieces: Vec<Piece>,
 }
 
+/// Some pieces of a job.
+pub(super) struct Part<'a> {
+    /// What they read, or more.
+    pub(super) rows: Cow<'a, [StoredRow]>,
+    pub(super) pieces: &'a [Piece],
+}
+
+impl Job {
+    /// Those pieces, of a layout with such taps.
+    pub(super) fn part(&self, pieces: Range<usize>, taps: &[usize]) -> Part<'_> {
+        let pieces = &self.pieces[pieces];
+        if pieces.len() == self.pieces.len() {
+            return Part { rows: Cow::Borrowed(&self.rows), pieces };
+        }
+        let starts = pieces.iter().map(|piece| piece.start as usize);
+        let read = starts.clone().min().zip(starts.max()).map(|(first, last)| {
+            // One word more for pairs of neighbours.
+            let by = |row: &StoredRow, tap| first + tap < row.at + row.len && row.at <= last + tap + WIDTH;
+            self.rows.iter().filter(|row| taps.iter().any(|&tap| by(row, tap))).cloned().collect()
+        });
+        Part { rows: read.unwrap_or_default(), pieces }
+    }
+}
+
 /// Sixteen outputs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
@@ -68,6 +93,7 @@ impl Piece {
 }
 
 /// A row of one phase.
+#[derive(Clone)]
 pub(super) struct StoredRow {
     /// Its first word.
     pub(super) at: usize,

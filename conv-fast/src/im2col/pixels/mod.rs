@@ -22,6 +22,7 @@
 
 #![expect(unsafe_code, reason = "calls of AVX-512 kernels")]
 
+mod choose;
 mod decode;
 mod few;
 mod gather;
@@ -29,18 +30,21 @@ mod kernel;
 mod layout;
 mod pack;
 
+pub(crate) use choose::work;
+
 use super::Weight;
 use crate::kernel::Kernel;
 use crate::layout::Planes;
 use crate::matmul::{Buffer, Cut};
 use crate::scratch::with_words;
-use crate::tasks::in_parallel;
+use crate::tasks::{in_parallel, part_of};
 use crate::{ConvGeometry, Ring, Word};
+use choose::choose;
 use decode::Decode;
 use few::Few;
 use gather::{Digits, Gather};
 use kernel::{Call, MAX_SUMS};
-use layout::{FEW, Job, Layout, WIDTH};
+use layout::{FEW, Job, Layout, Part, WIDTH};
 use pack::{Fold, Group, panels, terms};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -207,50 +211,60 @@ impl Pixels {
     /// # Panics
     /// Unless `input` and `output` have the lengths that the geometry and `batch` ask for.
     pub(super) fn run_into<W: Word>(&self, input: &[W], batch: usize, output: &mut [W]) {
+        let pixels = self.layout.out[0] * self.layout.out[1] * self.groups.len() * batch;
+        let work = self.offsets.len() * self.cut.digits * self.outputs * pixels / WIDTH;
+        self.run_shared(input, batch, output, work / ENOUGH_WORK + 1);
+    }
+
+    /// As [`Pixels::run_into`] by up to `most` tasks.
+    fn run_shared<W: Word>(&self, input: &[W], batch: usize, output: &mut [W], most: usize) {
         let Layout { image, out, jobs, .. } = &self.layout;
         let groups = self.groups.len();
         let lens = [image[0] * image[1] * self.inputs, out[0] * out[1] * self.outputs];
         assert_eq!([input.len(), output.len()], lens.map(|len| batch * groups * len), "numbers of values");
         let output = Planes::new(output);
-        let tasks = batch * groups * jobs.len();
-        let panels = self.panels.len();
-        let work =
-            self.offsets.len() * self.cut.digits * self.outputs * out[0] * out[1] / WIDTH * batch * groups;
-        // Two tasks per thread if none is short; the outputs of a job are shared if there are not enough jobs.
-        let threads = rayon::current_num_threads();
-        let shares = if threads == 1 { 1 } else { (2 * threads).min(work / ENOUGH_WORK + 1) };
-        let parts = shares.div_ceil(tasks).min(panels);
+        let (jobs_in_all, panels) = (batch * groups * jobs.len(), self.panels.len());
+        // Two tasks per thread if none is short. Where there are not enough jobs, the pieces of a job are shared, and then its
+        // outputs: each of these parts gathers what it reads.
+        let wanted = match rayon::current_num_threads() {
+            1 => 1,
+            threads => (2 * threads).min(most).div_ceil(jobs_in_all),
+        };
+        let runs = (jobs[0].pieces.len() / 2).clamp(1, wanted);
+        let shares = wanted.div_ceil(runs).min(panels);
         let task = |number: usize| {
-            let (which, part) = (number / parts, number % parts);
-            let (block, job) = (which / jobs.len(), &jobs[which % jobs.len()]);
-            let panels = panels * part / parts..panels * (part + 1) / parts;
+            let (rest, share) = (number / shares, number % shares);
+            let (rest, run) = (rest / runs, rest % runs);
+            let (block, job) = (rest / jobs.len(), &jobs[rest % jobs.len()]);
+            let part = job.part(part_of(job.pieces.len(), run, runs), &self.layout.taps);
+            let panels = part_of(panels, share, shares);
             let input = &input[block * lens[0]..][..lens[0]];
             let place = (output.words(block * lens[1], lens[1]), panels);
-            // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, group, job or panels.
+            // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, group, pieces or panels.
             unsafe {
                 match self.cut.digits {
-                    2 => self.job::<W, 2>(block % groups, job, input, place),
+                    2 => self.part::<W, 2>(block % groups, &part, input, place),
                     // No ring of three digits fits a shorter word.
-                    3 if W::BITS > 32 => self.job::<W, 3>(block % groups, job, input, place),
-                    _ if W::BITS > 32 => self.job::<W, 4>(block % groups, job, input, place),
+                    3 if W::BITS > 32 => self.part::<W, 3>(block % groups, &part, input, place),
+                    _ if W::BITS > 32 => self.part::<W, 4>(block % groups, &part, input, place),
                     digits => unreachable!("{digits} digits in words of {} bits", W::BITS),
                 }
             }
         };
-        let count = tasks * parts;
-        in_parallel(count, (count * ENOUGH_WORK / work.max(1)).max(1), task);
+        let count = jobs_in_all * runs * shares;
+        in_parallel(count, (count / most).max(1), task);
     }
 
-    /// Some panels of one job of one group, `input` and `out` being the group's.
+    /// Some panels of a part of a job; `input` and `out` are the group's.
     ///
     /// # Safety
     /// The machine has the features of [`Kernel::Avx512`]; `out` points to the group's output, and nobody else writes these
-    /// outputs of these panels.
+    /// pieces of these panels.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn job<W: Word, const D: usize>(
+    unsafe fn part<W: Word, const D: usize>(
         &self,
         group: usize,
-        job: &Job,
+        part: &Part<'_>,
         input: &[W],
         (out, range): (*mut W, Range<usize>),
     ) {
@@ -270,7 +284,7 @@ impl Pixels {
             with_words(2 * layout.image[1], |line| {
                 let gather = Gather { layout, digits, input, channels, neighbours };
                 // SAFETY: the caller's promise.
-                unsafe { gather.job::<D>(job, words, line) };
+                unsafe { gather.rows::<D>(&part.rows, words, line) };
             });
             let call = |part: Range<usize>, panels: &[Range<usize>]| {
                 let (first, count, outputs) = (panels[0].start, panels.len(), panels[0].len());
@@ -305,7 +319,7 @@ impl Pixels {
                 calls
             };
             let (whole, calls) = (in_steps_of(terms), in_steps_of(stretch));
-            for pieces in job.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
+            for pieces in part.pieces.chunk_by(|a, b| !a.few() && !b.few()).flat_map(|run| run.chunks(most)) {
                 if pieces[0].few() {
                     let few = Few::new::<D>(pieces[0], words, (&self.offsets, layout.plane), room);
                     // SAFETY: as below.
@@ -324,67 +338,6 @@ impl Pixels {
 fn lines(layout: &Layout, offsets: &[u32]) -> usize {
     let start = layout.jobs.iter().flat_map(|job| &job.pieces).next().map_or(0, |piece| piece.start as usize);
     offsets.iter().map(|&offset| if (start + offset as usize).is_multiple_of(WIDTH) { 1 } else { 2 }).sum()
-}
-
-/// What an image takes in this form.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Work {
-    /// Multiply-adds of sixteen lanes.
-    pub(crate) products: f64,
-    /// Vectors of sixteen sums of D digits each that are reduced and stored.
-    pub(crate) stores: f64,
-    /// Vectors of sixteen words of D digits each that are written.
-    pub(crate) written: f64,
-}
-
-impl Work {
-    fn new(geometry: &ConvGeometry, digits: usize, layout: &Layout) -> Self {
-        let groups = geometry.shape().groups as f64;
-        let pieces = layout.pieces() as f64 * groups;
-        // Few sums wait for each other, and calls cost as much as some results.
-        let products = layout.whole_pieces()
-            * groups
-            * (geometry.terms().div_ceil(2) * (geometry.group_outputs() * digits).max(10)) as f64;
-        let stores = pieces * (geometry.group_outputs() + 6) as f64;
-        let written = (layout.written() * geometry.group_inputs().div_ceil(2)) as f64 * groups;
-        Self { products, stores, written }
-    }
-
-    /// Cycles, roughly (fitted to a Zen 5).
-    fn cycles(&self, digits: usize) -> f64 {
-        let [product, store, write] = if digits == 2 { [0.535, 3.2, 9.0] } else { [0.56, 16.0, 24.0] };
-        self.products * product + self.stores * store + self.written * write
-    }
-}
-
-/// What an image takes in this form, with a copy for each column of the kernel or without, if this form is the faster one.
-fn choose(geometry: &ConvGeometry, ring: &Ring) -> Option<(bool, Work)> {
-    let digits = ring.bits().div_ceil(16) as usize;
-    if digits == 1 {
-        return None;
-    }
-    let work = |copies| Some(Work::new(geometry, digits, &Layout::new(geometry, digits, copies)?));
-    let (plain, copies) = (work(false)?, work(true)?);
-    let best = if copies.cycles(digits) < plain.cycles(digits) { (true, copies) } else { (false, plain) };
-    (best.1.cycles(digits) <= cycles_of_channels(geometry, digits)).then_some(best)
-}
-
-/// What an image takes, if a layer with weights of up to 16 bits is computed in this form.
-pub(crate) fn work(geometry: &ConvGeometry, ring: &Ring, kernel: Kernel) -> Option<Work> {
-    if kernel == Kernel::Avx512 { choose(geometry, ring).map(|(_, work)| work) } else { None }
-}
-
-/// Cycles of an image with channels as lanes.
-fn cycles_of_channels(geometry: &ConvGeometry, digits: usize) -> f64 {
-    let s = geometry.shape();
-    let terms = geometry.terms().div_ceil(2) as f64;
-    let outputs = (geometry.out_height() * geometry.out_width() * s.groups) as f64;
-    let vectors = geometry.group_outputs().div_ceil(WIDTH) as f64;
-    // Two digits have twice the bits of four, so that their sums are spilled more often.
-    let (product, store) = if digits == 2 { (0.62, 18.0) } else { (0.54, 24.0) };
-    let digits = digits as f64;
-    let values = (s.in_height * s.in_width * s.groups * geometry.group_inputs().div_ceil(8)) as f64;
-    outputs * vectors * (terms * digits * product + store) + values * (2.0 + 2.0 * digits)
 }
 
 #[cfg(test)]

@@ -33,6 +33,11 @@ fn run<W: Word>(layer: &Pixels, input: &[u64], batch: usize, len: usize) -> Vec<
     let input: Vec<W> = input.iter().map(|&word| W::from_u64(word)).collect();
     let mut output = vec![W::from_u64(u64::MAX); len];
     layer.run_into(&input, batch, &mut output);
+    for most in [2, 7, 40] {
+        let mut shared = vec![W::from_u64(u64::MAX); len];
+        layer.run_shared(&input, batch, &mut shared, most);
+        assert!(shared == output, "{most} tasks");
+    }
     output.into_iter().map(W::to_u64).collect()
 }
 

@@ -38,7 +38,7 @@ use crate::kernel::Kernel;
 use crate::layout::Planes;
 use crate::matmul::Buffer;
 use crate::plan::Products;
-use crate::tasks::in_parallel;
+use crate::tasks::{in_parallel, part_of};
 use crate::{ConvGeometry, Ring};
 use input::Rows;
 use output::Finish;
@@ -174,7 +174,7 @@ impl Pixels {
             let job = Job {
                 layer: self,
                 rows: Rows::new(g, &self.masks, first..height.min(first + rows)),
-                octets: octets * part / parts..octets * (part + 1) / parts,
+                octets: part_of(octets, part, parts),
             };
             let out = output.words(image * lens[1], lens[1]);
             // SAFETY: only machines with AVX-512 have such a layer, and tasks differ in image, rows or outputs.
