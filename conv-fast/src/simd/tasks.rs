@@ -16,6 +16,16 @@ pub(crate) fn in_parallel(count: usize, least: usize, task: impl Fn(usize) + Sen
     }
 }
 
+/// Into how many equal tasks to cut what is worth up to `most`: `each` for every thread, or fewer of them, so that no thread
+/// waits for another's last.
+pub(crate) fn number(most: usize, each: usize) -> usize {
+    match rayon::current_num_threads() {
+        1 => 1,
+        threads if most < threads => most,
+        threads => threads * each.min(most / threads),
+    }
+}
+
 /// Part `number` of `parts` nearly equal ones of `0..whole`.
 pub(crate) fn part_of(whole: usize, number: usize, parts: usize) -> Range<usize> {
     whole * number / parts..whole * (number + 1) / parts
@@ -25,6 +35,15 @@ pub(crate) fn part_of(whole: usize, number: usize, parts: usize) -> Range<usize>
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[test]
+    fn as_many_for_every_thread() {
+        let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let numbers = |threads| pool(threads).install(|| [1, 2, 3, 4, 5, 7, 100].map(|most| number(most, 2)));
+        assert_eq!(numbers(1), [1; 7]);
+        assert_eq!(numbers(2), [1, 2, 2, 4, 4, 4, 4]);
+        assert_eq!(numbers(3), [1, 2, 3, 3, 3, 6, 6]);
+    }
 
     #[test]
     fn every_task_once() {

@@ -37,7 +37,7 @@ use crate::kernel::Kernel;
 use crate::layout::Planes;
 use crate::matmul::{Buffer, Cut};
 use crate::scratch::with_words;
-use crate::tasks::{in_parallel, part_of};
+use crate::tasks::{self, in_parallel, part_of};
 use crate::{ConvGeometry, Ring, Word};
 use choose::choose;
 use decode::Decode;
@@ -57,6 +57,11 @@ const NEAR: usize = 2 << 10;
 const LINES: usize = 700;
 /// Multiply-adds (sixteen lanes) that are worth a task of their own: about 8 µs.
 const ENOUGH_WORK: usize = 50_000;
+
+/// Tasks per thread, so that threads finish together.
+const TASKS_PER_THREAD: usize = 2;
+/// Pieces of a job that are worth a task of their own: of fewer, one more or less would keep a thread waiting.
+const ENOUGH_PIECES: usize = 8;
 
 thread_local! {
     static WORDS: RefCell<Buffer> = RefCell::default();
@@ -224,13 +229,10 @@ impl Pixels {
         assert_eq!([input.len(), output.len()], lens.map(|len| batch * groups * len), "numbers of values");
         let output = Planes::new(output);
         let (jobs_in_all, panels) = (batch * groups * jobs.len(), self.panels.len());
-        // Two tasks per thread if none is short. Where there are not enough jobs, the pieces of a job are shared, and then its
-        // outputs: each of these parts gathers what it reads.
-        let wanted = match rayon::current_num_threads() {
-            1 => 1,
-            threads => (2 * threads).min(most).div_ceil(jobs_in_all),
-        };
-        let runs = (jobs[0].pieces.len() / 2).clamp(1, wanted);
+        // Where there are not enough jobs, the pieces of a job are shared, and then its outputs: each of these parts gathers what
+        // it reads.
+        let wanted = tasks::number(most, TASKS_PER_THREAD).div_ceil(jobs_in_all);
+        let runs = (jobs[0].pieces.len() / ENOUGH_PIECES).clamp(1, wanted);
         let shares = wanted.div_ceil(runs).min(panels);
         let task = |number: usize| {
             let (rest, share) = (number / shares, number % shares);

@@ -38,7 +38,7 @@ use crate::kernel::Kernel;
 use crate::layout::Planes;
 use crate::matmul::Buffer;
 use crate::plan::Products;
-use crate::tasks::{in_parallel, part_of};
+use crate::tasks::{self, in_parallel, part_of};
 use crate::{ConvGeometry, Ring};
 use input::Rows;
 use output::Finish;
@@ -66,6 +66,9 @@ const MOST: usize = 1 << 22;
 const TASKS_PER_THREAD: usize = 3;
 /// Multiply-adds (sixteen lanes) that are worth a task of their own: about 10 µs with what goes with them.
 const ENOUGH_WORK: usize = 30_000;
+
+/// Steps, per thread, of which one more or less does not matter.
+const FEW_STEPS: usize = 8;
 
 thread_local! {
     static WORDS: RefCell<Buffer> = RefCell::default();
@@ -160,20 +163,22 @@ impl Pixels {
         let [height, across] = Self::vectors(g);
         let octets = g.group_outputs().div_ceil(OUTPUTS);
         let work = self.weights.len() * height * across * batch;
-        let tasks = match rayon::current_num_threads() {
-            1 => 1,
-            threads => (threads * TASKS_PER_THREAD).min(work / ENOUGH_WORK + 1),
-        };
-        // Rows of tiles are shared first, as many as fill the vectors that are computed together; then outputs.
-        let rows = (height / tasks.div_ceil(batch)).max(VECTORS.div_ceil(across));
-        let jobs = height.div_ceil(rows);
-        let parts = tasks.div_ceil(batch * jobs).min(octets);
+        let tasks = tasks::number(work / ENOUGH_WORK + 1, TASKS_PER_THREAD);
+        // Rows of tiles, as many as fill the vectors that are computed together, are shared first; then outputs: where there are
+        // not enough rows, or so few that one more or less would keep a thread waiting.
+        let rows = VECTORS.div_ceil(across);
+        let steps = height.div_ceil(rows);
+        let jobs = tasks.div_ceil(batch).min(steps);
+        let threads = rayon::current_num_threads().min(tasks);
+        let uneven = !(batch * steps).is_multiple_of(threads) && batch * steps < FEW_STEPS * threads;
+        let least = if uneven && octets >= 2 * threads { threads } else { 1 };
+        let parts = tasks.div_ceil(batch * jobs).max(least).min(octets);
         let task = |number: usize| {
-            let (which, part) = (number / parts, number % parts);
-            let (image, first) = (which / jobs, which % jobs * rows);
+            let (part, which) = (number / (batch * jobs), number % (batch * jobs));
+            let (image, steps) = (which / jobs, part_of(steps, which % jobs, jobs));
             let job = Job {
                 layer: self,
-                rows: Rows::new(g, &self.masks, first..height.min(first + rows)),
+                rows: Rows::new(g, &self.masks, steps.start * rows..height.min(steps.end * rows)),
                 octets: part_of(octets, part, parts),
             };
             let out = output.words(image * lens[1], lens[1]);

@@ -143,7 +143,15 @@ fn greatest_norm_of_all() {
 fn threads_do_not_matter() {
     let mut random = Random::new("winograd pixels threads");
     let ring = rings()[0];
-    for (channels, size, batch) in [([16, 16], [32, 32], 1), ([64, 64], [8, 8], 2), ([40, 9], [5, 70], 3)] {
+    // Shared by rows, by outputs, and by both.
+    let layers = [
+        ([16, 16], [32, 32], 1),
+        ([64, 64], [8, 8], 2),
+        ([40, 9], [5, 70], 3),
+        ([30, 96], [13, 13], 1),
+        ([30, 96], [13, 7], 1),
+    ];
+    for (channels, size, batch) in layers {
         let geometry = ConvGeometry::new(ConvShape::same(channels, size, 3)).unwrap();
         let weights = random.weights(geometry.weights_len(), 2047);
         let input = random.words(batch * geometry.input_len(), ring.greatest());
