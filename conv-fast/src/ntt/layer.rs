@@ -19,8 +19,8 @@ use rayon::prelude::*;
 
 /// Least bytes of transformed inputs and outputs of one stretch of a batch (about a second-level cache), and most.
 const STRETCH_BYTES: [usize; 2] = [1 << 20, 1 << 22];
-/// Steps of eight words, products or butterflies, below which a run stays on one thread (about 50 µs).
-const SERIAL: usize = 100_000;
+/// Steps of eight words, products or butterflies, below which a step stays on one thread (about 20 µs).
+const SERIAL: usize = 30_000;
 
 /// A layer whose arithmetic is chosen.
 pub(super) trait Run: Send + Sync {
