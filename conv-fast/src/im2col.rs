@@ -10,9 +10,9 @@
 //!   one per tap, or one per kernel row where pixels follow each other without gaps. The products are those of
 //!   [`crate::matmul`]. For small planes and many channels, for all instruction sets, for weights of any length.
 //!
-//! In both, work is cut into jobs, a rectangle of outputs (or some small images) times some panels of output channels. A job's digits fit
-//! half of a core's second-level cache, and it needs nothing but them, the weights, and its part of the output. One
-//! panel of weights is taken past all pixels of a job before the next. Which jobs there are never changes a result.
+//! In both, work is cut into jobs, rectangles of outputs (or some small images) and all or some panels of output channels. A job's
+//! digits fit half of a core's second-level cache, and it needs nothing but them, the weights, and its part of the output. Which
+//! jobs there are never changes a result.
 //!
 //! Any geometry and both rings are supported. Work per image: D/32 instructions (sixteen lanes, two terms each) per weight
 //! and output position; memory: 2 bytes per weight, and per thread 2·D bytes per stored pixel and channel of a job.

@@ -92,8 +92,8 @@ pub(crate) struct Planes<'a, T> {
     lives: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: the only accesses are `Planes::stretch`, whose callers promise disjoint stretches, and writes through the pointer of
-// `Planes::words`, as unsafe.
+// SAFETY: nothing is accessed but by callers of `Planes::stretch` and by writes through the pointer of `Planes::words`, both
+// unsafe, where disjointness is promised.
 unsafe impl<T: Send> Send for Planes<'_, T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Planes<'_, T> {}

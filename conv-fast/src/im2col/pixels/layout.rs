@@ -41,6 +41,8 @@ pub(super) struct Layout {
     pub(super) jobs: Vec<Job>,
     /// Distance of each tap, in the order of a kernel's weights.
     pub(super) taps: Vec<usize>,
+    /// The same in ascending order.
+    pub(super) distances: Vec<usize>,
 }
 
 /// A rectangle of outputs: all columns, or a part of a single row.
@@ -58,17 +60,20 @@ pub(super) struct Part<'a> {
 }
 
 impl Job {
-    /// Those pieces, of a layout with such taps.
-    pub(super) fn part(&self, pieces: Range<usize>, taps: &[usize]) -> Part<'_> {
+    /// Those pieces, of a layout whose taps are at such distances, in ascending order.
+    pub(super) fn part(&self, pieces: Range<usize>, distances: &[usize]) -> Part<'_> {
         let pieces = &self.pieces[pieces];
         if pieces.len() == self.pieces.len() {
             return Part { rows: Cow::Borrowed(&self.rows), pieces };
         }
         let starts = pieces.iter().map(|piece| piece.start as usize);
         let read = starts.clone().min().zip(starts.max()).map(|(first, last)| {
-            // One word more for pairs of neighbours.
-            let by = |row: &StoredRow, tap| first + tap < row.at + row.len && row.at <= last + tap + WIDTH;
-            self.rows.iter().filter(|row| taps.iter().any(|&tap| by(row, tap))).cloned().collect()
+            // A tap reads from `first` plus its distance to `last` plus that and sixteen: one more, for pairs of neighbours.
+            let by = |row: &&StoredRow| {
+                let near = distances.partition_point(|&distance| last + distance + WIDTH < row.at);
+                distances.get(near).is_some_and(|distance| first + distance < row.at + row.len)
+            };
+            self.rows.iter().filter(by).cloned().collect()
         });
         Part { rows: read.unwrap_or_default(), pieces }
     }
@@ -208,7 +213,9 @@ impl Layout {
         // One more for pairs of neighbours.
         let read = starts + last(&mut taps.iter().copied()) + WIDTH + 1;
         let lines = read.max(count * phase).div_ceil(WIDTH) | 1;
-        Some(Self { image, out, plane: lines * WIDTH, jobs, taps })
+        let mut distances = taps.clone();
+        distances.sort_unstable();
+        Some(Self { image, out, plane: lines * WIDTH, jobs, taps, distances })
     }
 
     /// Pieces of an image.

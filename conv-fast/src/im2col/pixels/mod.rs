@@ -10,14 +10,14 @@
 //!
 //! | step | where | per |
 //! |---|---|---|
-//! | values to words of digits | `gather` | job: a rectangle of outputs whose digits fit a part of the second-level cache |
+//! | values to words of digits | `gather` | job: a rectangle of outputs whose digits fit a part of the second-level cache; or the part of it that a thread takes |
 //! | addresses of taps, pieces of sixteen outputs | `layout` | layer |
 //! | weights, folding of sums, constants | `pack` | layer |
 //! | multiply, fold | `kernel` | piece × up to 24/D outputs |
 //! | multiply, fold where a piece has up to four outputs | `few` | up to four pixels × up to 24/D outputs |
 //! | reduce, store | `decode` | sixteen outputs |
 //!
-//! Everything that does not depend on the batch is made once, at preparation. Memory: 2 bytes per weight, 12 per piece, and per
+//! Everything that depends neither on the batch nor on the number of threads is made once, at preparation. Memory: 2 bytes per weight, 12 per piece, and per
 //! thread the words of one job and of four pixels, and in layers of many terms the sums of a piece.
 
 #![expect(unsafe_code, reason = "calls of AVX-512 kernels")]
@@ -221,7 +221,7 @@ impl Pixels {
         self.run_shared(input, batch, output, work / ENOUGH_WORK + 1);
     }
 
-    /// As [`Pixels::run_into`] by up to `most` tasks.
+    /// As [`Pixels::run_into`], the work being worth `most` tasks.
     fn run_shared<W: Word>(&self, input: &[W], batch: usize, output: &mut [W], most: usize) {
         let Layout { image, out, jobs, .. } = &self.layout;
         let groups = self.groups.len();
@@ -238,7 +238,7 @@ impl Pixels {
             let (rest, share) = (number / shares, number % shares);
             let (rest, run) = (rest / runs, rest % runs);
             let (block, job) = (rest / jobs.len(), &jobs[rest % jobs.len()]);
-            let part = job.part(part_of(job.pieces.len(), run, runs), &self.layout.taps);
+            let part = job.part(part_of(job.pieces.len(), run, runs), &self.layout.distances);
             let panels = part_of(panels, share, shares);
             let input = &input[block * lens[0]..][..lens[0]];
             let place = (output.words(block * lens[1], lens[1]), panels);

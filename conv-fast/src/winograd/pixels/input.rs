@@ -24,7 +24,7 @@ const fn lower(digit: u64, bits: u32) -> u64 {
 }
 
 /// What makes the three lower digits non-negative: half of 2^13 in each.
-pub(super) const OFFSET: u64 = lower(1 << (BITS - 1), BITS);
+const OFFSET: u64 = lower(1 << (BITS - 1), BITS);
 /// The same in fields of 16 bits.
 const HALVES: u64 = lower(1 << (BITS - 1), 16);
 /// The bits of these fields, and all of the topmost.

@@ -68,7 +68,7 @@ const TASKS_PER_THREAD: usize = 3;
 const ENOUGH_WORK: usize = 30_000;
 
 /// Steps, per thread, of which one more or less does not matter.
-const FEW_STEPS: usize = 8;
+const MANY_STEPS: usize = 8;
 
 thread_local! {
     static WORDS: RefCell<Buffer> = RefCell::default();
@@ -170,8 +170,8 @@ impl Pixels {
         let steps = height.div_ceil(rows);
         let jobs = tasks.div_ceil(batch).min(steps);
         let threads = rayon::current_num_threads().min(tasks);
-        let uneven = !(batch * steps).is_multiple_of(threads) && batch * steps < FEW_STEPS * threads;
-        let least = if uneven && octets >= 2 * threads { threads } else { 1 };
+        let even = |steps: usize| steps.is_multiple_of(threads) || steps >= MANY_STEPS * threads;
+        let least = if !even(batch * steps) && even(octets) { threads } else { 1 };
         let parts = tasks.div_ceil(batch * jobs).max(least).min(octets);
         let task = |number: usize| {
             let (part, which) = (number / (batch * jobs), number % (batch * jobs));

@@ -17,8 +17,10 @@ fn rings() -> Vec<Ring> {
 
 /// The element whose lower digits are all −2^12, as many as are whole, and the one before, whose are 2^12 − 1.
 fn ends(ring: &Ring) -> [u64; 2] {
-    let whole = if ring.bits() <= 40 { 1u64 << (2 * BITS) } else { 1 << (3 * BITS) };
-    let low = whole - input::OFFSET % whole;
+    let low = match ring.bits() {
+        ..=40 => (1 << 26) - (1 << 25) - (1 << 12),
+        _ => (1 << 39) - (1 << 38) - (1 << 25) - (1 << 12),
+    };
     [low, low - 1]
 }
 
@@ -150,6 +152,7 @@ fn threads_do_not_matter() {
         ([40, 9], [5, 70], 3),
         ([30, 96], [13, 13], 1),
         ([30, 96], [13, 7], 1),
+        ([60, 96], [2, 30], 1),
     ];
     for (channels, size, batch) in layers {
         let geometry = ConvGeometry::new(ConvShape::same(channels, size, 3)).unwrap();
